@@ -1,0 +1,101 @@
+# make demo   build, then kill real processes in mid-stream and show that nothing was lost
+# make test   everything that CI checks; SYSTEM=0 leaves out tests that need system tools
+# make dev    build only: .venv/bin/python can import flint
+# make bench  measure;  make fmt  format;  make clean  remove what was built
+#
+# Needs Python 3.10 or later with venv, a Rust toolchain and GNU make. PYTHON=... chooses the interpreter.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := dev
+.DELETE_ON_ERROR:
+.PHONY: demo test dev bench fmt clean rust-tools system-tools test-rust test-python lint
+
+PYTHON ?= python3
+SYSTEM ?= 1
+
+VENV := .venv
+PY := $(VENV)/bin/python
+TOOLS := $(VENV)/.tools
+BUILT := $(VENV)/.built
+EXTENSION := python/flint/_native.abi3.so
+PY_SOURCES := python tests/python demo $(wildcard benchmarks)
+
+# A new or removed file changes its directory, so directories count as sources too.
+RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -type d \)) \
+                Cargo.toml Cargo.lock pyproject.toml $(wildcard rust-toolchain.toml .cargo/config.toml)
+
+# The same interpreter for every build, or cargo would configure and compile the binding anew each time.
+export PYO3_PYTHON := $(abspath $(PY))
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PYTHONDONTWRITEBYTECODE := 1
+unexport PYTHONPATH PYTHONHOME
+
+dev: $(BUILT)
+
+$(TOOLS): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "make: Python 3.10 or later is needed, $(PYTHON) is not; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "make: cannot make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	@touch $@
+
+$(BUILT): $(TOOLS) $(RUST_SOURCES) $(if $(wildcard $(EXTENSION)),,missing-extension)
+	@command -v cargo >/dev/null || { echo "make: cargo is needed: install a Rust toolchain (https://rustup.rs)" >&2; exit 1; }
+	$(VENV)/bin/maturin develop --release --locked --quiet
+	@touch $@
+
+.PHONY: missing-extension
+missing-extension:
+
+demo: $(BUILT)
+	$(PY) demo/crash_demo.py
+
+# One after the other, whatever -j says: they share two cores and one target directory.
+test:
+	@$(MAKE) --no-print-directory -j1 rust-tools system-tools
+	@$(MAKE) --no-print-directory -j1 $(BUILT) lint test-rust test-python
+
+rust-tools:
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt || { \
+	  echo "make: rustfmt is needed: rustup component add rustfmt" >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy || { \
+	  echo "make: clippy is needed: rustup component add clippy" >&2; exit 1; }
+
+system-tools:
+ifneq ($(SYSTEM),0)
+	@sh scripts/install-system-tools.sh strace
+endif
+
+lint: $(TOOLS)
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(VENV)/bin/ruff check $(PY_SOURCES)
+	$(VENV)/bin/ruff format --check $(PY_SOURCES)
+	$(VENV)/bin/mypy --strict python/flint tests/python demo
+	$(PY) -m mypy.stubtest flint._native flint --allowlist tests/python/stubtest-allowlist.txt
+
+test-rust: $(TOOLS)
+	cargo test --workspace --locked
+
+test-python: $(BUILT)
+ifneq ($(SYSTEM),0)
+	$(PY) -m pytest tests/python
+else
+	$(PY) -m pytest tests/python -m "not system"
+	@echo "Left out because of SYSTEM=0:"
+	@$(PY) -m pytest tests/python -m system --collect-only --quiet | grep '::' || echo "(none)"
+endif
+
+bench: $(BUILT)
+	cargo bench -p flint-core --bench limiter -- --quick
+	$(PY) benchmarks/python_api.py
+
+fmt: $(TOOLS)
+	cargo fmt
+	$(VENV)/bin/ruff check --fix-only $(PY_SOURCES)
+	$(VENV)/bin/ruff format $(PY_SOURCES)
+
+clean:
+	cargo clean
+	rm -rf $(VENV) $(EXTENSION) .flint-demo dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

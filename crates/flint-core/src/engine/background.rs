@@ -1,0 +1,181 @@
+//! The threads of an open store. They hold what the store's users share, never the handle that the users hold, so that
+//! dropping the last handle ends them.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::compact;
+use crate::error::{Error, Result};
+use crate::log::segment::{self, Seal};
+use crate::sync::Arc;
+use crate::writer::{Full, Refusal};
+
+use crate::store::shared::Shared;
+use crate::store::types::Severity;
+
+/// The worker looks around this often even if nobody rings: denial totals of a store that fell silent are due then.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long the worker leaves a full disk alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// Batch mode: syncs a while after the first unsynced call, or at once when the batch is full.
+pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    spawn("flint-flush", move || {
+        let delay = Duration::from_millis(shared.options.flush_every_ms);
+        loop {
+            let mut ring = shared.flusher.state.lock();
+            while !ring.work && !ring.shutdown {
+                shared.flusher.rung.wait(&mut ring);
+            }
+            let deadline = Instant::now().checked_add(delay);
+            while !ring.urgent && !ring.shutdown {
+                let timed_out = match deadline {
+                    Some(deadline) => shared.flusher.rung.wait_until(&mut ring, deadline).timed_out(),
+                    None => {
+                        shared.flusher.rung.wait(&mut ring);
+                        false
+                    }
+                };
+                if timed_out {
+                    break;
+                }
+            }
+            if ring.shutdown {
+                return;
+            }
+            (ring.work, ring.urgent) = (false, false);
+            drop(ring);
+            let seq = shared.core.lock().writer.seq();
+            // A failure has stopped the engine, which everybody learns from their next call.
+            if shared.wait_durable(seq).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+/// Makes spares, seals full segments, saves denial totals, starts compactions.
+pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    spawn("flint-work", move || {
+        let mut compaction: Option<JoinHandle<()>> = None;
+        let mut pause = None;
+        loop {
+            {
+                let mut ring = shared.worker.state.lock();
+                if let Some(pause) = pause.take() {
+                    // Whatever rings meanwhile is part of what is tried again.
+                    let until = Instant::now() + pause;
+                    while !ring.shutdown && !shared.worker.rung.wait_until(&mut ring, until).timed_out() {}
+                } else if !ring.work && !ring.shutdown {
+                    shared.worker.rung.wait_for(&mut ring, IDLE);
+                }
+                if ring.shutdown {
+                    break;
+                }
+                ring.work = false;
+            }
+            if compaction.as_ref().is_none_or(JoinHandle::is_finished) {
+                if let Some(finished) = compaction.take() {
+                    drop(finished.join());
+                }
+                let due = {
+                    let core = shared.core.lock();
+                    shared.compaction_due(&core)
+                };
+                if due {
+                    let shared = shared.clone();
+                    compaction = spawn("flint-compact", move || compact_in_background(&shared)).ok();
+                }
+            }
+            if !chores(&shared) {
+                pause = Some(RETRY);
+            }
+        }
+        if let Some(compaction) = compaction {
+            drop(compaction.join());
+        }
+    })
+}
+
+/// One round of everything that may be due. False if something has to be tried again later.
+fn chores(shared: &Shared) -> bool {
+    let (segments, maps, spare_len) = {
+        let mut core = shared.core.lock();
+        core.worker_knows = false;
+        let spare_len = core.writer.wants_spare().then(|| core.writer.segment_bytes());
+        (core.writer.take_to_seal(), core.writer.take_retired(), spare_len)
+    };
+    drop(maps);
+    let mut done = true;
+    if let Some(len) = spare_len {
+        // Nobody waits for this spare yet; whoever needs it gets the error.
+        done &= shared.make_spare(len).is_ok();
+    }
+    for full in segments {
+        if let Err(error) = seal(shared, &full) {
+            shared.notify(Severity::Warning, format!("a full segment could not be sealed: {error}"));
+        }
+    }
+    done &= save_denials_if_due(shared).is_ok();
+    if !done {
+        shared.core.lock().worker_knows = true;
+    }
+    done
+}
+
+/// Writes the seal behind a full segment. The segment, its successor and the directory are synced, so that a sealed last
+/// segment means that one is missing. Without its seal a segment is read with the tail rule, so failing here loses nothing.
+pub(crate) fn seal(shared: &Shared, full: &Full) -> Result<()> {
+    let path = || shared.path().join(&full.name);
+    let sha256 = segment::sha256_of(&*full.file, full.end_offset)
+        .map_err(|error| Error::storage("cannot read", path(), error))?;
+    let seal = Seal { end_offset: full.end_offset, last_seq: full.last_seq, sha256, last_crc: full.last_crc };
+    full.file
+        .write_all_at(&seal.encode(full.seed), segment::seal_offset(full.len))
+        .and_then(|()| full.file.sync_data())
+        .map_err(|error| Error::storage("cannot seal", path(), error))
+}
+
+fn save_denials_if_due(shared: &Shared) -> Result<()> {
+    let due = {
+        let core = shared.core.lock();
+        shared.denials_due(&core)
+    };
+    let mut left = due;
+    while left {
+        let mut core = shared.core.lock();
+        if core.closed || shared.is_stopped() {
+            return Ok(());
+        }
+        let seq = core.writer.seq();
+        match core.save_denials() {
+            Ok(more) => left = more,
+            // Denials never cause a sync: the totals wait for somebody else's.
+            Err(Refusal::NeedSync) => return Ok(()),
+            Err(refusal) => {
+                drop(core);
+                shared.resolve(refusal, seq)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn compact_in_background(shared: &Shared) {
+    match compact::compact(shared) {
+        Ok(()) | Err(Error::Closed) => {}
+        Err(error) => {
+            {
+                let mut core = shared.core.lock();
+                // Try again when the log has grown by as much once more.
+                core.compact_above = core.replay_bytes().saturating_mul(2);
+            }
+            shared.notify(Severity::Warning, format!("compaction failed and will be tried again later: {error}"));
+        }
+    }
+}

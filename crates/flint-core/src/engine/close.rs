@@ -1,0 +1,102 @@
+//! Ending a session: flush, close record, threads, lock. In a forked child, nothing of that.
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::store::core::Core;
+use crate::store::shared::Shared;
+use crate::sync::Ordering;
+use crate::writer::Refusal;
+
+use super::{Backend, Engine, Resources};
+
+impl Engine {
+    /// Makes everything durable, writes the close record, ends the threads and releases the lock. Doing it twice is fine;
+    /// in a forked child it does nothing.
+    ///
+    /// # Errors
+    /// `Stopped` or `Storage` when something could not be made durable. The lock is released all the same.
+    pub fn close(&self) -> Result<()> {
+        if self.is_forked() {
+            return Ok(());
+        }
+        match &self.backend {
+            Backend::Reader { closed, .. } => {
+                closed.store(true, Ordering::Release);
+                Ok(())
+            }
+            Backend::Writer { shared, resources } => {
+                let mut held = resources.lock();
+                let Some(Resources { threads, lock }) = held.take() else { return Ok(()) };
+                shared.core.lock().closed = true;
+                shared.flusher.shutdown();
+                shared.worker.shutdown();
+                for thread in threads {
+                    // A panic in a background thread was printed by the thread; closing goes on.
+                    drop(thread.join());
+                }
+                let result = finish(shared);
+                shared.set_closed();
+                drop(lock);
+                result
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            // Locks may be held by threads that do not exist here, and descriptors were closed by the fork handler: leave
+            // everything to the end of the process.
+            if let Backend::Writer { shared, resources } = &mut self.backend {
+                std::mem::forget(shared.clone());
+                std::mem::forget(resources.get_mut().take());
+            }
+            return;
+        }
+        // Who wants to know of an error calls close().
+        drop(self.close());
+    }
+}
+
+/// Runs `call` under the lock although the store is closed to everybody else.
+fn perform(shared: &Shared, mut call: impl FnMut(&mut Core) -> Result<bool, Refusal>) -> Result<bool> {
+    loop {
+        let mut core = shared.core.lock();
+        let seq = core.writer.seq();
+        match call(&mut core) {
+            Ok(again) => return Ok(again),
+            Err(refusal) => {
+                drop(core);
+                shared.resolve(refusal, seq)?;
+            }
+        }
+    }
+}
+
+/// Everything that has to reach the disk. A full disk costs the denial totals that do not fit in the room kept for them.
+fn finish(shared: &Shared) -> Result<()> {
+    shared.usable()?;
+    let totals = loop {
+        match perform(shared, |core| if core.dirty.is_empty() { Ok(false) } else { core.save_denials() }) {
+            Ok(true) => {}
+            Ok(false) => break Ok(()),
+            Err(error) if error.is_out_of_space() => break Err(error),
+            Err(error) => return Err(error),
+        }
+    };
+    perform(shared, |core| core.save_anchor(true).map(|()| false))?;
+    let seq = shared.core.lock().writer.seq();
+    shared.wait_durable(seq)?;
+    perform(shared, |core| core.save_close().map(|()| false))?;
+    let seq = shared.core.lock().writer.seq();
+    shared.wait_durable(seq)?;
+    let spare = shared.core.lock().writer.take_spare();
+    if spare.is_some() {
+        shared
+            .dir
+            .remove(files::SPARE)
+            .map_err(|error| Error::storage("cannot remove", shared.path().join(files::SPARE), error))?;
+    }
+    totals
+}

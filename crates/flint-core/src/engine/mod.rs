@@ -1,0 +1,476 @@
+//! The engine's calls. Wiring only: what is decided is in `store::core`, what is said in `store::view`, what is written where
+//! in `writer`, `commit`, `recover` and `compact`.
+
+mod background;
+mod close;
+mod listing;
+mod open;
+
+use std::path::Path;
+use std::thread::JoinHandle;
+
+use crate::compact;
+use crate::doctor;
+use crate::dump;
+use crate::error::{Error, Result};
+use crate::history;
+use crate::legacy;
+use crate::limit::{Key, Limit};
+use crate::migrate;
+use crate::storage::disk::{DiskDir, reject_unsupported_fs};
+use crate::storage::{Dir, LockGuard, fork};
+use crate::store::shared::Shared;
+use crate::store::view::View;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::time::to_wall;
+
+pub use crate::dump::DumpedRecord;
+pub use crate::store::core::{MAX_ITEMS, MAX_SPECS};
+pub use crate::store::types::*;
+
+/// A limiter over one data directory. `Send + Sync`: share it behind an `Arc`.
+pub struct Engine {
+    dir: Arc<dyn Dir>,
+    backend: Backend,
+    recovery: Recovery,
+}
+
+enum Backend {
+    Writer { shared: Arc<Shared>, resources: Mutex<Option<Resources>> },
+    Reader { view: Mutex<View>, closed: AtomicBool, fork_generation: u64 },
+}
+
+/// What an open writer holds besides memory.
+struct Resources {
+    threads: Vec<JoinHandle<()>>,
+    lock: Box<dyn LockGuard>,
+}
+
+impl Engine {
+    /// Opens (and unless `read_only` creates or migrates) a data directory.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        reject_unsupported_fs(path).map_err(|detail| Error::Unsupported { path: path.to_path_buf(), detail })?;
+        let dir =
+            DiskDir::open(path, !options.read_only).map_err(|error| Error::storage("cannot open", path, error))?;
+        Self::open_in(dir, options)
+    }
+
+    /// The same in any directory, such as a simulated one.
+    pub fn open_in(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
+        if options.read_only {
+            let (view, recovery) = open::reader(&*dir, &options)?;
+            let fork_generation = fork::generation();
+            let closed = AtomicBool::new(false);
+            let backend = Backend::Reader { view: Mutex::new(view), closed, fork_generation };
+            return Ok(Self { dir, backend, recovery });
+        }
+        let batch = options.sync == SyncMode::Batch;
+        let open::Opened { shared, lock, recovery, notices } = open::writer(dir.clone(), options)?;
+        for notice in notices {
+            shared.notify(Severity::Warning, notice);
+        }
+        let resources = Mutex::new(Some(Resources { threads: Vec::new(), lock }));
+        let engine = Self { dir, backend: Backend::Writer { shared: shared.clone(), resources }, recovery };
+        // From here on a failure drops the engine, which closes it.
+        engine.adopt(background::spawn_worker(shared.clone()))?;
+        if batch {
+            engine.adopt(background::spawn_flusher(shared))?;
+        }
+        Ok(engine)
+    }
+
+    fn adopt(&self, thread: std::io::Result<JoinHandle<()>>) -> Result<()> {
+        let thread = thread.map_err(|error| Error::storage("cannot start a thread for", self.path(), error))?;
+        if let Backend::Writer { resources, .. } = &self.backend {
+            if let Some(resources) = &mut *resources.lock() {
+                resources.threads.push(thread);
+            }
+        }
+        Ok(())
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    #[inline]
+    fn writer(&self, op: &'static str) -> Result<&Shared> {
+        match &self.backend {
+            Backend::Writer { shared, .. } => Ok(shared),
+            Backend::Reader { .. } => Err(self.read_only(op)),
+        }
+    }
+
+    #[cold]
+    fn read_only(&self, op: &'static str) -> Error {
+        match self.usable() {
+            Ok(()) => Error::ReadOnly { op, path: self.path().to_path_buf() },
+            Err(error) => error,
+        }
+    }
+
+    fn usable(&self) -> Result<()> {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.usable(),
+            Backend::Reader { closed, fork_generation, .. } => {
+                if fork::generation() != *fork_generation {
+                    return Err(Error::Forked);
+                }
+                if closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Runs `look` on the keys and the time, under the lock.
+    fn with_view<T>(&self, look: impl FnOnce(&mut View) -> T) -> Result<T> {
+        self.usable()?;
+        match &self.backend {
+            Backend::Writer { shared, .. } => {
+                let mut core = shared.core.lock();
+                if core.closed { Err(Error::Closed) } else { Ok(look(&mut core.view)) }
+            }
+            Backend::Reader { view, .. } => Ok(look(&mut view.lock())),
+        }
+    }
+
+    /// Decides and appends, without waiting for the disk. With `block == false` gives `None` instead of waiting for the
+    /// engine's lock or for room. If `must_wait(outcome.seq)`, the caller owes a `wait_durable(outcome.seq)`.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidCost`, `InvalidLimit` (a limit of an old release beyond today's bounds), `LimitNotFound`,
+    /// `Storage` (no room: nothing changed), `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    #[inline]
+    pub fn try_check(&self, key: &str, cost: u64, limit: Option<&Limit>, block: bool) -> Result<Option<Outcome>> {
+        self.writer("check")?.perform(block, |core| core.check(key, cost, limit))
+    }
+
+    /// The same for 1 to 1,000 different keys, all or nothing.
+    ///
+    /// # Errors
+    /// As `try_check`; `InvalidArgument` for no item, too many, or a key that stands twice.
+    #[inline]
+    pub fn try_check_all(&self, items: &[Item<'_>], block: bool) -> Result<Option<MultiOutcome>> {
+        let shared = self.writer("check_all")?;
+        validate_items(items)?;
+        shared.perform(block, |core| core.check_all(items))
+    }
+
+    /// Whether a call with this record has to be waited for: in `SyncMode::Always`, until it is on disk.
+    #[inline]
+    pub fn must_wait(&self, seq: u64) -> bool {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.must_wait(seq),
+            Backend::Reader { .. } => false,
+        }
+    }
+
+    /// Returns when record `seq` is on disk; may do the fdatasync itself, for all who wait.
+    ///
+    /// # Errors
+    /// `Storage` or `Stopped`: the record may or may not count after reopening.
+    pub fn wait_durable(&self, seq: u64) -> Result<()> {
+        self.writer("a durable call")?.wait_durable(seq)
+    }
+
+    fn settle(&self, seq: u64) -> Result<()> {
+        if self.must_wait(seq) { self.wait_durable(seq) } else { Ok(()) }
+    }
+
+    /// Checks a key and, in `SyncMode::Always`, waits until the answer is durable.
+    ///
+    /// # Errors
+    /// As [`Self::try_check`] and [`Self::wait_durable`].
+    pub fn check(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
+        let outcome = self.writer("check")?.perform_blocking(|core| core.check(key, cost, limit))?;
+        self.settle(outcome.seq)?;
+        Ok(outcome)
+    }
+
+    /// Checks several keys, all or nothing, and waits like [`Self::check`].
+    ///
+    /// # Errors
+    /// As [`Self::try_check_all`] and [`Self::wait_durable`].
+    pub fn check_all(&self, items: &[Item<'_>]) -> Result<MultiOutcome> {
+        let shared = self.writer("check_all")?;
+        validate_items(items)?;
+        let outcome = shared.perform_blocking(|core| core.check_all(items))?;
+        self.settle(outcome.seq)?;
+        Ok(outcome)
+    }
+
+    /// What `check` would say now. Consumes and counts nothing.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `InvalidCost`, `InvalidLimit`, `LimitNotFound`, `Stopped`, `Closed`, `Forked`.
+    pub fn peek(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
+        self.with_view(|view| view.peek(&Item { key, cost, limit }))?
+    }
+
+    /// Sets a key's limit. The same limit again writes nothing.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    pub fn limit(&self, key: &str, limit: &Limit, on_change: OnChange) -> Result<()> {
+        Key::new(key)?;
+        let specs = [(key, *limit, on_change)];
+        let seq = self.writer("limit")?.perform_blocking(|core| core.configure(&specs, false))?;
+        self.settle(seq)
+    }
+
+    /// Sets up to 100,000 limits in one record: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Self::limit`]; `InvalidArgument` for too many or a key that stands twice.
+    pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
+        let shared = self.writer("limit_many")?;
+        if specs.len() > MAX_SPECS {
+            return Err(Error::InvalidArgument(format!(
+                "{} limits in one call; at most {MAX_SPECS} are accepted",
+                specs.len()
+            )));
+        }
+        for (key, ..) in specs {
+            Key::new(key)?;
+        }
+        unique(specs.iter().map(|(key, ..)| *key))?;
+        let seq = shared.perform_blocking(|core| core.configure(specs, true))?;
+        self.settle(seq)
+    }
+
+    /// Gives a key its full limit back. Totals stay.
+    ///
+    /// # Errors
+    /// `LimitNotFound`, and as [`Self::limit`].
+    pub fn reset(&self, key: &str) -> Result<()> {
+        let seq = self.writer("reset")?.perform_blocking(|core| core.reset(key))?;
+        self.settle(seq)
+    }
+
+    /// Forgets a key: limit, state and totals.
+    ///
+    /// # Errors
+    /// `LimitNotFound`, and as [`Self::limit`].
+    pub fn delete(&self, key: &str) -> Result<()> {
+        let seq = self.writer("delete")?.perform_blocking(|core| core.delete(key))?;
+        self.settle(seq)
+    }
+
+    /// One key, or `None` if it has no limit.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Stopped`, `Closed`, `Forked`.
+    pub fn status(&self, key: &str) -> Result<Option<Status>> {
+        Key::new(key)?;
+        self.with_view(|view| view.status(key))
+    }
+
+    /// Keys in byte order that start with `prefix` and come after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn list(&self, prefix: Option<&str>, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
+        listing::list(self, prefix.unwrap_or_default(), limit, after)
+    }
+
+    /// The keys with the largest totals, largest first, ties in byte order; keys whose total is zero are left out.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn top(&self, by: TopBy, limit: usize) -> Result<Vec<Status>> {
+        listing::top(self, by, limit)
+    }
+
+    /// The newest `limit` events of a key, oldest first, as far back as segments are kept.
+    ///
+    /// # Errors
+    /// `InvalidKey`, `Storage`, `Corrupt`, `Stopped`, `Closed`, `Forked`.
+    pub fn history(&self, key: &str, limit: usize) -> Result<Vec<Event>> {
+        Key::new(key)?;
+        let (id, rates, offset_ns) = self.with_view(|view| {
+            let now = view.time.now();
+            let offset_ns = view.time.offset_ns(now);
+            let slot = view.table.find(key);
+            let id = slot.map(|slot| view.table.entry(slot).id);
+            let rates = slot.map(|slot| view.table.rates(slot).copied().collect()).unwrap_or_default();
+            (id, rates, offset_ns)
+        })?;
+        if let Backend::Writer { shared, .. } = &self.backend {
+            let mut events = history::read(&*self.dir, key, id, rates, limit, offset_ns)?;
+            let unsaved = {
+                let core = shared.core.lock();
+                core.view.table.find(key).and_then(|slot| core.unsaved_denials(slot))
+            };
+            if let Some(denial) = unsaved.filter(|_| limit > 0) {
+                if events.len() == limit {
+                    events.remove(0);
+                }
+                events.push(Event {
+                    kind: EventKind::Deny,
+                    at_wall_ns: to_wall(denial.last_denied_ns, offset_ns),
+                    cost: denial.delta_cost,
+                    count: denial.delta,
+                    remaining: None,
+                });
+            }
+            return Ok(events);
+        }
+        let names = self.dir.list().map_err(|error| Error::storage("cannot list", self.path(), error))?;
+        if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
+            return Ok(old_events(&store, key, limit));
+        }
+        history::read(&*self.dir, key, id, rates, limit, offset_ns)
+    }
+
+    /// Makes everything acknowledged so far durable.
+    ///
+    /// # Errors
+    /// `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    pub fn flush(&self) -> Result<()> {
+        let shared = self.writer("flush")?;
+        let seq = shared.perform_blocking(|core| Ok(core.writer.seq()))?;
+        shared.wait_durable(seq)
+    }
+
+    /// Writes a snapshot and removes the log that it replaces, beyond what is kept as history. Checks go on meanwhile.
+    ///
+    /// # Errors
+    /// `Storage` (the store goes on without the snapshot), `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    pub fn compact(&self) -> Result<()> {
+        compact::compact(self.writer("compact")?)
+    }
+
+    /// Verifies the files, beside running checks.
+    ///
+    /// # Errors
+    /// `Storage`, `Closed`, `Forked`. Damage is reported, not raised.
+    pub fn doctor(&self) -> Result<Report> {
+        self.usable()?;
+        doctor::examine(&*self.dir)
+    }
+
+    /// What open found and did.
+    pub fn recovery(&self) -> &Recovery {
+        &self.recovery
+    }
+
+    /// Totals since open.
+    pub fn counters(&self) -> Counters {
+        match &self.backend {
+            Backend::Reader { view, .. } => Counters { keys: view.lock().table.len(), ..Counters::default() },
+            Backend::Writer { shared, .. } => {
+                let core = shared.core.lock();
+                Counters {
+                    keys: core.view.table.len(),
+                    allowed: core.allowed,
+                    denied: core.denied,
+                    seq: core.writer.seq(),
+                    durable_seq: core.writer.durable_seq(),
+                    log_bytes: core.writer.end(),
+                    syncs: shared.syncs.load(Ordering::Relaxed),
+                    rotations: core.writer.rotations(),
+                    compactions: shared.compactions.load(Ordering::Relaxed),
+                }
+            }
+        }
+    }
+
+    /// Whether a background thread has something to say. One atomic load.
+    #[inline]
+    pub fn has_notices(&self) -> bool {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.has_notices(),
+            Backend::Reader { .. } => false,
+        }
+    }
+
+    /// Takes what there is to say.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.take_notices(),
+            Backend::Reader { .. } => Vec::new(),
+        }
+    }
+
+    /// Whether `close` was called.
+    pub fn is_closed(&self) -> bool {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.is_closed(),
+            Backend::Reader { closed, .. } => closed.load(Ordering::Acquire),
+        }
+    }
+
+    /// Whether this process was forked from the one that opened the store. One atomic load.
+    #[inline]
+    pub fn is_forked(&self) -> bool {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.is_forked(),
+            Backend::Reader { fork_generation, .. } => fork::generation() != *fork_generation,
+        }
+    }
+}
+
+fn validate_items(items: &[Item<'_>]) -> Result<()> {
+    if items.is_empty() {
+        return Err(Error::InvalidArgument("no items: a multi-key check needs at least one".to_owned()));
+    }
+    if items.len() > MAX_ITEMS {
+        return Err(Error::InvalidArgument(format!(
+            "{} items in one call; at most {MAX_ITEMS} are accepted",
+            items.len()
+        )));
+    }
+    unique(items.iter().map(|item| item.key))
+}
+
+/// Few keys are compared with each other, many through a set.
+fn unique<'a>(keys: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {
+    let twice = if keys.len() <= 8 {
+        keys.clone()
+            .enumerate()
+            .find(|(index, key)| keys.clone().take(*index).any(|other| other == *key))
+            .map(|(_, key)| key)
+    } else {
+        let mut seen = hashbrown::HashSet::with_capacity(keys.len());
+        keys.clone().find(|key| !seen.insert(*key))
+    };
+    match twice {
+        Some(key) => {
+            Err(Error::InvalidKey(format!("{key:?} stands twice in one call; give each key once, with its whole cost")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn old_events(store: &legacy::LegacyStore, key: &str, limit: usize) -> Vec<Event> {
+    let of_key: Vec<_> = store.events.iter().filter(|event| event.key == key).collect();
+    of_key[of_key.len().saturating_sub(limit)..]
+        .iter()
+        .map(|event| Event {
+            kind: event.kind,
+            at_wall_ns: event.at_ns,
+            cost: event.cost,
+            count: event.count,
+            remaining: None,
+        })
+        .collect()
+}
+
+/// Verifies a directory without opening it: offline, beside a live writer, broken or of an old release. Changes nothing.
+///
+/// # Errors
+/// `Storage` when the directory does not exist or cannot be listed. Damage is reported, not raised.
+pub fn doctor(path: &Path) -> Result<Report> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+    doctor::examine(&*dir)
+}
+
+/// Calls `each` for every record of a directory's log with a sequence number above `after`, in order, until it returns
+/// false; beside a live writer too. Gives the newest sequence number seen.
+///
+/// # Errors
+/// `Storage`; `Corrupt` after the records before the damage; `Unsupported` for an old release's directory.
+pub fn dump(path: &Path, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool) -> Result<u64> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+    dump::dump(&*dir, after, each)
+}

@@ -1,0 +1,243 @@
+//! Opening a directory: as its one writer, or to look.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+
+use crate::compact;
+use crate::error::{Error, Result};
+use crate::files::{self, FileKind};
+use crate::legacy::LegacyStore;
+use crate::migrate;
+use crate::recover::repair::{self, Repaired};
+use crate::recover::scan::Tail;
+use crate::recover::{self, Access, Loaded};
+use crate::storage::{Dir, LockGuard, Locked, Mode};
+use crate::store::core::Core;
+use crate::store::shared::Shared;
+use crate::store::types::{Options, Recovery};
+use crate::store::view::View;
+use crate::sync::Arc;
+use crate::table::Table;
+use crate::time::{Anchor, Timeline};
+use crate::writer::LogWriter;
+
+/// The line of the lock file that says that a store was made here, so that losing every other file is noticed.
+const STORE_LINE: &str = "store ";
+
+/// A directory opened for writing.
+pub(super) struct Opened {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lock: Box<dyn LockGuard>,
+    pub(super) recovery: Recovery,
+    pub(super) notices: Vec<String>,
+}
+
+/// Takes the lock, brings the files into order and gives the store.
+pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
+    validate(&options)?;
+    let known_store = stored_id(&*dir);
+    let lock = take_lock(&*dir, known_store)?;
+    let mut notices = Vec::new();
+    let migrated_from = migrate::migrate_if_needed(&*dir, &options)?;
+    if let Some(release) = migrated_from {
+        notices.push(format!("migrated {} from the format of Flint {release}", dir.path().display()));
+    }
+    let segment_bytes = usize::try_from(options.segment_bytes)
+        .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
+    let (shared, recovery) = match recover::load(&*dir, Access::Exclusive, false)? {
+        None => {
+            if known_store.is_some() {
+                return Err(Error::corrupt(
+                    dir.path(),
+                    0,
+                    format!(
+                        "{} says that a store was made here, and all its files are missing; to start empty, remove {0} too",
+                        files::LOCK
+                    ),
+                ));
+            }
+            let store_id = RandomState::new().hash_one(std::process::id());
+            let active = repair::create(&*dir, store_id, segment_bytes)?;
+            write_lock(&*dir, Some(store_id));
+            let view = View { table: Table::new(), time: Timeline::resume(options.clock.clone(), 0, None) };
+            let log = LogWriter::new(dir.clone(), store_id, segment_bytes, active, 0, 0, Vec::new());
+            let mut core = Core::new(view, log);
+            core.compact_above = compact::MIN_LOG_BYTES;
+            (Arc::new(Shared::new(dir, options, core)), Recovery { created: true, ..Recovery::default() })
+        }
+        Some(loaded) => {
+            let mut recovery = describe(&*dir, &loaded);
+            recovery.migrated_from = migrated_from;
+            if let Some((path, offset)) = &recovery.cut_at {
+                notices.push(format!(
+                    "cut a torn tail of {} bytes off {} at byte {offset}: what a crash left of calls that were not \
+                     acknowledged as durable",
+                    recovery.cut_bytes,
+                    path.display()
+                ));
+            }
+            (Arc::new(resume(dir, options, segment_bytes, loaded)?), recovery)
+        }
+    };
+    match shared.perform_blocking(|core| core.save_anchor(true)) {
+        // Full disk: the next sync writes it, or the next after that.
+        Err(error) if error.is_out_of_space() => {}
+        other => other?,
+    }
+    Ok(Opened { shared, lock, recovery, notices })
+}
+
+fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loaded) -> Result<Shared> {
+    let snapshot_start = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.start);
+    let snapshot_bytes = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes);
+    remove_strays(&*dir)?;
+    let Repaired { active, to_seal } = repair::repair(&*dir, &loaded.scan, snapshot_start)?;
+    if stored_id(&*dir) != Some(loaded.store_id) {
+        write_lock(&*dir, Some(loaded.store_id));
+    }
+    let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
+    let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
+    let mut core = Core::new(View { table: loaded.table, time }, log);
+    core.snapshot_start = snapshot_start;
+    core.replay_from = -i64::try_from(loaded.scan.replay_bytes).unwrap_or(i64::MAX);
+    core.compact_above = compact::threshold(snapshot_bytes);
+    Ok(Shared::new(dir, options, core))
+}
+
+fn describe(dir: &dyn Dir, loaded: &Loaded) -> Recovery {
+    let mut recovery = Recovery {
+        clean: loaded.clean,
+        snapshot_seq: loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.start),
+        records: loaded.records,
+        segments: loaded.scan.segments.len() as u64,
+        ..Recovery::default()
+    };
+    if let (Tail::Torn { bytes, doomed }, Some(last)) = (&loaded.scan.tail, loaded.scan.segments.last()) {
+        recovery.cut_bytes = *bytes;
+        if *bytes > 0 || !doomed.is_empty() {
+            recovery.cut_at = Some((dir.path().join(&last.name), last.end_offset));
+        }
+    }
+    recovery
+}
+
+/// A directory opened to look: the state as it is in the files now.
+pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery)> {
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    if let Some(store) = migrate::unmigrated(dir, &names)? {
+        let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
+        let time = Timeline::resume(options.clock.clone(), store.newest_ns, Some(anchor));
+        let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
+        return Ok((View { table: table_of(dir, &store)?, time }, recovery));
+    }
+    match recover::load(dir, Access::Shared, false)? {
+        Some(loaded) => {
+            let recovery = describe(dir, &loaded);
+            let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
+            Ok((View { table: loaded.table, time }, recovery))
+        }
+        None if stored_id(dir).is_some() => Err(Error::corrupt(
+            dir.path(),
+            0,
+            format!("{} says that a store was made here, and all its files are missing", files::LOCK),
+        )),
+        None => {
+            let view = View { table: Table::new(), time: Timeline::resume(options.clock.clone(), 0, None) };
+            Ok((view, Recovery { created: true, ..Recovery::default() }))
+        }
+    }
+}
+
+fn table_of(dir: &dyn Dir, store: &LegacyStore) -> Result<Table> {
+    let refuse = |reason: &str| Error::corrupt(dir.path().join(files::LEGACY_AOF), 0, reason);
+    let mut table = Table::new();
+    for image in &store.images {
+        table.import(image).map_err(refuse)?;
+    }
+    table.build_index().map_err(|key| refuse(&format!("key {key:?} exists twice")))?;
+    Ok(table)
+}
+
+fn validate(options: &Options) -> Result<()> {
+    let refuse = |what: &str| Err(Error::InvalidArgument(what.to_owned()));
+    if options.flush_every_ms == 0 {
+        return refuse("flush_every_ms must be at least 1 (milliseconds)");
+    }
+    if options.flush_every_events == 0 {
+        return refuse("flush_every_events must be at least 1");
+    }
+    if !(16 << 10..=1 << 30).contains(&options.segment_bytes) || options.segment_bytes % 4096 != 0 {
+        return refuse("segment_bytes must be 16 KiB to 1 GiB, a multiple of 4 KiB");
+    }
+    Ok(())
+}
+
+fn lock_content(store_id: Option<u64>) -> String {
+    let store = store_id.map(|id| format!("{STORE_LINE}{id:016x}\n")).unwrap_or_default();
+    format!("{}\n{store}", std::process::id())
+}
+
+/// Best effort: the lock itself does not depend on what the file says.
+fn write_lock(dir: &dyn Dir, store_id: Option<u64>) {
+    if let Ok(file) = dir.open(files::LOCK, Mode::ReadWrite) {
+        drop(file.write_all_at(lock_content(store_id).as_bytes(), 0));
+    }
+}
+
+/// The id of the store that was made in this directory, as its lock file tells.
+fn stored_id(dir: &dyn Dir) -> Option<u64> {
+    let file = dir.open(files::LOCK, Mode::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.len().ok()?.min(256)).ok()?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(&bytes).ok()?;
+    text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(STORE_LINE)?, 16).ok())
+}
+
+fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuard>> {
+    let path = dir.path().to_path_buf();
+    let locked = dir
+        .lock(files::LOCK, &lock_content(known_store))
+        .map_err(|error| Error::storage("cannot lock", path.join(files::LOCK), error))?;
+    match locked {
+        Locked::Guard(guard) => Ok(guard),
+        Locked::HeldHere => {
+            Err(Error::Locked { path, pid: Some(std::process::id()), command: None, same_process: true })
+        }
+        Locked::HeldElsewhere { content } => {
+            let pid = content.lines().next().and_then(|line| line.trim().parse().ok());
+            let command = pid.and_then(command_line);
+            Err(Error::Locked { path, pid, command, same_process: pid == Some(std::process::id()) })
+        }
+    }
+}
+
+fn command_line(pid: u32) -> Option<String> {
+    let bytes = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
+    let words: Vec<_> = bytes.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
+    let line = words
+        .join(" ")
+        .trim()
+        .chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .take(200)
+        .collect::<String>();
+    (!line.is_empty()).then_some(line)
+}
+
+/// Removes what a crash left under temporary names, and snapshots that a newer one replaced. Only after everything was
+/// verified: a store that is refused is left as it is.
+fn remove_strays(dir: &dyn Dir) -> Result<()> {
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    let newest = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max();
+    for name in &names {
+        let stray = match files::classify(name) {
+            FileKind::Spare | FileKind::SnapshotTmp => true,
+            FileKind::Snapshot(start) => Some(start) < newest,
+            _ => false,
+        };
+        if stray {
+            dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Errors of the engine. Every message says what happened, where, and what to do about it.
+//!
+//! ```text
+//! Error
+//! ├── InvalidKey / InvalidLimit / InvalidCost / InvalidArgument   the caller's input; nothing was written
+//! ├── LimitNotFound                                                check of a key that nobody configured
+//! ├── Storage                                                      the operating system refused a file operation
+//! ├── Stopped                                                      an earlier write or fsync failed: reopen
+//! ├── Corrupt                                                      the files contradict themselves
+//! ├── Unsupported                                                  newer format, mixed formats, unsupported file system
+//! ├── Locked                                                       another writer holds the directory
+//! ├── ReadOnly / Closed / Forked                                   this handle cannot do that (any more)
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of every fallible operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that an engine call can fail with.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The key is empty or too long.
+    #[error("invalid key: {0}")]
+    InvalidKey(String),
+    /// The limit is outside what can be represented or is not understood.
+    #[error("invalid limit: {0}")]
+    InvalidLimit(String),
+    /// The cost can never succeed.
+    #[error("invalid cost: {0}")]
+    InvalidCost(String),
+    /// A setting or argument other than key, limit and cost.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// No limit is configured for the key and none came with the call.
+    #[error("no limit is configured for key {key:?}: call limit() first or pass limit=")]
+    LimitNotFound {
+        /// The key that was asked for.
+        key: String,
+    },
+    /// The operating system refused a file operation. The engine goes on.
+    #[error("{op} {}: {source}", path.display())]
+    Storage {
+        /// What was attempted, as a verb phrase: "cannot open", "cannot sync".
+        op: &'static str,
+        /// The file or directory concerned.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// A write or fsync failed earlier; what reached the disk is unknown until the directory is reopened.
+    #[error("the limiter stopped because {op} {} failed: {message}; close it and open the directory again", path.display())]
+    Stopped {
+        /// What failed.
+        op: &'static str,
+        /// The file or directory concerned.
+        path: PathBuf,
+        /// The operating system's message.
+        message: String,
+        /// The operating system's error number, if there was one.
+        errno: Option<i32>,
+    },
+    /// A file contradicts itself or its neighbours. Nothing was changed.
+    #[error("{} is damaged at byte {offset}: {detail}; nothing was changed, run `flint doctor`", path.display())]
+    Corrupt {
+        /// The damaged (or missing) file.
+        path: PathBuf,
+        /// The first byte that cannot be trusted.
+        offset: u64,
+        /// What is wrong there.
+        detail: String,
+    },
+    /// The directory holds something that this version must not touch.
+    #[error("{}: {detail}", path.display())]
+    Unsupported {
+        /// The file or directory concerned.
+        path: PathBuf,
+        /// What it is and what to do.
+        detail: String,
+    },
+    /// Another writer holds the directory.
+    #[error("{}", locked_message(path, *pid, command.as_deref(), *same_process))]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// The holder, where it could be read.
+        pid: Option<u32>,
+        /// The holder's command line, where it could be read.
+        command: Option<String>,
+        /// Whether this very process holds it.
+        same_process: bool,
+    },
+    /// A change was asked of a read-only handle.
+    #[error("{op} needs to write, and {} was opened with read_only=True", path.display())]
+    ReadOnly {
+        /// The operation.
+        op: &'static str,
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The handle was closed.
+    #[error("the limiter is closed")]
+    Closed,
+    /// The process was forked after the handle was opened.
+    #[error(
+        "the limiter was opened before this process was forked; create it after the fork \
+         (with gunicorn --preload: in post_fork, not at import)"
+    )]
+    Forked,
+}
+
+impl Error {
+    /// Wraps an operating-system error with what was attempted and where.
+    pub fn storage(op: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {
+        Self::Storage { op, path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A contradiction in `path` at byte `offset`.
+    pub fn corrupt(path: impl AsRef<Path>, offset: u64, detail: impl Into<String>) -> Self {
+        Self::Corrupt { path: path.as_ref().to_path_buf(), offset, detail: detail.into() }
+    }
+
+    /// Whether the disk is merely full (or a quota or file size limit was met), so that writing may resume later.
+    pub fn is_out_of_space(&self) -> bool {
+        match self {
+            Self::Storage { source, .. } => out_of_space(source),
+            _ => false,
+        }
+    }
+}
+
+/// Whether `error` means that there is no room, as opposed to a failing device.
+pub fn out_of_space(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+}
+
+fn locked_message(path: &Path, pid: Option<u32>, command: Option<&str>, same_process: bool) -> String {
+    let dir = path.display();
+    if same_process {
+        return format!(
+            "{dir} is already open for writing in this process (pid {}): share that Limiter, close it first, or open with \
+             read_only=True; if you created only one, its module may have been imported twice",
+            std::process::id()
+        );
+    }
+    let holder = match (pid, command) {
+        (Some(pid), Some(command)) => format!("process {pid} ({command})"),
+        (Some(pid), None) => format!("process {pid}"),
+        _ => "another process".to_owned(),
+    };
+    format!(
+        "{dir} is held by {holder}: run one worker, or one Flint server with SharedLimiter for several processes, \
+         or open with read_only=True to look only"
+    )
+}

@@ -1,0 +1,142 @@
+//! The complete state of one key as plain data: what a snapshot line holds and what migration produces.
+
+use crate::limit::Rate;
+
+/// One or more events of a sliding log within the same millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The millisecond of engine time, rounded up.
+    pub ms: u64,
+    /// The sum of the costs.
+    pub cost: u64,
+}
+
+/// The state of one rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateState {
+    /// `used` is in units of token x period (nanoseconds), correct at `at_ns`; it drains by `limit` units a nanosecond.
+    TokenBucket {
+        /// Used amount, 0 to burst x period.
+        used: u128,
+        /// Engine time for which `used` is correct.
+        at_ns: u64,
+    },
+    /// The window [start_ns, start_ns + period) in which `used` was consumed; `used == 0` means that no window is open.
+    FixedWindow {
+        /// Engine time of the first consumption.
+        start_ns: u64,
+        /// Sum of the costs in the window.
+        used: u64,
+    },
+    /// Runs in increasing order of millisecond.
+    SlidingLog {
+        /// The runs; at most one a millisecond.
+        runs: Vec<Run>,
+    },
+}
+
+/// Totals of one key. Times are engine nanoseconds, 0 for never.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Allowed checks.
+    pub allowed: u64,
+    /// Sum of their costs.
+    pub allowed_cost: u64,
+    /// Denied checks.
+    pub denied: u64,
+    /// Sum of their costs.
+    pub denied_cost: u64,
+    /// Engine time of the newest allowed check.
+    pub last_allowed_ns: u64,
+    /// Engine time of the newest denied check.
+    pub last_denied_ns: u64,
+    /// Engine time of the newest reset.
+    pub last_reset_ns: u64,
+}
+
+/// Where a key's limit came from.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Set by `limit()`.
+    #[default]
+    Explicit,
+    /// Brought by a call.
+    Call,
+}
+
+/// Everything that is known of one key.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct KeyImage {
+    /// Unique for the life of the store, never reused.
+    pub id: u64,
+    /// Sequence number of the newest record that this image includes.
+    pub seq: u64,
+    /// The key's text.
+    pub key: String,
+    /// Where the limit came from.
+    pub origin: Origin,
+    /// A limit of an old release that is outside today's bounds: readable, not checkable.
+    pub out_of_bounds: bool,
+    /// One to eight rates.
+    pub rates: Vec<Rate>,
+    /// One state a rate, in the same order.
+    pub states: Vec<RateState>,
+    /// Totals.
+    pub totals: Totals,
+}
+
+/// Where the state of a newly configured rate comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A fresh state in which this many tokens are already used.
+    New {
+        /// Used tokens, at most the capacity.
+        carried: u64,
+    },
+    /// The state of the key's old rate with this index, exactly as it is.
+    Kept(u8),
+}
+
+/// One rate of a new or changed limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateChange {
+    /// The rate.
+    pub rate: Rate,
+    /// Its state.
+    pub source: Source,
+}
+
+/// Kinds of history events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A limit was set or changed.
+    LimitConfigured,
+    /// A single check was allowed.
+    Allow,
+    /// The key's part of an allowed multi-key check.
+    AllowAll,
+    /// One or more denials, aggregated.
+    Deny,
+    /// The key was reset.
+    Reset,
+    /// The key was deleted.
+    LimitDeleted,
+}
+
+impl EventKind {
+    /// In the order of the codes that the log uses.
+    pub const ALL: [Self; 6] =
+        [Self::LimitConfigured, Self::Allow, Self::AllowAll, Self::Deny, Self::Reset, Self::LimitDeleted];
+
+    /// The name shown to users, the same as in release 0.2.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LimitConfigured => "LIMIT_CONFIGURED",
+            Self::Allow => "ALLOW",
+            Self::AllowAll => "ALLOW_ALL",
+            Self::Deny => "DENY",
+            Self::Reset => "RESET",
+            Self::LimitDeleted => "LIMIT_DELETED",
+        }
+    }
+}

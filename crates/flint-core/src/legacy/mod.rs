@@ -1,0 +1,167 @@
+//! Reading the data directories of releases 0.1 and 0.2: one log of JSON lines (`flint.aof`) and at most one snapshot in JSON
+//! (`flint.snapshot`). Nothing here writes; the engine turns the result into the current format.
+//!
+//! Old wall-clock times become engine times as they are, except that they never go back: an event that an old clock stamped
+//! before its predecessor happens at its predecessor's time.
+
+mod event;
+mod line;
+mod replay;
+mod snapshot;
+mod stamp;
+
+use std::io;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::image::{EventKind, KeyImage};
+use crate::storage::{Dir, File, Mode};
+/// One event of an old history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// The key concerned.
+    pub key: String,
+    /// When, nanoseconds since the Unix epoch; never less than that of the event before. Old snapshots do not say when a
+    /// limit was configured: those events have the time of the one before.
+    pub at_ns: u64,
+    /// Its cost, 0 where there is none.
+    pub cost: u64,
+    /// Number of checks that it stands for: always 1.
+    pub count: u64,
+}
+
+/// Everything that an old data directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegacyStore {
+    /// Every key as it is after the newest event, with ids from 1 and sequence number 1.
+    pub images: Vec<KeyImage>,
+    /// The history, oldest first.
+    pub events: Vec<LegacyEvent>,
+    /// The newest time in the files, nanoseconds since the Unix epoch, which is engine time too; 0 when there is none.
+    pub newest_ns: u64,
+    /// Where the last line of the log starts, if it was cut off and left out.
+    pub torn_tail: Option<u64>,
+    /// "0.1" or "0.2".
+    pub release: &'static str,
+    /// Length of the old log.
+    pub aof_bytes: u64,
+    /// Whether there is an old snapshot.
+    pub snapshot_exists: bool,
+    /// SHA-256 of the old log.
+    pub aof_sha256: [u8; 32],
+}
+
+/// Reads the old files of a directory. `None` when there are none, or only the one that a migration leaves behind.
+///
+/// # Errors
+/// `Corrupt` with the file, the byte and, for the log, the line, when anything but the last line of the log cannot be read or
+/// does not match its checksum, or when one of the two files is missing; `Unsupported` for a format that no release before 0.3
+/// wrote; `Storage` when a file cannot be read.
+pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
+    let log = contents(dir, files::LEGACY_AOF)?;
+    let snapshot = contents(dir, files::LEGACY_SNAPSHOT)?;
+    let log_path = dir.path().join(files::LEGACY_AOF);
+    let Some(log) = log else {
+        return match snapshot {
+            None => Ok(None),
+            // Old releases create the log before anything else, so it was lost, and with it what followed the snapshot.
+            Some(_) => Err(Error::corrupt(
+                log_path,
+                0,
+                format!("the file is missing, although {} is there", files::LEGACY_SNAPSHOT),
+            )),
+        };
+    };
+    if files::is_tombstone(&log) {
+        return Ok(None);
+    }
+    let mut replay = replay::Replay::default();
+    let mut is_v0_2 = log.is_empty();
+    let mut replay_from = 0;
+    if let Some(bytes) = &snapshot {
+        let path = dir.path().join(files::LEGACY_SNAPSHOT);
+        let loaded = snapshot::load(bytes, &mut replay).map_err(|problem| problem.at(&path, 0))?;
+        replay_from = loaded.aof_offset;
+        is_v0_2 |= loaded.is_v0_2;
+    }
+    let end = line::replay(&log, replay_from, snapshot.is_some(), &mut replay)
+        .map_err(|(offset, problem)| problem.at(&log_path, offset))?;
+    is_v0_2 |= end.is_v0_2;
+    let (images, events, newest_ns) = replay.finish();
+    Ok(Some(LegacyStore {
+        images,
+        events,
+        newest_ns,
+        torn_tail: end.torn_tail,
+        release: if is_v0_2 { "0.2" } else { "0.1" },
+        aof_bytes: log.len() as u64,
+        snapshot_exists: snapshot.is_some(),
+        aof_sha256: Sha256::digest(&log).into(),
+    }))
+}
+
+/// Why something was refused; the file and offset are added further out.
+#[derive(Debug)]
+enum Problem {
+    /// The files contradict themselves.
+    Corrupt(String),
+    /// A format that is not known.
+    Unsupported(String),
+}
+
+impl Problem {
+    fn at(self, path: &std::path::Path, offset: u64) -> Error {
+        match self {
+            Self::Corrupt(detail) => Error::corrupt(path, offset, detail),
+            Self::Unsupported(detail) => Error::Unsupported { path: path.to_path_buf(), detail },
+        }
+    }
+
+    /// The same, told apart by where in the file.
+    fn within(self, place: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Corrupt(detail) => Self::Corrupt(format!("{place}: {detail}")),
+            Self::Unsupported(detail) => Self::Unsupported(format!("{place}: {detail}")),
+        }
+    }
+}
+
+/// Shorthand for the commonest refusal.
+fn corrupt<T>(detail: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::Corrupt(detail.into()))
+}
+
+/// A whole file, or `None` when it does not exist.
+fn contents(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
+    let file = match dir.open(name, Mode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::storage("cannot open", dir.path().join(name), error)),
+    };
+    read_all(&file).map(Some).map_err(|error| Error::storage("cannot read", dir.path().join(name), error))
+}
+
+fn read_all(file: &Arc<dyn File>) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Lower-case hexadecimal digits, as old releases wrote checksums.
+fn hex_sha256(parts: &[&[u8]]) -> String {
+    use std::fmt::Write;
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

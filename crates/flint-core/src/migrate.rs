@@ -1,0 +1,291 @@
+//! Bringing a directory of release 0.1 or 0.2 into today's format. The rename of the snapshot is the commit point: before it
+//! the old files are the store and everything new is discarded; after it the rest is finished at the next open.
+//!
+//! 1. Old events become Event records in segments named `….aof.migrating`; state becomes a snapshot that covers them.
+//! 2. The snapshot is renamed into place: committed.
+//! 3. The segments get their names, the old files move to `legacy/`, and a `flint.aof` that 0.2 refuses takes their place.
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::files::{self, FileKind};
+use crate::legacy::{self, LegacyStore};
+use crate::log::frame::{self, Head, Kind};
+use crate::log::record::{EventOp, push_anchor, push_event};
+use crate::log::segment::{self, SegmentHeader};
+use crate::snapshot::{self, Header, Migrated, Writer};
+use crate::storage::{Dir, Mode};
+use crate::store::types::Options;
+
+fn storage_error<'a>(dir: &'a dyn Dir, op: &'static str, name: &'a str) -> impl FnOnce(std::io::Error) -> Error + 'a {
+    move |error| Error::storage(op, dir.path().join(name), error)
+}
+
+fn sync_dir(dir: &dyn Dir) -> Result<()> {
+    dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))
+}
+
+/// Reads a whole file; `None` if it does not exist.
+fn read_file(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
+    let file = match dir.open(name, Mode::Read) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(storage_error(dir, "cannot open", name))?,
+    };
+    let len = file.len().map_err(storage_error(dir, "cannot read", name))?;
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    file.read_exact_at(&mut bytes, 0).map_err(storage_error(dir, "cannot read", name))?;
+    Ok(Some(bytes))
+}
+
+/// What the newest snapshot says about a migration, if there is one.
+fn migrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Migrated>> {
+    let Some(start) = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max() else { return Ok(None) };
+    let name = files::snapshot_name(start);
+    let file = dir.open(&name, Mode::Read).map_err(storage_error(dir, "cannot open", &name))?;
+    let header = snapshot::read_header(&*file, &dir.path().join(&name))?;
+    Ok(header.migrated)
+}
+
+fn verify_snapshot(dir: &dyn Dir, names: &[String]) -> Result<()> {
+    if let Some(start) = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max() {
+        let name = files::snapshot_name(start);
+        let file = dir.open(&name, Mode::Read).map_err(storage_error(dir, "cannot open", &name))?;
+        snapshot::read(&*file, &dir.path().join(&name), &mut |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+/// Whether the old log is still where the old release left it, and its SHA-256.
+fn old_log(dir: &dyn Dir) -> Result<Option<[u8; 32]>> {
+    let bytes = read_file(dir, files::LEGACY_AOF)?;
+    Ok(bytes.filter(|bytes| !files::is_tombstone(bytes)).map(|bytes| Sha256::digest(bytes).into()))
+}
+
+fn both_formats(dir: &dyn Dir) -> Error {
+    Error::Unsupported {
+        path: dir.path().to_path_buf(),
+        detail: format!(
+            "it holds {} of Flint 0.2 and a store of the current format, and they do not belong together: move one of them \
+             away; nothing was touched",
+            files::LEGACY_AOF
+        ),
+    }
+}
+
+/// The old store in a directory that was not migrated (or whose migration was not finished), for those who only look.
+pub(crate) fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<LegacyStore>> {
+    let has = |kind: fn(&FileKind) -> bool| names.iter().any(|name| kind(&files::classify(name)));
+    if !has(|kind| matches!(kind, FileKind::LegacyAof | FileKind::LegacySnapshot)) {
+        return Ok(None);
+    }
+    let current = has(|kind| matches!(kind, FileKind::Segment(_) | FileKind::Snapshot(_)));
+    let old = old_log(dir)?;
+    if !current {
+        return legacy::read(dir);
+    }
+    match (old, migrated(dir, names)?) {
+        (None, _) => Ok(None),
+        // Committed but not finished: nothing was written since, so the old files still say it all.
+        (Some(sha256), Some(migrated)) if migrated.sha256 == sha256 => {
+            if has(|kind| matches!(kind, FileKind::Segment(_))) { Ok(None) } else { legacy::read(dir) }
+        }
+        (Some(_), _) => Err(both_formats(dir)),
+    }
+}
+
+/// Migrates an old directory, or finishes a migration that was interrupted. Gives the old release if there was something to
+/// do. The caller holds the lock.
+pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Option<&'static str>> {
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    let has = |kind: fn(&FileKind) -> bool| names.iter().any(|name| kind(&files::classify(name)));
+    if let Some(migrated) = migrated(dir, &names)? {
+        let old = old_log(dir)?;
+        if old.is_some_and(|sha256| sha256 != migrated.sha256) {
+            return Err(both_formats(dir));
+        }
+        // Nothing is moved before the snapshot that makes the old files expendable is verified.
+        let begun = old.is_some() || has(|kind| matches!(kind, FileKind::MigratingSegment(_)));
+        if begun {
+            verify_snapshot(dir, &names)?;
+        }
+        finish(dir, &names)?;
+        return Ok(begun.then_some(migrated.release));
+    }
+    if has(|kind| matches!(kind, FileKind::Segment(_) | FileKind::Snapshot(_))) {
+        return if old_log(dir)?.is_some() { Err(both_formats(dir)) } else { Ok(None) };
+    }
+    let Some(store) = legacy::read(dir)? else { return Ok(None) };
+    for name in names.iter().filter(|name| matches!(files::classify(name), FileKind::MigratingSegment(_))) {
+        dir.remove(name).map_err(storage_error(dir, "cannot remove", name))?;
+    }
+    write(dir, options, &store)?;
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    finish(dir, &names)?;
+    Ok(Some(store.release))
+}
+
+/// The segments of a migration, built in memory and written whole.
+struct SegmentBuilder<'a> {
+    dir: &'a dyn Dir,
+    store_id: u64,
+    segment_bytes: usize,
+    first_seq: u64,
+    seq: u64,
+    crc: u32,
+    header_crc: u32,
+    records: Vec<u8>,
+    buf: Vec<u8>,
+}
+
+impl SegmentBuilder<'_> {
+    fn push(&mut self, kind: Kind, now_ns: u64, fill: impl Fn(&mut Vec<u8>)) -> Result<()> {
+        let room = self.segment_bytes - segment::HEADER_LEN - segment::SEAL_LEN;
+        frame::begin(&mut self.buf, now_ns);
+        fill(&mut self.buf);
+        // The frame is finished below; here only its length counts. A tenth stays free for the first session's records.
+        if !self.records.is_empty() && self.records.len() + self.buf.len() + 8 > room - room / 10 {
+            self.flush()?;
+        }
+        let seed = frame::seed(self.store_id, self.first_seq);
+        let head = Head { seq: self.seq + 1, prev_crc: self.crc, durable_seq: 0, kind, flags: 0 };
+        self.crc = frame::finish(&mut self.buf, seed, &head);
+        self.seq += 1;
+        self.records.extend_from_slice(&self.buf);
+        Ok(())
+    }
+
+    /// Writes the segment and starts the next.
+    fn flush(&mut self) -> Result<()> {
+        let name = files::migrating_name(self.first_seq);
+        let header = SegmentHeader {
+            prev_crc: self.header_crc,
+            features: files::SEGMENT_FEATURES,
+            store_id: self.store_id,
+            first_seq: self.first_seq,
+            segment_len: self.segment_bytes as u64,
+        };
+        let mut bytes = header.encode().to_vec();
+        bytes.append(&mut self.records);
+        bytes.resize(self.segment_bytes, 0);
+        let file = self.dir.open(&name, Mode::CreateNew).map_err(storage_error(self.dir, "cannot create", &name))?;
+        for (index, page) in bytes.chunks(4096).enumerate() {
+            file.write_all_at(page, index as u64 * 4096).map_err(storage_error(self.dir, "cannot write", &name))?;
+        }
+        file.sync_data().map_err(storage_error(self.dir, "cannot sync", &name))?;
+        self.first_seq = self.seq + 1;
+        self.header_crc = self.crc;
+        Ok(())
+    }
+}
+
+/// Writes the new files up to and including the commit.
+fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
+    let store_id = u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes"));
+    let segment_bytes = usize::try_from(options.segment_bytes)
+        .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
+    let mut builder = SegmentBuilder {
+        dir,
+        store_id,
+        segment_bytes,
+        first_seq: 1,
+        seq: 0,
+        crc: 0,
+        header_crc: 0,
+        records: Vec::new(),
+        buf: Vec::new(),
+    };
+    // History is bounded: the oldest events of a very long log stay in legacy/ only.
+    let mut budget = options.history_bytes;
+    let newest = store.events.iter().rev().take_while(|event| {
+        let len = 64 + event.key.len().next_multiple_of(8) as u64;
+        budget = budget.saturating_sub(len);
+        budget > 0
+    });
+    let skipped = store.events.len() - newest.count();
+    for event in &store.events[skipped..] {
+        let op = EventOp { kind: event.kind as u8, key: &event.key, cost: event.cost, count: event.count };
+        builder.push(Kind::Event, event.at_ns, |buf| push_event(buf, &op))?;
+    }
+    builder.push(Kind::Anchor, store.newest_ns, |buf| push_anchor(buf, store.newest_ns))?;
+    builder.flush()?;
+    let start = builder.seq;
+    let header = Header {
+        store_id,
+        start,
+        engine_ns: store.newest_ns,
+        wall_ns: store.newest_ns,
+        migrated: Some(Migrated { release: store.release, sha256: store.aof_sha256 }),
+    };
+    let mut writer = Writer::new(&header);
+    for image in &store.images {
+        writer.push(image);
+    }
+    let bytes = writer.finish(start, store.images.len() as u64 + 1);
+    let name = files::SNAPSHOT_TMP;
+    remove_if_there(dir, name)?;
+    let file = dir.open(name, Mode::CreateNew).map_err(storage_error(dir, "cannot create", name))?;
+    file.write_all_at(&bytes, 0).map_err(storage_error(dir, "cannot write", name))?;
+    file.sync_data().map_err(storage_error(dir, "cannot sync", name))?;
+    sync_dir(dir)?;
+    dir.rename(name, &files::snapshot_name(start)).map_err(storage_error(dir, "cannot rename", name))?;
+    sync_dir(dir)
+}
+
+/// Everything behind the commit; each step may have been done before.
+fn finish(dir: &dyn Dir, names: &[String]) -> Result<()> {
+    let mut renamed = false;
+    for name in names {
+        if let FileKind::MigratingSegment(first_seq) = files::classify(name) {
+            dir.rename(name, &files::segment_name(first_seq)).map_err(storage_error(dir, "cannot rename", name))?;
+            renamed = true;
+        }
+    }
+    if renamed {
+        sync_dir(dir)?;
+    }
+    let current = read_file(dir, files::LEGACY_AOF)?;
+    let has_tombstone = current.as_ref().is_some_and(|bytes| files::is_tombstone(bytes));
+    let has_old_snapshot = names.iter().any(|name| name == files::LEGACY_SNAPSHOT);
+    if has_tombstone && !has_old_snapshot {
+        return Ok(());
+    }
+    let legacy = dir
+        .subdir(files::LEGACY_DIR, true)
+        .map_err(|error| Error::storage("cannot create", dir.path().join(files::LEGACY_DIR), error))?;
+    let mut moved = Vec::new();
+    if current.is_some() && !has_tombstone {
+        moved.push(files::LEGACY_AOF);
+    }
+    if has_old_snapshot {
+        moved.push(files::LEGACY_SNAPSHOT);
+    }
+    for name in moved {
+        dir.move_into(name, files::LEGACY_DIR).map_err(storage_error(dir, "cannot move", name))?;
+    }
+    legacy.sync().map_err(|error| Error::storage("cannot sync", legacy.path(), error))?;
+    sync_dir(dir)?;
+    if !has_tombstone {
+        write_tombstone(dir)?;
+    }
+    Ok(())
+}
+
+/// Under a temporary name first: half a tombstone would look like an old log.
+fn write_tombstone(dir: &dyn Dir) -> Result<()> {
+    let name = files::SPARE;
+    remove_if_there(dir, name)?;
+    let file = dir.open(name, Mode::CreateNew).map_err(storage_error(dir, "cannot create", name))?;
+    file.write_all_at(files::TOMBSTONE.as_bytes(), 0).map_err(storage_error(dir, "cannot write", name))?;
+    file.sync_data().map_err(storage_error(dir, "cannot sync", name))?;
+    dir.rename(name, files::LEGACY_AOF).map_err(storage_error(dir, "cannot rename", name))?;
+    sync_dir(dir)
+}
+
+fn remove_if_there(dir: &dyn Dir, name: &str) -> Result<()> {
+    match dir.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(storage_error(dir, "cannot remove", name)(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,113 @@
+//! Opening: from files to the state that the last session acknowledged.
+//!
+//! 1. `files` opens the newest snapshot and every segment.
+//! 2. `scan` walks the log, checks the chain and gives the verdict on its end: fine, torn tail (where to cut), or corrupt.
+//! 3. `replay` applies the records behind the snapshot to the table.
+//! 4. `repair` (a writer only) makes the disk agree with what was accepted, before anything is acknowledged on top of it.
+//!
+//! The first three change nothing and also serve read-only openers, beside a live writer.
+
+mod files;
+mod ids;
+pub(crate) mod repair;
+mod replay;
+pub(crate) mod scan;
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::snapshot;
+use crate::storage::Dir;
+use crate::table::Table;
+use crate::time::Anchor;
+
+pub(crate) use files::{Found, SnapshotFile, list_segments, open_with_path};
+use replay::Replayer;
+use scan::{Scan, Tail};
+
+/// Whether files may change while they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The caller holds the lock: what is read stays.
+    Exclusive,
+    /// A writer may be at work. What looks damaged is looked at again.
+    Shared,
+}
+
+/// How often a read-only opener starts over when a writer changes the files under it, and how long it waits before.
+const ATTEMPTS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The state in the files.
+pub(crate) struct Loaded {
+    pub(crate) table: Table,
+    pub(crate) store_id: u64,
+    pub(crate) seq: u64,
+    pub(crate) crc: u32,
+    pub(crate) newest_ns: u64,
+    pub(crate) anchor: Option<Anchor>,
+    pub(crate) snapshot: Option<SnapshotFile>,
+    pub(crate) scan: Scan,
+    pub(crate) clean: bool,
+    pub(crate) records: u64,
+    pub(crate) history_events: u64,
+}
+
+/// Reads the store in `dir`; `None` if there is none. `thorough` also decodes sealed segments that the snapshot covers, which
+/// otherwise only have their SHA-256 verified.
+pub(crate) fn load(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Option<Loaded>> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let result = Found::open(dir, access)
+            .and_then(|found| found.map(|found| load_found(dir, found, access, thorough)).transpose());
+        match result {
+            // Beside a writer a file may vanish or grow a successor between two looks.
+            Err(Error::Corrupt { .. } | Error::Storage { .. }) if access == Access::Shared && attempt < ATTEMPTS => {
+                std::thread::sleep(PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Result<Loaded> {
+    let Found { snapshot: snapshot_file, segments } = found;
+    let mut replayer = Replayer::new();
+    let mut snapshot_info = None;
+    if let Some(mut file) = snapshot_file {
+        let path = dir.path().join(&file.name);
+        let (header, trailer) = snapshot::read(&*file.file, &path, &mut |image| {
+            replayer.import(image).map_err(|reason| Error::corrupt(&path, 0, format!("key {:?}: {reason}", image.key)))
+        })?;
+        if header.start != file.start {
+            return Err(Error::corrupt(&path, 0, "its name does not agree with its header"));
+        }
+        replayer.cover(header.start, trailer.end, trailer.next_id);
+        replayer.anchor(Anchor { engine_ns: header.engine_ns, wall_ns: header.wall_ns });
+        file.header = Some(header);
+        file.end = trailer.end;
+        snapshot_info = Some(file);
+    }
+    let base = snapshot_info
+        .as_ref()
+        .and_then(|file| file.header.as_ref().map(|header| (header.store_id, header.start, file.end)));
+    let scan = scan::scan(dir, segments, base, access, thorough, &mut |name, frame| replayer.apply(dir, name, frame))?;
+    let (records, history_events, clean) = (replayer.records, replayer.history_events, replayer.clean);
+    let newest_ns = replayer.newest_ns;
+    let anchor = replayer.newest_anchor;
+    let table = replayer.finish(dir)?;
+    Ok(Loaded {
+        table,
+        store_id: scan.store_id,
+        seq: scan.last_seq,
+        crc: scan.last_crc,
+        newest_ns,
+        anchor,
+        snapshot: snapshot_info,
+        clean: clean && matches!(scan.tail, Tail::Clean),
+        scan,
+        records,
+        history_events,
+    })
+}

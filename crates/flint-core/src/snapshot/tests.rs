@@ -1,0 +1,350 @@
+use std::io;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::{Error, Result};
+use crate::image::{KeyImage, Origin, RateState, Run, Totals};
+use crate::limit::{Algorithm, Rate};
+use crate::storage::{File, Map};
+
+/// A file in memory, for reading.
+struct MemFile(Vec<u8>);
+
+impl File for MemFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        let source = self.0.get(from..from + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(source);
+        Ok(())
+    }
+
+    fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.len() as u64)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self, _: usize) -> io::Result<Box<dyn Map>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+fn header() -> Header {
+    Header { store_id: 0xdead_beef, start: 420, engine_ns: 17, wall_ns: 1_700_000_000_000_000_000, migrated: None }
+}
+
+fn write(header: &Header, images: &[KeyImage], end: u64) -> Vec<u8> {
+    let mut writer = Writer::new(header);
+    let mut bytes = Vec::new();
+    for image in images {
+        writer.push(image);
+        bytes.extend(writer.take_chunk());
+        assert_eq!(writer.pending_bytes(), 0);
+    }
+    let next_id = images.iter().map(|image| image.id).max().unwrap_or(0) + 1;
+    bytes.extend(writer.finish(end, next_id));
+    bytes
+}
+
+fn read_bytes(bytes: &[u8]) -> Result<(Header, Trailer, Vec<KeyImage>)> {
+    let mut images = Vec::new();
+    let (header, trailer) = read(&MemFile(bytes.to_vec()), Path::new("s"), &mut |image| {
+        images.push(image.clone());
+        Ok(())
+    })?;
+    Ok((header, trailer, images))
+}
+
+fn bucket(id: u64, key: &str) -> KeyImage {
+    KeyImage {
+        id,
+        seq: 421,
+        key: key.to_owned(),
+        rates: vec![Rate::unchecked(100, 60_000, 100, Algorithm::TokenBucket)],
+        states: vec![RateState::TokenBucket { used: 5, at_ns: 17 }],
+        ..KeyImage::default()
+    }
+}
+
+/// One key of every kind.
+fn samples() -> Vec<KeyImage> {
+    let window = Rate::unchecked(10, 1_000, 10, Algorithm::FixedWindowCounter);
+    let sliding = Rate::unchecked(7, 2_000, 7, Algorithm::SlidingWindowLog);
+    let runs = vec![Run { ms: 3, cost: 2 }, Run { ms: 9, cost: 5 }];
+    vec![
+        bucket(1, "user:1"),
+        KeyImage {
+            rates: vec![sliding, Rate::unchecked(3, 10_000, 30, Algorithm::TokenBucket), window, sliding],
+            states: vec![
+                RateState::SlidingLog { runs: runs.clone() },
+                RateState::TokenBucket { used: u128::MAX, at_ns: u64::MAX },
+                RateState::FixedWindow { start_ns: 10, used: 9 },
+                RateState::SlidingLog { runs: Vec::new() },
+            ],
+            origin: Origin::Call,
+            ..bucket(2, "ключ:ü/\"quoted\"\\\n\u{0}\u{1f}\u{7f}☃")
+        },
+        KeyImage {
+            rates: vec![window, sliding],
+            states: vec![RateState::FixedWindow { start_ns: 0, used: 0 }, RateState::SlidingLog { runs }],
+            out_of_bounds: true,
+            totals: Totals { last_reset_ns: 1, ..Totals::default() },
+            ..bucket(9, "")
+        },
+        KeyImage {
+            totals: Totals {
+                allowed: 1,
+                allowed_cost: 2,
+                denied: 3,
+                denied_cost: 4,
+                last_allowed_ns: 5,
+                last_denied_ns: 6,
+                last_reset_ns: u64::MAX,
+            },
+            ..bucket(3, "t")
+        },
+    ]
+}
+
+#[test]
+fn the_text_is_what_the_format_page_shows() {
+    let bytes = write(&header(), &samples(), 431);
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[0],
+        r#"{"format":"flint-snapshot","version":1,"features":0,"store":"00000000deadbeef","start":420,"engine_ns":17,"wall_ns":1700000000000000000,"migrated":null}"#
+    );
+    assert_eq!(
+        lines[1],
+        r#"{"id":1,"seq":421,"key":"user:1","rates":[["token_bucket",100,60000,100]],"state":[[5,17]]}"#
+    );
+    assert!(lines[2].starts_with(r#"{"id":2,"seq":421,"key":"ключ:ü/\"quoted\"\\\u000a\u0000\u001f"#), "{}", lines[2]);
+    assert!(
+        lines[2].ends_with(
+            r#","origin":"call","rates":[["sliding_window_log",7,2000],["token_bucket",3,10000,30],["fixed_window_counter",10,1000],["sliding_window_log",7,2000]],"state":[[3,2,9,5],[340282366920938463463374607431768211455,18446744073709551615],[10,9],[]]}"#
+        ),
+        "{}",
+        lines[2]
+    );
+    assert!(
+        lines[3].contains(r#","out_of_bounds":true,"rates":"#) && lines[3].ends_with(r#","totals":[0,0,0,0,0,0,1]}"#)
+    );
+    assert!(lines[5].starts_with(r#"{"end":431,"next_id":10,"keys":4,"sha256":""#));
+    for line in lines {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+}
+
+#[test]
+fn every_kind_of_image_comes_back() {
+    for migrated in [None, Some(Migrated { release: "0.1", sha256: [0xab; 32] })] {
+        let header = Header { migrated, ..header() };
+        let (read_header, trailer, images) = read_bytes(&write(&header, &samples(), 431)).unwrap();
+        assert_eq!(read_header, header);
+        assert_eq!((trailer.end, trailer.next_id, trailer.keys), (431, 10, 4));
+        assert_eq!(images, samples());
+    }
+    let (_, trailer, images) = read_bytes(&write(&header(), &[], 420)).unwrap();
+    assert_eq!((trailer.next_id, trailer.keys, images.len()), (1, 0, 0));
+}
+
+#[test]
+fn every_flipped_bit_is_refused() {
+    let migrated = Some(Migrated { release: "0.2", sha256: [7; 32] });
+    let good = write(&Header { migrated, ..header() }, &samples(), 431);
+    let mut bytes = good.clone();
+    for bit in 0..good.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let error = read_bytes(&bytes).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "bit {bit}: {error}");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    read_bytes(&bytes).unwrap();
+}
+
+#[test]
+fn every_truncation_and_any_addition_is_refused() {
+    let good = write(&header(), &samples(), 431);
+    for len in 0..good.len() {
+        let error = read_bytes(&good[..len]).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{len}: {error}");
+    }
+    for more in [&b"\n"[..], b"\0", b"{}\n", &good] {
+        let error = read_bytes(&[&good, more].concat()).unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+    }
+}
+
+/// Replaces text and makes the SHA-256 right again, as a program with other ideas of the format would write it.
+fn with(good: &[u8], from: &str, to: &str) -> Vec<u8> {
+    use sha2::{Digest, Sha256};
+    let text = std::str::from_utf8(good).unwrap();
+    assert!(text.contains(from), "{from}");
+    let text = text.replacen(from, to, 1);
+    let body = text.rsplit_once("\"sha256\":\"").unwrap().0.to_owned() + "\"sha256\":\"";
+    let digits: String = Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    (body + &digits + "\"}\n").into_bytes()
+}
+
+#[test]
+fn only_the_one_form_is_accepted() {
+    let good = write(&header(), &samples(), 431);
+    assert_eq!(with(&good, "user:1", "user:1"), good);
+    for (from, to) in [
+        ("\"id\":1,", "\"id\": 1,"),
+        ("\"id\":1,", "\"id\":01,"),
+        ("\"id\":1,", "\"id\":1.0,"),
+        ("\"id\":1,", "\"id\":+1,"),
+        ("\"id\":1,", "\"id\":-1,"),
+        ("\"id\":1,", "\"id\":,"),
+        ("\"id\":1,", "\"id\":18446744073709551616,"),
+        ("340282366920938463463374607431768211455", "340282366920938463463374607431768211456"),
+        ("\"id\":1,\"seq\":421", "\"seq\":421,\"id\":1"),
+        ("user:1", "\\u0075ser:1"),
+        ("user:1", "user\\/1"),
+        ("user:1", "user\t1"),
+        ("\\u000a", "\\n"),
+        ("\\u000a", "\\u000A"),
+        ("\\u0000", "\\u0020"),
+        ("[5,17]", "[5,17,1]"),
+        ("[5,17]", "[5]"),
+        ("[5,17]", "[5,17],[5,17]"),
+        ("[3,2,9,5]", "[3,2,9]"),
+        ("\"rates\":[[\"token_bucket\",100,60000,100]],\"state\":[[5,17]]", "\"rates\":[],\"state\":[]"),
+        ("\"origin\":\"call\"", "\"origin\":\"explicit\""),
+        (",100,60000,100]", ",0,60000,100]"),
+        ("[[5,17]]}", "[[5,17]],\"totals\":[0,0,0,0,0,0,0]}"),
+        ("\"store\":\"00000000deadbeef\"", "\"store\":\"00000000DEADBEEF\""),
+        ("\"keys\":4", "\"keys\":5"),
+        ("\"end\":431", "\"end\":420"),
+        ("\"next_id\":10", "\"next_id\":9"),
+        ("\"migrated\":null", "\"migrated\":{\"release\":\"0.4\",\"sha256\":\"\"}"),
+        ("}\n{\"id\":2", "}\n\n{\"id\":2"),
+        ("}\n{\"id\":2", "}\r\n{\"id\":2"),
+    ] {
+        match read_bytes(&with(&good, from, to)) {
+            Err(Error::Corrupt { offset, .. }) => assert!(offset < good.len() as u64),
+            other => panic!("{from} -> {to}: {other:?}"),
+        }
+    }
+    let nine = vec!["[\"token_bucket\",100,60000,100]"; 9].join(",");
+    read_bytes(&with(&good, "[\"token_bucket\",100,60000,100]", &nine)).unwrap_err();
+}
+
+#[test]
+fn newer_files_are_told_from_damaged_ones() {
+    let good = write(&header(), &samples(), 431);
+    for (from, to) in [("\"version\":1", "\"version\":2"), ("\"features\":0", "\"features\":4")] {
+        let newer = with(&good, from, to);
+        assert!(matches!(read_bytes(&newer), Err(Error::Unsupported { .. })));
+        // What follows the feature bits may look different then.
+        let newer = with(&newer, "\"store\":", "\"shop\":");
+        assert!(matches!(read_bytes(&newer), Err(Error::Unsupported { .. })));
+        let damaged = String::from_utf8(good.clone()).unwrap().replace(from, to);
+        assert!(matches!(read_bytes(damaged.as_bytes()), Err(Error::Corrupt { .. })));
+    }
+}
+
+#[test]
+fn lines_longer_than_a_chunk_and_errors_of_the_caller() {
+    let runs: Vec<_> = (0..40_000).map(|i| Run { ms: 1_700_000_000_000 + i, cost: 1 }).collect();
+    let long = KeyImage {
+        rates: vec![Rate::unchecked(1_000_000, 60_000, 1_000_000, Algorithm::SlidingWindowLog)],
+        states: vec![RateState::SlidingLog { runs }],
+        ..bucket(1, "long")
+    };
+    let images: Vec<_> = std::iter::once(long).chain((2..5_000).map(|id| bucket(id, &format!("user:{id}")))).collect();
+    let bytes = write(&header(), &images, 431);
+    assert_eq!(read_bytes(&bytes).unwrap().2, images);
+    let refuse = &mut |image: &KeyImage| {
+        if image.id == 77 { Err(Error::InvalidKey("77".to_owned())) } else { Ok(()) }
+    };
+    assert!(matches!(read(&MemFile(bytes), Path::new("s"), refuse), Err(Error::InvalidKey(_))));
+}
+
+#[test]
+#[should_panic(expected = "beyond the end 420")]
+fn a_writer_refuses_an_end_that_the_reader_would_refuse() {
+    write(&header(), &samples(), 420);
+}
+
+#[test]
+fn numbers_of_every_length() {
+    let mut powers: Vec<u128> = (0..39).map(|n| 10u128.pow(n)).collect();
+    powers.extend([0, u128::from(u64::MAX), u128::from(u64::MAX) + 1, u128::MAX]);
+    for power in powers {
+        for value in [power.saturating_sub(1), power, power.saturating_add(1)] {
+            assert_eq!(write::test_access::decimal(value), value.to_string());
+        }
+    }
+}
+
+fn any_image() -> impl Strategy<Value = KeyImage> {
+    let rate = (
+        1..1_000_000u64,
+        1..1_000_000u64,
+        0..3u8,
+        any::<u128>(),
+        any::<u64>(),
+        proptest::collection::vec(any::<(u64, u64)>(), 0..5),
+    )
+        .prop_map(|(limit, per_ms, algorithm, used, at_ns, runs)| match algorithm {
+            0 => (
+                Rate::unchecked(limit, per_ms, limit + 1, Algorithm::TokenBucket),
+                RateState::TokenBucket { used, at_ns },
+            ),
+            1 => (
+                Rate::unchecked(limit, per_ms, limit, Algorithm::SlidingWindowLog),
+                RateState::SlidingLog { runs: runs.into_iter().map(|(ms, cost)| Run { ms, cost }).collect() },
+            ),
+            _ => (
+                Rate::unchecked(limit, per_ms, limit, Algorithm::FixedWindowCounter),
+                RateState::FixedWindow { start_ns: at_ns, used: at_ns / 2 },
+            ),
+        });
+    let totals = any::<[u64; 7]>().prop_map(|t| Totals {
+        allowed: t[0],
+        allowed_cost: t[1],
+        denied: t[2],
+        denied_cost: t[3],
+        last_allowed_ns: t[4],
+        last_denied_ns: t[5],
+        last_reset_ns: t[6],
+    });
+    (0..1000u64, any::<u64>(), any::<String>(), any::<bool>(), proptest::collection::vec(rate, 1..=8), totals).prop_map(
+        |(id, seq, key, call, rates, totals)| {
+            let (rates, states) = rates.into_iter().unzip();
+            let origin = if call { Origin::Call } else { Origin::Explicit };
+            KeyImage { id, seq, key, origin, out_of_bounds: call, rates, states, totals }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_images_come_back(images in proptest::collection::vec(any_image(), 0..20)) {
+        let bytes = write(&header(), &images, u64::MAX);
+        prop_assert_eq!(read_bytes(&bytes).unwrap().2, images);
+        for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let value: serde_json::Value = serde_json::from_slice(line).unwrap();
+            prop_assert!(value.is_object());
+        }
+    }
+
+    #[test]
+    fn reading_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..400usize) {
+        let _ = read_bytes(&bytes);
+        let mut text = write(&header(), &samples(), 431);
+        text.splice(at..(at + bytes.len()).min(text.len()), bytes);
+        let _ = read_bytes(&text);
+    }
+}

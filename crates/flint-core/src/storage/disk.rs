@@ -1,0 +1,233 @@
+//! The operating system's files. Names are resolved against the directory's descriptor, so that a directory that is renamed
+//! while it is open stays the same directory.
+
+mod filesystem;
+mod lock;
+mod map;
+
+use std::fs::File as StdFile;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+
+pub use filesystem::reject_unsupported_fs;
+
+use super::fork::ProcessFile;
+use super::{Dir, File, Locked, Map, Mode};
+
+const DIR_BITS: Bits = Bits::RWXU;
+const FILE_BITS: Bits = Bits::RUSR.union(Bits::WUSR);
+
+/// A directory of the operating system.
+pub struct DiskDir {
+    path: PathBuf,
+    handle: ProcessFile,
+}
+
+impl DiskDir {
+    /// Opens the directory at `path`, which should be absolute: it is what messages show. With `create`, missing directories
+    /// are made (mode 0700) and their names made durable. A path that leads to a file is `NotADirectory`.
+    pub fn open(path: &Path, create: bool) -> io::Result<Arc<dyn Dir>> {
+        if create {
+            make_directories(path)?;
+        }
+        let handle = ProcessFile::open(|| open_directory(CWD, path))?;
+        Ok(Arc::new(Self { path: path.to_path_buf(), handle }))
+    }
+}
+
+/// Makes `path` and what is missing above it. After a crash at any point the next call makes up for syncs that did not
+/// happen: at any time at most the newest directory's name is not durable, and that one is either `path` itself or the parent
+/// of the directory that the next call makes first.
+fn make_directories(path: &Path) -> io::Result<()> {
+    let made = match mkdirat(CWD, path, DIR_BITS) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(Errno::NOENT) => {
+            let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+                return Err(Errno::NOENT.into());
+            };
+            make_directories(parent)?;
+            match mkdirat(CWD, path, DIR_BITS) {
+                Ok(()) | Err(Errno::EXIST) => true,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let dir = open_directory(CWD, path)?;
+    sync_above(&dir, "..")?;
+    if made {
+        sync_above(&dir, "../..")?;
+    }
+    Ok(())
+}
+
+/// Syncs a directory above `dir`, found by descriptor because `path` may be a symbolic link. One that we may pass through but
+/// not read cannot be synced by anybody in our place.
+fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
+    match open_directory(dir, above) {
+        Ok(parent) => sync_directory(&parent),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> io::Result<StdFile> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(StdFile::from(openat(at, path, flags, Bits::empty())?))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn sync_directory(dir: &StdFile) -> io::Result<()> {
+    Ok(rustix::fs::fsync(dir)?)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn sync_content(file: &StdFile) -> io::Result<()> {
+    Ok(rustix::fs::fdatasync(file)?)
+}
+
+/// fsync leaves the data in the drive's cache there; only F_FULLFSYNC asks for durability.
+#[cfg(target_vendor = "apple")]
+fn sync_directory(dir: &StdFile) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_fullfsync(dir)?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn sync_content(file: &StdFile) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_fullfsync(file)?)
+}
+
+fn assert_plain(name: &str) {
+    debug_assert!(!name.is_empty() && !name.contains('/') && name != "." && name != "..", "{name:?} is a path");
+}
+
+impl DiskDir {
+    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<StdFile> {
+        assert_plain(name);
+        Ok(StdFile::from(openat(self.handle.file()?, name, flags | OFlags::CLOEXEC, FILE_BITS)?))
+    }
+}
+
+impl Dir for DiskDir {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+        let file = match mode {
+            Mode::Read => DiskFile::Reading(self.open_file(name, OFlags::RDONLY)?),
+            Mode::ReadWrite => DiskFile::Writing(ProcessFile::open(|| self.open_file(name, OFlags::RDWR))?),
+            Mode::CreateNew => {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+                DiskFile::Writing(ProcessFile::open(|| self.open_file(name, flags))?)
+            }
+        };
+        Ok(Arc::new(file))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let dir = self.handle.file()?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(dir)? {
+            let entry = entry?;
+            let is_file = match entry.file_type() {
+                FileType::RegularFile => true,
+                FileType::Symlink | FileType::Unknown => {
+                    // Gone in the meantime, or a link to nowhere: not a plain file.
+                    statat(dir, entry.file_name(), AtFlags::empty())
+                        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+                }
+                _ => false,
+            };
+            // No file of ours has a name that is not UTF-8.
+            if let (true, Ok(name)) = (is_file, entry.file_name().to_str()) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        assert_plain(from);
+        assert_plain(to);
+        let dir = self.handle.file()?;
+        Ok(renameat(dir, from, dir, to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        assert_plain(name);
+        Ok(unlinkat(self.handle.file()?, name, AtFlags::empty())?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync_directory(self.handle.file()?)
+    }
+
+    fn subdir(&self, name: &str, create: bool) -> io::Result<Arc<dyn Dir>> {
+        assert_plain(name);
+        let parent = self.handle.file()?;
+        if create {
+            match mkdirat(parent, name, DIR_BITS) {
+                Ok(()) | Err(Errno::EXIST) => sync_directory(parent)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let handle = ProcessFile::open(|| open_directory(parent, name))?;
+        Ok(Arc::new(Self { path: self.path.join(name), handle }))
+    }
+
+    fn move_into(&self, name: &str, subdir: &str) -> io::Result<()> {
+        assert_plain(name);
+        assert_plain(subdir);
+        let dir = self.handle.file()?;
+        Ok(renameat(dir, name, dir, format!("{subdir}/{name}"))?)
+    }
+
+    fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
+        lock::lock(|| self.open_file(name, OFlags::RDWR | OFlags::CREATE), content)
+    }
+}
+
+/// A file of the operating system. One that is only read may be used by a forked child too.
+enum DiskFile {
+    Reading(StdFile),
+    Writing(ProcessFile),
+}
+
+impl DiskFile {
+    fn file(&self) -> io::Result<&StdFile> {
+        match self {
+            Self::Reading(file) => Ok(file),
+            Self::Writing(file) => file.file(),
+        }
+    }
+}
+
+impl File for DiskFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file()?.read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.file()?.write_all_at(data, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file()?.metadata()?.len())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        sync_content(self.file()?)
+    }
+
+    fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {
+        map::map(self.file()?, len)
+    }
+}

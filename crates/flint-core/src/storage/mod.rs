@@ -1,0 +1,89 @@
+//! All file access. A directory is flat: names are plain file names, never paths.
+//!
+//! `disk` is the operating system; `sim` is a disk in memory that loses, tears and reorders what was not synced and fails
+//! on command. Neither knows what the files mean. `fork` keeps a forked child away from its parent's files.
+
+pub mod disk;
+pub mod fork;
+pub mod sim;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How [`Dir::open`] treats the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Existing file, reading only.
+    Read,
+    /// Existing file, reading and writing.
+    ReadWrite,
+    /// New file, reading and writing; fails with `AlreadyExists`.
+    CreateNew,
+}
+
+/// A directory.
+pub trait Dir: Send + Sync {
+    /// The path shown to people.
+    fn path(&self) -> &Path;
+    /// Opens or creates a file.
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>>;
+    /// Names of the plain files, in no order. Subdirectories are left out.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Renames a file within the directory, replacing the target.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Opens a subdirectory; with `create`, makes it (mode 0700) if it is missing and syncs this directory.
+    fn subdir(&self, name: &str, create: bool) -> io::Result<Arc<dyn Dir>>;
+    /// Moves the file `name` into a subdirectory under the same name, replacing what is there; neither directory is synced.
+    /// Sync the subdirectory first, then this directory: a power cut in between may leave the file under both.
+    fn move_into(&self, name: &str, subdir: &str) -> io::Result<()>;
+    /// Takes the exclusive lock on the file `name` (created, mode 0600, if missing) without waiting and writes `content`,
+    /// for whoever finds it locked, into it. The content can be read without the lock by opening the file.
+    fn lock(&self, name: &str, content: &str) -> io::Result<Locked>;
+}
+
+/// The answer of [`Dir::lock`].
+pub enum Locked {
+    /// The caller holds the lock until this is dropped.
+    Guard(Box<dyn LockGuard>),
+    /// This process holds it already.
+    HeldHere,
+    /// Another process holds it, or another copy of this library loaded into this one: `content` then names its own pid.
+    HeldElsewhere {
+        /// What the holder wrote, empty while it is still writing.
+        content: String,
+    },
+}
+
+/// Holding a directory's lock. Dropping it unlocks, except in a forked child, where it does nothing.
+pub trait LockGuard: Send + Sync {}
+
+/// A file.
+pub trait File: Send + Sync {
+    /// Reads exactly `buf.len()` bytes at `offset`, or fails with `UnexpectedEof`.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `data` at `offset`, extending the file as needed. After an error a part may have been written.
+    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Makes the content (also what was stored through a map) and the length durable: fdatasync, F_FULLFSYNC on macOS. Not
+    /// the name: see [`Dir::sync`]. After an error the unwritten data counts as written, so that calling again proves
+    /// nothing.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Maps the first `len` bytes for storing. The file must already have that length with its blocks allocated.
+    fn map(&self, len: usize) -> io::Result<Box<dyn Map>>;
+}
+
+/// A shared, writable mapping of a file's beginning. Stores survive the process, but not a power cut before a sync.
+pub trait Map: Send {
+    /// Copies `data` to `offset`. Panics when it does not fit.
+    fn store(&mut self, offset: usize, data: &[u8]);
+}

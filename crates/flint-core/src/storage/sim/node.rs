@@ -1,0 +1,165 @@
+//! One simulated file: what programs see, what a power cut leaves, and the writes in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::content::{Content, SECTOR};
+use super::random::Random;
+
+/// A write that is not durable, or the part of one that lies in one sector.
+#[derive(Clone)]
+struct Piece {
+    /// Position of the write among all changes of the disk.
+    order: u64,
+    sector: usize,
+    at: usize,
+    data: Arc<[u8]>,
+    /// The part of `data` that is meant.
+    start: usize,
+    len: usize,
+    /// A sync failed after this write: the page counts as clean and is not written by later syncs.
+    lost: bool,
+}
+
+impl Piece {
+    fn offset(&self) -> usize {
+        self.sector * SECTOR + self.at
+    }
+
+    fn apply(&self, content: &mut Content) {
+        content.write(&self.data[self.start..self.start + self.len], self.offset());
+    }
+}
+
+/// Invariants: `current` and `durable` differ in nothing but the sectors of `pieces` and their lengths; no file shrinks, so
+/// `durable` is never the longer one.
+#[derive(Clone, Default)]
+pub(super) struct Node {
+    pub(super) current: Content,
+    durable: Content,
+    pieces: Vec<Piece>,
+}
+
+/// Which unsynced writes of a file a power cut leaves.
+pub(super) enum Keep<'a> {
+    None,
+    All,
+    /// Those before this position.
+    Before(u64),
+    Random(&'a mut Random),
+}
+
+impl Node {
+    /// A file that survives whatever comes.
+    pub(super) fn durable(current: Content) -> Self {
+        Self { durable: current.clone(), current, pieces: Vec::new() }
+    }
+
+    pub(super) fn write(&mut self, data: &[u8], offset: usize, order: u64) {
+        if data.is_empty() {
+            return;
+        }
+        self.current.write(data, offset);
+        let shared: Arc<[u8]> = data.into();
+        let mut start = 0;
+        while start < data.len() {
+            let (sector, at) = ((offset + start) / SECTOR, (offset + start) % SECTOR);
+            let len = (SECTOR - at).min(data.len() - start);
+            self.pieces.push(Piece { order, sector, at, data: Arc::clone(&shared), start, len, lost: false });
+            start += len;
+        }
+    }
+
+    /// Makes durable every sector written since the last sync, with all that it shows now, and the length.
+    pub(super) fn sync(&mut self) {
+        self.durable.set_len(self.current.len());
+        if self.pieces.iter().any(|piece| piece.lost) {
+            let mut dirty: Vec<usize> = self.pieces.iter().filter(|p| !p.lost).map(|p| p.sector).collect();
+            dirty.sort_unstable();
+            dirty.dedup();
+            for sector in &dirty {
+                self.durable.copy_sector(&self.current, *sector);
+            }
+            self.pieces.retain(|piece| dirty.binary_search(&piece.sector).is_err());
+        } else {
+            for piece in &self.pieces {
+                self.durable.share_page(&self.current, piece.sector);
+            }
+            self.pieces.clear();
+        }
+    }
+
+    /// A sync that fails writes nothing and forgets that there was something to write.
+    pub(super) fn fail_sync(&mut self) {
+        for piece in &mut self.pieces {
+            piece.lost = true;
+        }
+    }
+
+    /// Positions of the writes that a sync would still make durable.
+    pub(super) fn unsynced(&self) -> impl Iterator<Item = u64> {
+        self.pieces.iter().filter(|piece| !piece.lost).map(|piece| piece.order)
+    }
+
+    pub(super) fn durable_len(&self) -> usize {
+        self.durable.len()
+    }
+
+    /// The content after a power cut.
+    pub(super) fn after_power_cut(&self, keep: Keep<'_>) -> Content {
+        let mut content = self.durable.clone();
+        match keep {
+            Keep::None => {}
+            Keep::All => {
+                let mut synced = self.clone();
+                synced.sync();
+                content = synced.durable;
+            }
+            Keep::Before(order) => self.keep_before(&mut content, order),
+            Keep::Random(random) => self.keep_random(&mut content, random),
+        }
+        content
+    }
+
+    /// A sector is written with all that it shows, what an earlier sync failed to write included.
+    fn keep_before(&self, content: &mut Content, order: u64) {
+        let early = || self.pieces.iter().filter(|piece| piece.order < order);
+        let written: BTreeSet<usize> = early().filter(|piece| !piece.lost).map(|piece| piece.sector).collect();
+        for piece in early().filter(|piece| written.contains(&piece.sector)) {
+            piece.apply(content);
+        }
+    }
+
+    /// Of each sector's writes a first part, independently of other sectors: none or all of them in most cases, otherwise as
+    /// many as the sector held when it was written back by chance. The length may have stayed behind the data.
+    fn keep_random(&self, content: &mut Content, random: &mut Random) {
+        if self.pieces.is_empty() && self.current.len() == self.durable.len() {
+            return;
+        }
+        let mut writes: BTreeMap<usize, usize> = BTreeMap::new();
+        for piece in &self.pieces {
+            *writes.entry(piece.sector).or_default() += 1;
+        }
+        let mut left = writes;
+        for count in left.values_mut() {
+            *count = match random.below(3) {
+                0 => 0,
+                1 => *count,
+                _ => random.below(*count + 1),
+            };
+        }
+        for piece in &self.pieces {
+            let count = left.get_mut(&piece.sector).expect("every piece was counted");
+            if *count > 0 {
+                *count -= 1;
+                piece.apply(content);
+            }
+        }
+        let (old, new) = (self.durable.len(), self.current.len());
+        content.set_len(match random.below(3) {
+            0 => old,
+            1 => new,
+            _ => (old + random.below(new - old + 1)).next_multiple_of(SECTOR).min(new),
+        });
+    }
+}

@@ -1,0 +1,404 @@
+//! What the engine's lock protects, and the calls that decide. Everything here runs under the lock: it reads the clock once,
+//! decides on the table, reserves room in the log, changes the table, appends the record. In that order, so that a call
+//! that cannot be written changes nothing and log order is decision order.
+
+use crate::error::{Error, Result};
+use crate::image::{Origin, RateChange};
+use crate::limit::{Key, Limit};
+use crate::log::frame::{Kind, MIN_RECORD_LEN};
+use crate::log::record::{
+    ConfigureOp, Denial, GroupWriter, Purpose, push_allow, push_allow_one, push_anchor, push_configure, push_delete,
+    push_denials, push_reset, push_snapshot_mark,
+};
+use crate::table::{IMAGE_LEN, Slot, Table};
+use crate::writer::{LogWriter, Refusal};
+
+use super::types::{Item, MultiOutcome, OnChange, Outcome};
+use super::view::{Part, View};
+
+/// Most items of one multi-key check.
+pub const MAX_ITEMS: usize = 1_000;
+/// Most limits set by one call.
+pub const MAX_SPECS: usize = 100_000;
+
+/// Keys per Denials record.
+const DENIALS_PER_RECORD: usize = 64;
+const DENIAL_LEN: usize = 48;
+const DENIALS_LEN: usize = MIN_RECORD_LEN + 8;
+const ANCHOR_LEN: usize = MIN_RECORD_LEN + 8;
+const CLOSE_LEN: usize = MIN_RECORD_LEN;
+
+/// A key whose denial totals are newer than the log's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dirty {
+    slot: Slot,
+    id: u64,
+    denied: u64,
+    denied_cost: u64,
+}
+
+/// Everything under the lock.
+pub(crate) struct Core {
+    pub(crate) view: View,
+    pub(crate) writer: LogWriter,
+    pub(crate) closed: bool,
+    /// The worker was rung for what is due; it clears this when it starts a round.
+    pub(crate) worker_knows: bool,
+    /// Records that want to be durable since the last sync began; drives the flusher in batch mode.
+    pub(crate) unsynced_events: u64,
+    pub(crate) dirty: Vec<Dirty>,
+    pub(crate) dirty_since_ns: u64,
+    /// `writer.end()` as it was when the newest snapshot started; below zero by what was replayed at open.
+    pub(crate) replay_from: i64,
+    pub(crate) snapshot_start: u64,
+    /// The record that says that it was published, if it was this session that wrote it.
+    pub(crate) snapshot_mark: u64,
+    /// Compaction is due when a replay would read more than this.
+    pub(crate) compact_above: u64,
+    pub(crate) allowed: u64,
+    pub(crate) denied: u64,
+    /// Reused by multi-key calls.
+    images: Vec<[u8; IMAGE_LEN]>,
+}
+
+impl Core {
+    pub(crate) fn new(view: View, writer: LogWriter) -> Self {
+        Self {
+            view,
+            writer,
+            closed: false,
+            worker_knows: false,
+            unsynced_events: 0,
+            dirty: Vec::new(),
+            dirty_since_ns: 0,
+            replay_from: 0,
+            snapshot_start: 0,
+            snapshot_mark: 0,
+            compact_above: u64::MAX,
+            allowed: 0,
+            denied: 0,
+            images: Vec::new(),
+        }
+    }
+
+    /// Room that ordinary calls leave for denial totals, the last anchor and the close record.
+    #[inline]
+    fn keep(&self) -> usize {
+        let totals = if self.dirty.is_empty() {
+            0
+        } else {
+            (self.dirty.len() * (DENIAL_LEN + 1) + DENIALS_LEN).min(self.writer.segment_bytes() / 8)
+        };
+        CLOSE_LEN + ANCHOR_LEN + totals
+    }
+
+    #[inline]
+    fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
+        let keep = self.keep();
+        self.writer.reserve(len, keep)
+    }
+
+    /// Checks one key.
+    #[inline]
+    pub(crate) fn check(&mut self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome, Refusal> {
+        let now = self.view.time.now();
+        match self.view.table.find(key) {
+            Some(slot) if !self.view.wants_change(slot, limit) => self.check_known(slot, now, cost),
+            slot => self.check_changing(slot, key, now, cost, limit),
+        }
+    }
+
+    #[inline]
+    fn check_known(&mut self, slot: Slot, now: u64, cost: u64) -> Result<Outcome, Refusal> {
+        self.view.valid_cost(slot, cost)?;
+        let decision = self.view.table.decide(slot, now, cost);
+        if !decision.verdict.allowed {
+            self.count_denied(slot, now, cost);
+            return Ok(self.view.outcome(decision, now, cost, 0));
+        }
+        let rates = usize::from(self.view.table.entry(slot).rates);
+        self.reserve(MIN_RECORD_LEN + 16 + IMAGE_LEN * rates)?;
+        let seq = self.writer.seq() + 1;
+        self.view.table.consume(slot, now, cost, seq);
+        let (table, images, id) = (&self.view.table, &mut self.images, self.view.table.entry(slot).id);
+        self.writer.push(Kind::Allow, now, |buf| {
+            if rates == 1 {
+                push_allow_one(buf, id, cost, table.image(slot, 0));
+            } else {
+                images.clear();
+                images.extend((0..rates).map(|rate| table.image(slot, rate)));
+                push_allow(buf, id, cost, images);
+            }
+        });
+        self.allowed += 1;
+        self.unsynced_events += 1;
+        Ok(self.view.outcome(decision, now, cost, seq))
+    }
+
+    #[cold]
+    fn check_changing(
+        &mut self,
+        slot: Option<Slot>,
+        key: &str,
+        now: u64,
+        cost: u64,
+        limit: Option<&Limit>,
+    ) -> Result<Outcome, Refusal> {
+        let key = Key::new(key)?.as_str();
+        let limit = limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
+        limit.check_cost(cost)?;
+        let plan = self.view.table.plan(slot, limit.rates(), false, now);
+        let decision = self.view.table.decide_plan(slot, &plan, now, cost);
+        if !decision.verdict.allowed {
+            // A new key has everything left: only a known one can be denied.
+            if let Some(slot) = slot {
+                self.count_denied(slot, now, cost);
+            }
+            return Ok(self.view.outcome(decision, now, cost, 0));
+        }
+        let part = Part { slot, plan: Some(plan), decision };
+        let item = Item { key, cost, limit: Some(limit) };
+        let seq = self.write_group(Purpose::CheckWithLimit, &[item], &[part], now)?;
+        self.allowed += 1;
+        Ok(self.view.outcome(decision, now, cost, seq))
+    }
+
+    fn count_denied(&mut self, slot: Slot, now: u64, cost: u64) {
+        self.denied += 1;
+        if let Some((denied, denied_cost)) = self.view.table.count_denied(slot, now, cost) {
+            if self.dirty.is_empty() {
+                self.dirty_since_ns = now;
+            }
+            self.dirty.push(Dirty { slot, id: self.view.table.entry(slot).id, denied, denied_cost });
+        }
+    }
+
+    /// Checks several keys, all or nothing. The items were validated: no duplicates, 1 to 1,000.
+    pub(crate) fn check_all(&mut self, items: &[Item<'_>]) -> Result<MultiOutcome, Refusal> {
+        let now = self.view.time.now();
+        let parts = items.iter().map(|item| self.view.resolve(item, now)).collect::<Result<Vec<_>>>()?;
+        let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
+        let seq = match denied {
+            None => {
+                let seq = self.write_group(Purpose::CheckAll, items, &parts, now)?;
+                self.allowed += items.len() as u64;
+                seq
+            }
+            Some(_) => 0,
+        };
+        let mut retry_after_ns = 0;
+        let mut outcomes = Vec::with_capacity(items.len());
+        for (item, part) in items.iter().zip(&parts) {
+            let mut decision = part.decision;
+            if !decision.verdict.allowed {
+                retry_after_ns = retry_after_ns.max(decision.verdict.retry_after_ns);
+                if let Some(slot) = part.slot {
+                    self.count_denied(slot, now, item.cost);
+                }
+            } else if denied.is_some() {
+                // Nothing was consumed: report what is there, not what would have been left.
+                decision = self.view.look(part, now);
+            }
+            outcomes.push(self.view.outcome(decision, now, item.cost, seq));
+        }
+        Ok(MultiOutcome { allowed: denied.is_none(), denied, retry_after_ns, items: outcomes, seq })
+    }
+
+    /// Applies and writes allowed items as one record.
+    fn write_group(&mut self, purpose: Purpose, items: &[Item<'_>], parts: &[Part], now: u64) -> Result<u64, Refusal> {
+        let mut len = MIN_RECORD_LEN + 8;
+        for (item, part) in items.iter().zip(parts) {
+            let rates = match (&part.plan, part.slot) {
+                (Some(plan), _) => {
+                    len += 8 + configure_len(item.key, plan.len());
+                    plan.len()
+                }
+                (None, Some(slot)) => usize::from(self.view.table.entry(slot).rates),
+                (None, None) => unreachable!("an unknown key without a limit was refused"),
+            };
+            len += 8 + 16 + IMAGE_LEN * rates;
+        }
+        self.reserve(len)?;
+        let seq = self.writer.seq() + 1;
+        let Self { view: View { table, .. }, writer, images, .. } = self;
+        writer.push(Kind::Group, now, |buf| {
+            let mut group = GroupWriter::begin(buf, purpose);
+            for (item, part) in items.iter().zip(parts) {
+                let slot = match (&part.plan, part.slot) {
+                    (Some(plan), slot) => {
+                        let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
+                        let op = ConfigureOp { id, key: item.key, origin: Origin::Call, rates: plan };
+                        group.op(buf, Kind::Configure, |buf| push_configure(buf, &op));
+                        table.configure(slot, id, item.key, Origin::Call, plan, now, seq)
+                    }
+                    (None, Some(slot)) => slot,
+                    (None, None) => unreachable!("an unknown key without a limit was refused"),
+                };
+                table.consume(slot, now, item.cost, seq);
+                images.clear();
+                images.extend((0..usize::from(table.entry(slot).rates)).map(|rate| table.image(slot, rate)));
+                let id = table.entry(slot).id;
+                group.op(buf, Kind::Allow, |buf| push_allow(buf, id, item.cost, images));
+            }
+            group.finish(buf);
+        });
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+
+    /// Sets limits, all in one record. Unchanged ones are left out; when nothing is left, nothing is written. Gives the
+    /// sequence number after which all of them are durable.
+    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Refusal> {
+        let now = self.view.time.now();
+        let mut parts: Vec<(usize, Option<Slot>, Vec<RateChange>)> = Vec::new();
+        let mut unchanged_seq = 0;
+        let mut len = MIN_RECORD_LEN + 8;
+        for (index, (key, limit, on_change)) in specs.iter().enumerate() {
+            let slot = self.view.table.find(key);
+            if let Some(slot) = slot {
+                let entry = self.view.table.entry(slot);
+                let same = entry.origin == Origin::Explicit && self.view.table.has_rates(slot, limit.rates());
+                if same && !entry.out_of_bounds {
+                    unchanged_seq = unchanged_seq.max(entry.seq);
+                    continue;
+                }
+            }
+            let plan = self.view.table.plan(slot, limit.rates(), *on_change == OnChange::Reset, now);
+            len += 8 + configure_len(key, plan.len());
+            parts.push((index, slot, plan));
+        }
+        if parts.is_empty() {
+            return Ok(unchanged_seq);
+        }
+        self.reserve(len)?;
+        let seq = self.writer.seq() + 1;
+        let Self { view: View { table, .. }, writer, .. } = self;
+        let apply =
+            |table: &mut Table, (index, slot, plan): &(usize, Option<Slot>, Vec<RateChange>), buf: &mut Vec<u8>| {
+                let key = specs[*index].0;
+                let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
+                push_configure(buf, &ConfigureOp { id, key, origin: Origin::Explicit, rates: plan });
+                table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
+            };
+        if many {
+            writer.push(Kind::Group, now, |buf| {
+                let mut group = GroupWriter::begin(buf, Purpose::LimitMany);
+                for part in &parts {
+                    group.op(buf, Kind::Configure, |buf| apply(table, part, buf));
+                }
+                group.finish(buf);
+            });
+        } else {
+            writer.push(Kind::Configure, now, |buf| apply(table, &parts[0], buf));
+        }
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+
+    /// Refills a key.
+    pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Refusal> {
+        let now = self.view.time.now();
+        let slot = self.view.known(key)?;
+        self.reserve(MIN_RECORD_LEN + 8)?;
+        let id = self.view.table.entry(slot).id;
+        let seq = self.writer.push(Kind::Reset, now, |buf| push_reset(buf, id));
+        self.view.table.reset(slot, now, seq);
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+
+    /// Forgets a key.
+    pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Refusal> {
+        let now = self.view.time.now();
+        let slot = self.view.known(key)?;
+        self.reserve(MIN_RECORD_LEN + 8)?;
+        let id = self.view.table.entry(slot).id;
+        let seq = self.writer.push(Kind::Delete, now, |buf| push_delete(buf, id));
+        self.view.table.remove(slot);
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+
+    /// Writes the denial totals of up to one record's worth of keys. Gives whether some are left.
+    pub(crate) fn save_denials(&mut self) -> Result<bool, Refusal> {
+        let count = self.dirty.len().min(DENIALS_PER_RECORD);
+        let from = self.dirty.len() - count;
+        let denials: Vec<(Slot, Denial)> = self.dirty[from..].iter().filter_map(|dirty| self.denial(dirty)).collect();
+        if denials.is_empty() {
+            self.dirty.truncate(from);
+            return Ok(from > 0);
+        }
+        let now = self.view.time.now();
+        self.writer.reserve_last(DENIALS_LEN + DENIAL_LEN * denials.len() + ANCHOR_LEN + CLOSE_LEN)?;
+        let plain: Vec<Denial> = denials.iter().map(|(_, denial)| *denial).collect();
+        let seq = self.writer.push(Kind::Denials, now, |buf| push_denials(buf, &plain));
+        for (slot, _) in denials {
+            self.view.table.mark_denials_saved(slot, seq);
+        }
+        self.dirty.truncate(from);
+        self.dirty_since_ns = now;
+        Ok(from > 0)
+    }
+
+    /// The totals of a dirty key, unless it was deleted meanwhile.
+    fn denial(&self, dirty: &Dirty) -> Option<(Slot, Denial)> {
+        let entry = self.view.table.get(dirty.slot).filter(|entry| entry.id == dirty.id)?;
+        let denial = Denial {
+            id: entry.id,
+            denied: entry.totals.denied,
+            denied_cost: entry.totals.denied_cost,
+            last_denied_ns: entry.totals.last_denied_ns,
+            delta: entry.totals.denied - dirty.denied,
+            delta_cost: entry.totals.denied_cost - dirty.denied_cost,
+        };
+        Some((dirty.slot, denial))
+    }
+
+    /// Denials of a key that the log does not hold yet: number, cost, engine time of the newest.
+    pub(crate) fn unsaved_denials(&self, slot: Slot) -> Option<Denial> {
+        self.dirty.iter().filter(|dirty| dirty.slot == slot).find_map(|dirty| self.denial(dirty)).map(|(_, d)| d)
+    }
+
+    /// Writes the pairing of engine and wall time, if it moved or if `always`.
+    pub(crate) fn save_anchor(&mut self, always: bool) -> Result<(), Refusal> {
+        let anchor = match self.view.time.due_anchor() {
+            Some(anchor) => anchor,
+            None if always => self.view.time.anchor(),
+            None => return Ok(()),
+        };
+        self.writer.reserve_last(ANCHOR_LEN + CLOSE_LEN)?;
+        self.writer.push(Kind::Anchor, anchor.engine_ns, |buf| push_anchor(buf, anchor.wall_ns));
+        self.view.time.anchored(anchor);
+        Ok(())
+    }
+
+    /// Notes in the log that a snapshot was published.
+    pub(crate) fn save_snapshot_mark(&mut self, start: u64, end: u64) -> Result<u64, Refusal> {
+        let now = self.view.time.now();
+        self.reserve(MIN_RECORD_LEN + 16)?;
+        Ok(self.writer.push(Kind::SnapshotMark, now, |buf| push_snapshot_mark(buf, start, end)))
+    }
+
+    /// The last record of a session; everything before it is synced.
+    pub(crate) fn save_close(&mut self) -> Result<(), Refusal> {
+        let now = self.view.time.now();
+        self.writer.reserve_last(CLOSE_LEN)?;
+        self.writer.push(Kind::Close, now, |_| ());
+        Ok(())
+    }
+
+    /// Whether the log holds nothing behind the newest snapshot but the mark that it was published.
+    pub(crate) fn unchanged_since_snapshot(&self) -> bool {
+        let seq = self.writer.seq();
+        seq > 0 && (seq == self.snapshot_start || (seq == self.snapshot_mark && seq == self.snapshot_start + 1))
+    }
+
+    /// Bytes of log that the next open would replay.
+    pub(crate) fn replay_bytes(&self) -> u64 {
+        self.writer.end().saturating_add_signed(-self.replay_from)
+    }
+}
+
+fn configure_len(key: &str, rates: usize) -> usize {
+    16 + 40 * rates + key.len().next_multiple_of(8)
+}

@@ -1,0 +1,353 @@
+//! What the threads of one open store share: the lock around [`Core`], group commit, and the stop on failure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::commit::GroupCommit;
+use crate::error::{Error, Result};
+use crate::storage::{Dir, fork};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
+use crate::writer::{self, Refusal};
+
+use super::core::Core;
+use super::types::{Notice, Options, Severity, SyncMode};
+
+const OPEN: u32 = 0;
+const STOPPED: u32 = 1;
+const CLOSED: u32 = 2;
+
+/// Denial totals reach the log at least this often while they change.
+const DENIALS_EVERY_NS: u64 = 60_000_000_000;
+
+/// At most this many unread notices are kept.
+const MAX_NOTICES: usize = 100;
+
+/// A background thread's doorbell.
+#[derive(Default)]
+pub(crate) struct Bell {
+    pub(crate) state: Mutex<Ring>,
+    pub(crate) rung: Condvar,
+}
+
+/// What a doorbell asks for.
+#[derive(Default)]
+pub(crate) struct Ring {
+    /// There is something to do.
+    pub(crate) work: bool,
+    /// Now, not after the usual delay.
+    pub(crate) urgent: bool,
+    /// End the thread.
+    pub(crate) shutdown: bool,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self, urgent: bool) {
+        let mut state = self.state.lock();
+        state.work = true;
+        state.urgent |= urgent;
+        self.rung.notify_one();
+    }
+
+    pub(crate) fn shutdown(&self) {
+        self.state.lock().shutdown = true;
+        self.rung.notify_all();
+    }
+}
+
+struct Failure {
+    op: &'static str,
+    path: PathBuf,
+    message: String,
+    errno: Option<i32>,
+}
+
+/// One open store.
+pub(crate) struct Shared {
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) options: Options,
+    pub(crate) core: Mutex<Core>,
+    pub(crate) commit: GroupCommit,
+    pub(crate) flusher: Bell,
+    pub(crate) worker: Bell,
+    /// Held while a compaction runs.
+    pub(crate) compacting: Mutex<()>,
+    /// Held while a spare segment is made.
+    spare: Mutex<()>,
+    state: AtomicU32,
+    failure: Mutex<Option<Failure>>,
+    notices: Mutex<Vec<Notice>>,
+    has_notices: AtomicBool,
+    fork_generation: u64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(dir: Arc<dyn Dir>, options: Options, core: Core) -> Self {
+        let durable_seq = core.writer.durable_seq();
+        Self {
+            dir,
+            options,
+            core: Mutex::new(core),
+            commit: GroupCommit::new(durable_seq),
+            flusher: Bell::default(),
+            worker: Bell::default(),
+            compacting: Mutex::new(()),
+            spare: Mutex::new(()),
+            state: AtomicU32::new(OPEN),
+            failure: Mutex::new(None),
+            notices: Mutex::new(Vec::new()),
+            has_notices: AtomicBool::new(false),
+            fork_generation: fork::generation(),
+            syncs: AtomicU64::new(0),
+            compactions: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Whether this process is a child of the one that opened the store. Asked before any lock is taken: a lock may have
+    /// been held by another thread when the process was forked, and then nobody will ever release it here.
+    #[inline]
+    pub(crate) fn is_forked(&self) -> bool {
+        fork::generation() != self.fork_generation
+    }
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == CLOSED
+    }
+
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.load(Ordering::Acquire) == STOPPED
+    }
+
+    /// Fails unless calls may be made.
+    #[inline]
+    pub(crate) fn usable(&self) -> Result<()> {
+        if self.is_forked() {
+            return Err(Error::Forked);
+        }
+        if self.state.load(Ordering::Acquire) == OPEN { Ok(()) } else { Err(self.unusable()) }
+    }
+
+    #[cold]
+    fn unusable(&self) -> Error {
+        if self.is_closed() {
+            return Error::Closed;
+        }
+        match &*self.failure.lock() {
+            Some(failure) => Error::Stopped {
+                op: failure.op,
+                path: failure.path.clone(),
+                message: failure.message.clone(),
+                errno: failure.errno,
+            },
+            None => Error::Closed,
+        }
+    }
+
+    /// Runs `call` under the lock, and whatever it needs first without it. With `block == false` gives `None` instead of
+    /// waiting.
+    #[inline]
+    pub(crate) fn perform<T>(
+        &self,
+        block: bool,
+        mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
+    ) -> Result<Option<T>> {
+        self.usable()?;
+        loop {
+            let mut core = if block {
+                self.core.lock()
+            } else {
+                match self.core.try_lock() {
+                    Some(core) => core,
+                    None => return Ok(None),
+                }
+            };
+            if core.closed {
+                return Err(Error::Closed);
+            }
+            let before = core.unsynced_events;
+            match call(&mut core) {
+                Ok(value) => {
+                    let after = core.unsynced_events;
+                    let wake = self.wants_worker(&mut core);
+                    drop(core);
+                    if after != before {
+                        self.wrote(after);
+                    }
+                    if wake {
+                        self.worker.ring(false);
+                    }
+                    return Ok(Some(value));
+                }
+                Err(refusal) => {
+                    let seq = core.writer.seq();
+                    drop(core);
+                    if !block && !matches!(refusal, Refusal::Error(_)) {
+                        return Ok(None);
+                    }
+                    self.resolve(refusal, seq)?;
+                }
+            }
+        }
+    }
+
+    /// Like `perform`, waiting as long as needed.
+    pub(crate) fn perform_blocking<T>(&self, call: impl FnMut(&mut Core) -> Result<T, Refusal>) -> Result<T> {
+        Ok(self.perform(true, call)?.expect("a blocking call has a result"))
+    }
+
+    /// Does what a refused call needs, or gives its error. `seq` is the newest record when it was refused.
+    pub(crate) fn resolve(&self, refusal: Refusal, seq: u64) -> Result<()> {
+        match refusal {
+            Refusal::Error(error) => Err(self.stop_if_fatal(error)),
+            Refusal::NeedSync => self.wait_durable(seq),
+            Refusal::NeedSpare(len) => self.make_spare(len),
+        }
+    }
+
+    /// Batch mode: wakes the flusher for the first unsynced call and for the one that fills the batch.
+    #[inline]
+    fn wrote(&self, unsynced: u64) {
+        if self.options.sync == SyncMode::Batch {
+            if unsynced == self.options.flush_every_events {
+                self.flusher.ring(true);
+            } else if unsynced == 1 {
+                self.flusher.ring(false);
+            }
+        }
+    }
+
+    /// Whether the worker has something to do and does not know.
+    #[inline]
+    fn wants_worker(&self, core: &mut Core) -> bool {
+        if core.worker_knows {
+            return false;
+        }
+        let wanted = core.writer.wants_spare() || self.denials_due(core) || self.compaction_due(core);
+        core.worker_knows = wanted;
+        wanted
+    }
+
+    #[inline]
+    pub(crate) fn denials_due(&self, core: &Core) -> bool {
+        !core.dirty.is_empty() && core.view.time.newest_ns().saturating_sub(core.dirty_since_ns) >= DENIALS_EVERY_NS
+    }
+
+    #[inline]
+    pub(crate) fn compaction_due(&self, core: &Core) -> bool {
+        core.replay_bytes() > core.compact_above
+    }
+
+    /// Whether a call with this record has to be waited for.
+    #[inline]
+    pub(crate) fn must_wait(&self, seq: u64) -> bool {
+        self.options.sync == SyncMode::Always && seq > self.commit.durable_seq()
+    }
+
+    /// Returns when record `seq` is on disk.
+    pub(crate) fn wait_durable(&self, seq: u64) -> Result<()> {
+        self.commit.wait(seq, || if self.is_stopped() { Err(self.unusable()) } else { Ok(()) }, || self.sync_once())
+    }
+
+    /// Makes everything appended so far durable; gives the newest record of it.
+    fn sync_once(&self) -> Result<u64> {
+        let job = {
+            let mut core = self.core.lock();
+            // The anchor is a record like any other; without room for it, the next sync tries again.
+            if let Err(Refusal::Error(error)) = core.save_anchor(false) {
+                drop(core);
+                return Err(self.stop_if_fatal(error));
+            }
+            core.unsynced_events = 0;
+            match core.writer.begin_sync() {
+                Some(job) => job,
+                None => return Ok(core.writer.durable_seq()),
+            }
+        };
+        for (name, file) in &job.files {
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+            file.sync_data().map_err(|error| self.stop("cannot sync", self.path().join(name), error))?;
+        }
+        if job.directory {
+            self.dir.sync().map_err(|error| self.stop("cannot sync", self.path().to_path_buf(), error))?;
+        }
+        let mut core = self.core.lock();
+        core.writer.finish_sync(&job);
+        let wake = core.writer.has_chores() && !std::mem::replace(&mut core.worker_knows, true);
+        drop(core);
+        if wake {
+            self.worker.ring(false);
+        }
+        Ok(job.seq)
+    }
+
+    /// Makes a spare segment of at least `len` bytes unless there is one.
+    pub(crate) fn make_spare(&self, len: usize) -> Result<()> {
+        let making = self.spare.lock();
+        let too_small = {
+            let mut core = self.core.lock();
+            if core.writer.has_spare_of(len) {
+                return Ok(());
+            }
+            core.writer.take_spare()
+        };
+        drop(too_small);
+        let spare = writer::create_spare(&*self.dir, len).map_err(|error| self.stop_if_fatal(error))?;
+        self.core.lock().writer.set_spare(spare);
+        drop(making);
+        Ok(())
+    }
+
+    /// Every later call fails until the store is opened again: what is on disk is unknown now.
+    pub(crate) fn stop(&self, op: &'static str, path: PathBuf, error: io::Error) -> Error {
+        let failure = Failure { op, path: path.clone(), message: error.to_string(), errno: error.raw_os_error() };
+        self.failure.lock().get_or_insert(failure);
+        if self.state.compare_exchange(OPEN, STOPPED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.notify(
+                Severity::Error,
+                format!("the limiter stopped because {op} {} failed: {error}; reopen it", path.display()),
+            );
+        }
+        Error::Storage { op, path, source: error }
+    }
+
+    pub(crate) fn stop_if_fatal(&self, error: Error) -> Error {
+        if !writer::is_fatal(&error) {
+            return error;
+        }
+        match error {
+            Error::Storage { op, path, source } => self.stop(op, path, source),
+            other => other,
+        }
+    }
+
+    pub(crate) fn set_closed(&self) {
+        self.state.store(CLOSED, Ordering::Release);
+    }
+
+    /// Leaves a sentence for whoever calls next.
+    pub(crate) fn notify(&self, severity: Severity, message: String) {
+        let mut notices = self.notices.lock();
+        if notices.len() < MAX_NOTICES {
+            notices.push(Notice { severity, message });
+        }
+        self.has_notices.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    pub(crate) fn has_notices(&self) -> bool {
+        self.has_notices.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        let mut notices = self.notices.lock();
+        self.has_notices.store(false, Ordering::Release);
+        std::mem::take(&mut notices)
+    }
+}

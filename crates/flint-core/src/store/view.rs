@@ -1,0 +1,155 @@
+//! What can be said without writing: decisions that are not taken, and how keys look to people. Shared by the writing engine
+//! and by read-only ones.
+
+use crate::error::{Error, Result};
+use crate::image::{Origin, RateChange};
+use crate::limit::{Key, Limit};
+use crate::table::{Decision, Slot, Table};
+use crate::time::{Timeline, to_wall};
+
+use super::types::{Item, Outcome, Status, TopBy};
+
+/// The keys and the time.
+pub(crate) struct View {
+    pub(crate) table: Table,
+    pub(crate) time: Timeline,
+}
+
+/// One item of a call, resolved.
+pub(crate) struct Part {
+    pub(crate) slot: Option<Slot>,
+    /// The change that the limit given with the call means, if it means one.
+    pub(crate) plan: Option<Vec<RateChange>>,
+    pub(crate) decision: Decision,
+}
+
+impl View {
+    /// Whether the limit that came with a call changes the key's: it does unless the key's was set explicitly.
+    #[inline]
+    pub(crate) fn wants_change(&self, slot: Slot, limit: Option<&Limit>) -> bool {
+        limit.is_some_and(|limit| {
+            self.table.entry(slot).origin == Origin::Call && !self.table.has_rates(slot, limit.rates())
+        })
+    }
+
+    #[inline]
+    pub(crate) fn valid_cost(&self, slot: Slot, cost: u64) -> Result<()> {
+        if self.table.entry(slot).out_of_bounds || cost == 0 || cost > self.table.capacity(slot) {
+            return Err(self.refuse(slot, cost));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse(&self, slot: Slot, cost: u64) -> Error {
+        let rates: Vec<_> = self.table.rates(slot).copied().collect();
+        if self.table.entry(slot).out_of_bounds {
+            let rates: Vec<_> = rates.iter().map(|rate| format!("{} per {} ms", rate.limit(), rate.per_ms())).collect();
+            return Error::InvalidLimit(format!(
+                "the limit of key {:?} ({}) was set by an older release and is beyond what can be decided exactly; set it \
+                 again with limit()",
+                self.table.key(slot),
+                rates.join("; "),
+            ));
+        }
+        match Limit::new(&rates).and_then(|limit| limit.check_cost(cost)) {
+            Err(error) => error,
+            Ok(()) => unreachable!("the cost is within the capacity"),
+        }
+    }
+
+    /// Resolves an item to a slot, a change and a decision.
+    pub(crate) fn resolve(&self, item: &Item<'_>, now: u64) -> Result<Part> {
+        match self.table.find(item.key) {
+            Some(slot) if !self.wants_change(slot, item.limit) => {
+                self.valid_cost(slot, item.cost)?;
+                Ok(Part { slot: Some(slot), plan: None, decision: self.table.decide(slot, now, item.cost) })
+            }
+            slot => {
+                let key = Key::new(item.key)?.as_str();
+                let limit = item.limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
+                limit.check_cost(item.cost)?;
+                let plan = self.table.plan(slot, limit.rates(), false, now);
+                let decision = self.table.decide_plan(slot, &plan, now, item.cost);
+                Ok(Part { slot, plan: Some(plan), decision })
+            }
+        }
+    }
+
+    /// The same part, only looked at.
+    pub(crate) fn look(&self, part: &Part, now: u64) -> Decision {
+        match (&part.plan, part.slot) {
+            (Some(plan), slot) => self.table.decide_plan(slot, plan, now, 0),
+            (None, Some(slot)) => self.table.decide(slot, now, 0),
+            (None, None) => unreachable!("an unknown key without a limit was refused"),
+        }
+    }
+
+    /// What a check would say.
+    pub(crate) fn peek(&mut self, item: &Item<'_>) -> Result<Outcome> {
+        let now = self.time.now();
+        let part = self.resolve(item, now)?;
+        Ok(self.outcome(part.decision, now, item.cost, 0))
+    }
+
+    #[inline]
+    pub(crate) fn outcome(&mut self, decision: Decision, now: u64, cost: u64, seq: u64) -> Outcome {
+        let verdict = decision.verdict;
+        Outcome {
+            allowed: verdict.allowed,
+            cost,
+            limit: decision.limit,
+            remaining: verdict.remaining,
+            retry_after_ns: verdict.retry_after_ns,
+            reset_after_ns: verdict.reset_after_ns,
+            reset_at_wall_ns: to_wall(now.saturating_add(verdict.reset_after_ns), self.time.offset_ns(now)),
+            seq,
+        }
+    }
+
+    /// The slot of a key that must exist.
+    pub(crate) fn known(&self, key: &str) -> Result<Slot> {
+        let key = Key::new(key)?.as_str();
+        self.table.find(key).ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })
+    }
+
+    /// One key as people see it.
+    pub(crate) fn status(&mut self, key: &str) -> Option<Status> {
+        let slot = self.table.find(key)?;
+        let now = self.time.now();
+        self.time.anchor();
+        let offset = self.time.offset_ns(now);
+        let wall = |engine_ns: u64| (engine_ns > 0).then(|| to_wall(engine_ns, offset));
+        let looked = self.table.decide(slot, now, 0);
+        let retry_after_ns = self.table.decide(slot, now, 1).verdict.retry_after_ns;
+        let entry = self.table.entry(slot);
+        Some(Status {
+            key: key.to_owned(),
+            rates: self.table.rates(slot).copied().collect(),
+            binding: looked.binding,
+            origin: entry.origin,
+            out_of_bounds: entry.out_of_bounds,
+            remaining: looked.verdict.remaining,
+            retry_after_ns,
+            reset_at_wall_ns: to_wall(now.saturating_add(looked.verdict.reset_after_ns), offset),
+            total_allowed: entry.totals.allowed,
+            total_denied: entry.totals.denied,
+            total_allowed_cost: entry.totals.allowed_cost,
+            total_denied_cost: entry.totals.denied_cost,
+            last_allowed_at_ns: wall(entry.totals.last_allowed_ns),
+            last_denied_at_ns: wall(entry.totals.last_denied_ns),
+            last_reset_at_ns: wall(entry.totals.last_reset_ns),
+        })
+    }
+
+    /// What `top` sorts by.
+    pub(crate) fn total(&self, slot: Slot, by: TopBy) -> u64 {
+        let totals = &self.table.entry(slot).totals;
+        match by {
+            TopBy::Allowed => totals.allowed,
+            TopBy::Denied => totals.denied,
+            TopBy::AllowedCost => totals.allowed_cost,
+            TopBy::DeniedCost => totals.denied_cost,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! One key's fixed-size record in the table, and the decision over its rates.
+
+use super::cell::Cell;
+use super::keys::KeyRef;
+use crate::algorithm::Verdict;
+use crate::image::{Origin, Totals};
+use crate::limit::{MAX_RATES, Rate};
+
+/// A place in the table.
+pub(crate) type Slot = u32;
+
+pub(super) const NO_EXTRA: u32 = u32::MAX;
+
+/// The second to eighth rate of the few keys that have them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extra {
+    pub(super) cells: [Cell; MAX_RATES - 1],
+}
+
+/// One key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    /// 0 marks a free slot.
+    pub(crate) id: u64,
+    /// The newest record that this entry includes.
+    pub(crate) seq: u64,
+    pub(super) key: KeyRef,
+    pub(super) extra: u32,
+    pub(crate) rates: u8,
+    pub(crate) origin: Origin,
+    pub(crate) out_of_bounds: bool,
+    /// Whether `totals.denied` has grown since it was last written to the log.
+    pub(super) denials_unsaved: bool,
+    pub(super) first: Cell,
+    pub(crate) totals: Totals,
+}
+
+impl Entry {
+    pub(super) fn new(id: u64, seq: u64, key: KeyRef, origin: Origin, first: Cell) -> Self {
+        Self {
+            id,
+            seq,
+            key,
+            extra: NO_EXTRA,
+            rates: 1,
+            origin,
+            out_of_bounds: false,
+            denials_unsaved: false,
+            first,
+            totals: Totals::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn count_allowed(&mut self, now: u64, cost: u64, seq: u64) {
+        self.seq = seq;
+        self.totals.allowed = self.totals.allowed.saturating_add(1);
+        self.totals.allowed_cost = self.totals.allowed_cost.saturating_add(cost);
+        self.totals.last_allowed_ns = now;
+    }
+
+    pub(super) fn count_denied(&mut self, now: u64, cost: u64) -> Option<(u64, u64)> {
+        let before = (self.totals.denied, self.totals.denied_cost);
+        self.totals.denied = self.totals.denied.saturating_add(1);
+        self.totals.denied_cost = self.totals.denied_cost.saturating_add(cost);
+        self.totals.last_denied_ns = now;
+        let first = !std::mem::replace(&mut self.denials_unsaved, true);
+        first.then_some(before)
+    }
+}
+
+/// What all rates of a key say together, described by the one that binds: when allowed the one with the fewest remaining,
+/// when denied the one with the longest wait; ties go to the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) verdict: Verdict,
+    /// The binding rate's limit.
+    pub(crate) limit: u64,
+    /// The binding rate's index.
+    pub(crate) binding: usize,
+}
+
+impl Decision {
+    #[inline]
+    pub(crate) fn new(rate: &Rate, verdict: Verdict) -> Self {
+        Self { verdict, limit: rate.limit(), binding: 0 }
+    }
+
+    /// Adds the verdict of the rate with index `rate`.
+    pub(crate) fn and(self, index: usize, rate: &Rate, verdict: Verdict) -> Self {
+        let binds = match (self.verdict.allowed, verdict.allowed) {
+            (true, true) => verdict.remaining < self.verdict.remaining,
+            (true, false) => true,
+            (false, true) => false,
+            (false, false) => verdict.retry_after_ns > self.verdict.retry_after_ns,
+        };
+        if binds { Self { verdict, limit: rate.limit(), binding: index } } else { self }
+    }
+}

@@ -1,0 +1,51 @@
+//! From key to slot: a hash table split into many small ones by the hash's top bits. A small one doubles in microseconds,
+//! so that growth is spread over the calls. The hash is keyed (SipHash with a random key), so that nobody who chooses keys
+//! can aim at one bucket.
+
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+const SHARD_BITS: u32 = 10;
+
+/// Slots by key; the keys themselves live elsewhere and are compared through a closure.
+#[derive(Debug)]
+pub(crate) struct Index {
+    shards: Box<[HashTable<u32>]>,
+    hasher: RandomState,
+}
+
+impl Index {
+    pub(crate) fn new() -> Self {
+        let shards = (0..1_usize << SHARD_BITS).map(|_| HashTable::new()).collect();
+        Self { shards, hasher: RandomState::new() }
+    }
+
+    #[inline]
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "ten bits are left after the shift")]
+    const fn shard(hash: u64) -> usize {
+        // hashbrown takes its bucket from the low bits and its tag from the top seven: the shard uses bits in between.
+        ((hash >> 40) as usize) & ((1 << SHARD_BITS) - 1)
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, is_it: impl FnMut(&u32) -> bool) -> Option<u32> {
+        self.shards[Self::shard(hash)].find(hash, is_it).copied()
+    }
+
+    /// Adds a slot whose key is not in the index; `key_of` gives the key of any slot in it.
+    pub(crate) fn insert<'k>(&mut self, hash: u64, slot: u32, key_of: impl Fn(u32) -> &'k [u8]) {
+        let hasher = &self.hasher;
+        self.shards[Self::shard(hash)].insert_unique(hash, slot, |&other| hasher.hash_one(key_of(other)));
+    }
+
+    pub(crate) fn remove(&mut self, hash: u64, slot: u32) {
+        if let Ok(entry) = self.shards[Self::shard(hash)].find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+    }
+}

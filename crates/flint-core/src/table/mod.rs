@@ -1,0 +1,288 @@
+//! All keys with their limits, states and totals, in memory. Knows no clock, lock or file: every change carries the time and
+//! the sequence number of the record that describes it, and replaying that record makes the same change.
+//!
+//! Entries are fixed-size and found by slot; a slot is reused after `remove`, a key id never is.
+
+mod cell;
+mod chunked;
+mod entry;
+mod index;
+mod keys;
+mod plan;
+mod replay;
+mod runs;
+
+pub(crate) use cell::IMAGE_LEN;
+pub(crate) use entry::{Decision, Slot};
+use entry::{Entry, Extra, NO_EXTRA};
+
+use crate::image::{KeyImage, Origin, RateChange, Source};
+use crate::limit::{MAX_RATES, Rate};
+use cell::Cell;
+use chunked::Chunked;
+use index::Index;
+use keys::KeyArena;
+use runs::RunArena;
+
+/// The table of keys.
+#[derive(Debug)]
+pub(crate) struct Table {
+    index: Index,
+    keys: KeyArena,
+    entries: Chunked<Entry>,
+    free: Vec<Slot>,
+    extras: Chunked<Extra>,
+    free_extras: Vec<u32>,
+    runs: RunArena,
+    live: u64,
+    next_id: u64,
+}
+
+impl Table {
+    pub(crate) fn new() -> Self {
+        Self {
+            index: Index::new(),
+            keys: KeyArena::default(),
+            entries: Chunked::new(),
+            free: Vec::new(),
+            extras: Chunked::new(),
+            free_extras: Vec::new(),
+            runs: RunArena::new(),
+            live: 0,
+            next_id: 1,
+        }
+    }
+
+    /// Number of keys.
+    pub(crate) const fn len(&self) -> u64 {
+        self.live
+    }
+
+    /// Slots are below this number.
+    pub(crate) const fn slots(&self) -> u32 {
+        self.entries.len()
+    }
+
+    /// The id that the next new key gets.
+    pub(crate) const fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Ids below `next_id` are never given out again.
+    pub(crate) fn reserve_ids(&mut self, next_id: u64) {
+        self.next_id = self.next_id.max(next_id);
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, key: &str) -> Option<Slot> {
+        let bytes = key.as_bytes();
+        self.index.find(self.index.hash(bytes), |&slot| self.keys.bytes(self.entries.get(slot).key) == bytes)
+    }
+
+    /// The entry in a slot, unless the slot is free.
+    #[inline]
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Entry> {
+        let entry = self.entries.get(slot);
+        (entry.id != 0).then_some(entry)
+    }
+
+    /// The entry in a slot that is known to be taken.
+    #[inline]
+    pub(crate) fn entry(&self, slot: Slot) -> &Entry {
+        self.entries.get(slot)
+    }
+
+    pub(crate) fn key(&self, slot: Slot) -> &str {
+        self.keys.text(self.entries.get(slot).key)
+    }
+
+    fn cell(&self, slot: Slot, rate: usize) -> &Cell {
+        let entry = self.entries.get(slot);
+        if rate == 0 { &entry.first } else { &self.extras.get(entry.extra).cells[rate - 1] }
+    }
+
+    fn with_cell<R>(&mut self, slot: Slot, rate: usize, f: impl FnOnce(&mut Cell, &mut RunArena) -> R) -> R {
+        let entry = self.entries.get_mut(slot);
+        let cell = if rate == 0 { &mut entry.first } else { &mut self.extras.get_mut(entry.extra).cells[rate - 1] };
+        f(cell, &mut self.runs)
+    }
+
+    pub(crate) fn rates(&self, slot: Slot) -> impl Iterator<Item = &Rate> {
+        (0..usize::from(self.entry(slot).rates)).map(move |rate| self.cell(slot, rate).rate())
+    }
+
+    /// Whether the key's rates are exactly these.
+    pub(crate) fn has_rates(&self, slot: Slot, rates: &[Rate]) -> bool {
+        usize::from(self.entry(slot).rates) == rates.len() && self.rates(slot).eq(rates)
+    }
+
+    /// The smallest capacity over the rates.
+    pub(crate) fn capacity(&self, slot: Slot) -> u64 {
+        self.rates(slot).map(Rate::capacity).min().unwrap_or(0)
+    }
+
+    /// Decides about taking `cost`; 0 only looks. Changes nothing.
+    #[inline]
+    pub(crate) fn decide(&self, slot: Slot, now: u64, cost: u64) -> Decision {
+        let entry = self.entries.get(slot);
+        let first = Decision::new(entry.first.rate(), entry.first.decide(&self.runs, now, cost));
+        (1..usize::from(entry.rates)).fold(first, |binding, rate| {
+            let cell = self.cell(slot, rate);
+            binding.and(rate, cell.rate(), cell.decide(&self.runs, now, cost))
+        })
+    }
+
+    /// Takes `cost` from every rate, as record `seq` says; `decide` allowed it at the same `now`.
+    #[inline]
+    pub(crate) fn consume(&mut self, slot: Slot, now: u64, cost: u64, seq: u64) {
+        let entry = self.entries.get_mut(slot);
+        entry.count_allowed(now, cost, seq);
+        entry.first.consume(&mut self.runs, now, cost);
+        for rate in 1..usize::from(entry.rates) {
+            self.with_cell(slot, rate, |cell, runs| cell.consume(runs, now, cost));
+        }
+    }
+
+    /// The after-image of one rate, for the record of the check just consumed.
+    #[inline]
+    pub(crate) fn image(&self, slot: Slot, rate: usize) -> [u8; IMAGE_LEN] {
+        self.cell(slot, rate).image()
+    }
+
+    /// Counts a denial. Returns the totals (denials, cost) before it if this is the first since `mark_denials_saved`.
+    pub(crate) fn count_denied(&mut self, slot: Slot, now: u64, cost: u64) -> Option<(u64, u64)> {
+        self.entries.get_mut(slot).count_denied(now, cost)
+    }
+
+    /// The denial totals of a slot are now in the log, in record `seq`.
+    pub(crate) fn mark_denials_saved(&mut self, slot: Slot, seq: u64) {
+        let entry = self.entries.get_mut(slot);
+        entry.denials_unsaved = false;
+        entry.seq = seq;
+    }
+
+    /// Sets or changes a key's limit, as record `seq` says. `slot` is the key's slot if it has one.
+    pub(crate) fn configure(
+        &mut self,
+        slot: Option<Slot>,
+        id: u64,
+        key: &str,
+        origin: Origin,
+        plan: &[RateChange],
+        now: u64,
+        seq: u64,
+    ) -> Slot {
+        debug_assert!((1..=MAX_RATES).contains(&plan.len()));
+        let mut cells: Vec<Cell> = Vec::with_capacity(plan.len());
+        let mut kept = 0_u8;
+        for change in plan {
+            cells.push(match change.source {
+                Source::New { carried } => Cell::carried(change.rate, carried, now, &mut self.runs),
+                Source::Kept(rate) => {
+                    kept |= 1 << rate;
+                    *self.cell(slot.expect("only an existing key keeps states"), usize::from(rate))
+                }
+            });
+        }
+        if let Some(slot) = slot {
+            for rate in 0..usize::from(self.entry(slot).rates) {
+                if kept & (1 << rate) == 0 {
+                    self.with_cell(slot, rate, Cell::free);
+                }
+            }
+            self.set_cells(slot, &cells);
+            let entry = self.entries.get_mut(slot);
+            (entry.origin, entry.out_of_bounds, entry.seq) = (origin, false, seq);
+            return slot;
+        }
+        let entry = Entry::new(id, seq, self.keys.insert(key), origin, cells[0]);
+        let slot = self.add(entry);
+        self.set_cells(slot, &cells);
+        self.index_slot(slot);
+        slot
+    }
+
+    /// Gives every rate its full limit back.
+    pub(crate) fn reset(&mut self, slot: Slot, now: u64, seq: u64) {
+        for rate in 0..usize::from(self.entry(slot).rates) {
+            self.with_cell(slot, rate, |cell, runs| {
+                cell.free(runs);
+                *cell = Cell::carried(*cell.rate(), 0, now, runs);
+            });
+        }
+        let entry = self.entries.get_mut(slot);
+        entry.totals.last_reset_ns = now;
+        entry.seq = seq;
+    }
+
+    /// Forgets a key.
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let entry = *self.entries.get(slot);
+        self.index.remove(self.index.hash(self.keys.bytes(entry.key)), slot);
+        for rate in 0..usize::from(entry.rates) {
+            self.with_cell(slot, rate, Cell::free);
+        }
+        self.keys.remove(entry.key);
+        if entry.extra != NO_EXTRA {
+            self.free_extras.push(entry.extra);
+        }
+        self.entries.get_mut(slot).id = 0;
+        self.free.push(slot);
+        self.live -= 1;
+    }
+
+    /// Everything known of a key, into a reused image.
+    pub(crate) fn export(&self, slot: Slot, into: &mut KeyImage) {
+        let entry = self.entry(slot);
+        into.id = entry.id;
+        into.seq = entry.seq;
+        into.key.clear();
+        into.key.push_str(self.key(slot));
+        into.origin = entry.origin;
+        into.out_of_bounds = entry.out_of_bounds;
+        into.totals = entry.totals;
+        into.rates.clear();
+        into.states.clear();
+        for rate in 0..usize::from(entry.rates) {
+            let cell = self.cell(slot, rate);
+            into.rates.push(*cell.rate());
+            into.states.push(cell.export(&self.runs));
+        }
+    }
+
+    fn add(&mut self, entry: Entry) -> Slot {
+        self.live += 1;
+        self.next_id = self.next_id.max(entry.id.saturating_add(1));
+        if let Some(slot) = self.free.pop() {
+            *self.entries.get_mut(slot) = entry;
+            return slot;
+        }
+        self.entries.push(entry)
+    }
+
+    fn set_cells(&mut self, slot: Slot, cells: &[Cell]) {
+        let mut extra = self.entry(slot).extra;
+        if cells.len() == 1 {
+            if extra != NO_EXTRA {
+                self.free_extras.push(extra);
+                extra = NO_EXTRA;
+            }
+        } else {
+            if extra == NO_EXTRA {
+                let empty = Extra { cells: [cells[0]; MAX_RATES - 1] };
+                extra = self.free_extras.pop().unwrap_or_else(|| self.extras.push(empty));
+            }
+            self.extras.get_mut(extra).cells[..cells.len() - 1].copy_from_slice(&cells[1..]);
+        }
+        let entry = self.entries.get_mut(slot);
+        entry.first = cells[0];
+        entry.extra = extra;
+        entry.rates = u8::try_from(cells.len()).expect("a limit has at most eight rates");
+    }
+
+    fn index_slot(&mut self, slot: Slot) {
+        let Self { index, keys, entries, .. } = self;
+        let hash = index.hash(keys.bytes(entries.get(slot).key));
+        index.insert(hash, slot, |other| keys.bytes(entries.get(other).key));
+    }
+}

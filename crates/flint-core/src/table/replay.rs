@@ -1,0 +1,115 @@
+//! What recovery does to the table. Slots come from the recovery's own id map; the index of keys is built at the end,
+//! because a snapshot taken beside running checks may hold one key under an old and a new id until the log is replayed.
+
+use super::entry::{Entry, Slot};
+use super::{Cell, IMAGE_LEN, Table};
+use crate::image::{KeyImage, Origin, RateChange, Source};
+
+impl Table {
+    /// Adds a key from a snapshot, without indexing it.
+    pub(crate) fn import(&mut self, image: &KeyImage) -> Result<Slot, &'static str> {
+        if image.id == 0 || image.rates.is_empty() || image.rates.len() != image.states.len() {
+            return Err("a key has no id or its rates and states do not match");
+        }
+        let mut cells = Vec::with_capacity(1);
+        for (rate, state) in image.rates.iter().zip(&image.states) {
+            cells.push(Cell::import(*rate, state, &mut self.runs)?);
+        }
+        let mut entry = Entry::new(image.id, image.seq, self.keys.insert(&image.key), image.origin, cells[0]);
+        entry.out_of_bounds = image.out_of_bounds;
+        entry.totals = image.totals;
+        let slot = self.add(entry);
+        self.set_cells(slot, &cells);
+        Ok(slot)
+    }
+
+    /// Replays a configure record for a key, new (without indexing it) or existing.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
+    pub(crate) fn replay_configure(
+        &mut self,
+        slot: Option<Slot>,
+        id: u64,
+        key: &str,
+        origin: Origin,
+        plan: &[RateChange],
+        now: u64,
+        seq: u64,
+    ) -> Result<Slot, &'static str> {
+        let old = slot.map_or(0, |slot| self.entry(slot).rates);
+        let mut taken = 0_u8;
+        for change in plan {
+            if let Source::Kept(rate) = change.source {
+                if rate >= old || taken & (1 << rate) != 0 {
+                    return Err("a rate keeps the state of a rate that the key does not have");
+                }
+                taken |= 1 << rate;
+            }
+        }
+        if let Some(slot) = slot {
+            if self.key(slot) != key {
+                return Err("a key changes its text");
+            }
+            return Ok(self.configure(Some(slot), id, key, origin, plan, now, seq));
+        }
+        let cells: Vec<Cell> = plan
+            .iter()
+            .map(|change| match change.source {
+                Source::New { carried } => Cell::carried(change.rate, carried, now, &mut self.runs),
+                Source::Kept(_) => unreachable!("refused above"),
+            })
+            .collect();
+        let entry = Entry::new(id, seq, self.keys.insert(key), origin, cells[0]);
+        let slot = self.add(entry);
+        self.set_cells(slot, &cells);
+        Ok(slot)
+    }
+
+    /// Replays an allowed check: sets what the record says, decides nothing.
+    pub(crate) fn replay_allow(
+        &mut self,
+        slot: Slot,
+        now: u64,
+        cost: u64,
+        images: &[u8],
+        seq: u64,
+    ) -> Result<(), &'static str> {
+        let entry = self.entries.get_mut(slot);
+        let (images, rest) = images.as_chunks::<IMAGE_LEN>();
+        if images.len() != usize::from(entry.rates) || !rest.is_empty() {
+            return Err("the number of states differs from the number of rates");
+        }
+        entry.count_allowed(now, cost, seq);
+        entry.first.apply_image(&mut self.runs, images[0], now, cost)?;
+        for (rate, image) in images.iter().enumerate().skip(1) {
+            self.with_cell(slot, rate, |cell, runs| cell.apply_image(runs, *image, now, cost))?;
+        }
+        Ok(())
+    }
+
+    /// Replays denial totals, which are absolute.
+    pub(crate) fn replay_denials(&mut self, slot: Slot, denied: u64, denied_cost: u64, last_denied_ns: u64, seq: u64) {
+        let entry = self.entries.get_mut(slot);
+        entry.totals.denied = denied;
+        entry.totals.denied_cost = denied_cost;
+        entry.totals.last_denied_ns = last_denied_ns;
+        entry.seq = seq;
+    }
+
+    /// Removes a key that is not indexed yet.
+    pub(crate) fn replay_delete(&mut self, slot: Slot) {
+        self.remove(slot);
+    }
+
+    /// Indexes every key; fails with the text of one that stands twice.
+    pub(crate) fn build_index(&mut self) -> Result<(), String> {
+        for slot in 0..self.slots() {
+            if self.get(slot).is_some() {
+                if self.find(self.key(slot)).is_some() {
+                    return Err(self.key(slot).to_owned());
+                }
+                self.index_slot(slot);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! The engine's timeline: nanoseconds that only move forward, across restarts too. Every decision and record uses it; people
+//! see it translated to the wall clock.
+
+use crate::clock::Clock;
+use crate::sync::Arc;
+
+/// A pairing of engine time and wall time, kept in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    pub(crate) engine_ns: u64,
+    pub(crate) wall_ns: u64,
+}
+
+/// How far engine and wall time may drift apart before a new anchor is due.
+const MAX_DRIFT_NS: u64 = 1_000_000_000;
+
+/// Engine time while the store is open.
+pub(crate) struct Timeline {
+    clock: Arc<dyn Clock>,
+    base_monotonic_ns: u64,
+    base_engine_ns: u64,
+    /// The newest time given out. Time never goes below it, whatever the clock does.
+    newest_ns: u64,
+    /// Wall minus engine time as the log knows it.
+    anchored_offset_ns: i64,
+    /// Wall minus engine time when last looked at.
+    offset_ns: i64,
+    offset_read_ns: u64,
+}
+
+#[expect(
+    clippy::cast_possible_wrap,
+    reason = "wraps only three centuries after 1970, and then shows wrong dates, no more"
+)]
+const fn signed(ns: u64) -> i64 {
+    ns as i64
+}
+
+impl Timeline {
+    /// Goes on after `newest_ns`, the newest time in the store. The time that passed meanwhile is what the wall clock says
+    /// passed since then; a wall clock that went back counts as no time passed.
+    pub(crate) fn resume(clock: Arc<dyn Clock>, newest_ns: u64, anchor: Option<Anchor>) -> Self {
+        let wall = clock.wall_ns();
+        let start = match anchor {
+            None => wall.max(newest_ns).max(1),
+            Some(anchor) => {
+                let newest_wall = anchor.wall_ns.saturating_add(newest_ns.saturating_sub(anchor.engine_ns));
+                newest_ns.saturating_add(wall.saturating_sub(newest_wall)).max(1)
+            }
+        };
+        let offset = signed(wall).wrapping_sub(signed(start));
+        Self {
+            base_monotonic_ns: clock.monotonic_ns(),
+            clock,
+            base_engine_ns: start,
+            newest_ns: start,
+            anchored_offset_ns: offset,
+            offset_ns: offset,
+            offset_read_ns: start,
+        }
+    }
+
+    /// The current engine time; reading it makes it the newest.
+    #[inline]
+    pub(crate) fn now(&mut self) -> u64 {
+        let elapsed = self.clock.monotonic_ns().saturating_sub(self.base_monotonic_ns);
+        self.newest_ns = self.newest_ns.max(self.base_engine_ns.saturating_add(elapsed));
+        self.newest_ns
+    }
+
+    /// The newest time given out.
+    #[inline]
+    pub(crate) const fn newest_ns(&self) -> u64 {
+        self.newest_ns
+    }
+
+    /// Looks at the wall clock and gives the pairing.
+    pub(crate) fn anchor(&mut self) -> Anchor {
+        let (engine_ns, wall_ns) = (self.now(), self.clock.wall_ns());
+        self.offset_ns = signed(wall_ns).wrapping_sub(signed(engine_ns));
+        self.offset_read_ns = engine_ns;
+        Anchor { engine_ns, wall_ns }
+    }
+
+    /// An anchor that has to be written because the wall clock was stepped or drifted, if so.
+    pub(crate) fn due_anchor(&mut self) -> Option<Anchor> {
+        let anchor = self.anchor();
+        (self.offset_ns.abs_diff(self.anchored_offset_ns) > MAX_DRIFT_NS).then_some(anchor)
+    }
+
+    /// The log holds this anchor now.
+    pub(crate) fn anchored(&mut self, anchor: Anchor) {
+        self.anchored_offset_ns = signed(anchor.wall_ns).wrapping_sub(signed(anchor.engine_ns));
+    }
+
+    /// Wall minus engine time, at most a second old at `now`: a check does not read a second clock each time.
+    #[inline]
+    pub(crate) fn offset_ns(&mut self, now: u64) -> i64 {
+        if now.saturating_sub(self.offset_read_ns) > MAX_DRIFT_NS {
+            self.anchor();
+        }
+        self.offset_ns
+    }
+}
+
+/// Engine time as wall time.
+#[inline]
+pub(crate) fn to_wall(engine_ns: u64, offset_ns: i64) -> u64 {
+    engine_ns.saturating_add_signed(offset_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    const HOUR: u64 = 3_600_000_000_000;
+
+    fn clock(wall: u64) -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(wall))
+    }
+
+    #[test]
+    fn a_stepped_wall_clock_changes_nothing_while_running() {
+        let clock = clock(10 * HOUR);
+        let mut time = Timeline::resume(clock.clone(), 0, None);
+        let start = time.now();
+        clock.set_wall_ns(HOUR);
+        clock.advance_ns(5);
+        assert_eq!(time.now(), start + 5);
+        assert_eq!(time.due_anchor(), Some(Anchor { engine_ns: start + 5, wall_ns: HOUR + 5 }));
+        time.anchored(Anchor { engine_ns: start + 5, wall_ns: HOUR + 5 });
+        assert_eq!(time.due_anchor(), None);
+    }
+
+    #[test]
+    fn time_between_sessions_counts_from_the_newest_record() {
+        let anchor = Some(Anchor { engine_ns: 100, wall_ns: 1_000 * HOUR });
+        let mut time = Timeline::resume(clock(1_003 * HOUR), 100 + 2 * HOUR, anchor);
+        assert_eq!(time.now(), 100 + 3 * HOUR, "two hours of records and one hour of pause");
+    }
+
+    #[test]
+    fn a_wall_clock_that_went_back_passes_no_time() {
+        let anchor = Some(Anchor { engine_ns: 100, wall_ns: 1_000 * HOUR });
+        let mut time = Timeline::resume(clock(HOUR), 500, anchor);
+        assert_eq!(time.now(), 500);
+    }
+
+    #[test]
+    fn a_clock_at_zero_still_gives_a_time() {
+        assert_eq!(Timeline::resume(clock(0), 0, None).now(), 1);
+    }
+}

@@ -1,0 +1,328 @@
+//! The end of the log: the mapped active segment, the spare that follows it, and what is not yet synced. Used under the
+//! engine's lock; nothing here waits for the disk except creating files, which callers do without the lock.
+
+use crate::error::{Error, Result, out_of_space};
+use crate::files;
+use crate::log::frame::{self, Head, Kind};
+use crate::log::segment::{self, SegmentHeader};
+use crate::storage::{Dir, File, Map, Mode};
+use crate::sync::Arc;
+
+/// Pages are zero-filled one by one: larger writes make the page cache use larger folios, and then one small store costs a
+/// large write-back.
+const FILL_BYTES: usize = 4096;
+const AREA_START: usize = segment::HEADER_LEN;
+const OVERHEAD: usize = segment::HEADER_LEN + segment::SEAL_LEN;
+
+/// Why an append cannot go on under the lock. Nothing has changed yet.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A spare segment of at least this many bytes has to be made first.
+    NeedSpare(usize),
+    /// More than a segment is unsynced: sync first.
+    NeedSync,
+    /// The call fails.
+    Error(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A file that can become a segment: zero-filled and synced, mapped, under its temporary name.
+pub(crate) struct Spare {
+    file: Arc<dyn File>,
+    map: Box<dyn Map>,
+    len: usize,
+}
+
+/// A full segment on its way to being synced and sealed.
+pub(crate) struct Full {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) name: String,
+    pub(crate) seed: u32,
+    pub(crate) len: u64,
+    pub(crate) end_offset: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) last_crc: u32,
+}
+
+/// The segment that is appended to.
+pub(crate) struct Active {
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) map: Box<dyn Map>,
+    pub(crate) name: String,
+    pub(crate) seed: u32,
+    pub(crate) len: usize,
+    pub(crate) pos: usize,
+}
+
+/// What one sync has to cover.
+pub(crate) struct SyncJob {
+    pub(crate) files: Vec<(String, Arc<dyn File>)>,
+    pub(crate) directory: bool,
+    pub(crate) seq: u64,
+    end: u64,
+    full: usize,
+}
+
+/// The end of the log.
+pub(crate) struct LogWriter {
+    dir: Arc<dyn Dir>,
+    store_id: u64,
+    segment_bytes: usize,
+    active: Active,
+    spare: Option<Spare>,
+    /// Full segments that are not synced yet, oldest first.
+    full: Vec<Full>,
+    /// Synced ones, for the background to seal.
+    to_seal: Vec<Full>,
+    /// Unmapping takes long, so the background does it.
+    retired: Vec<Box<dyn Map>>,
+    buf: Vec<u8>,
+    seq: u64,
+    crc: u32,
+    durable_seq: u64,
+    /// Bytes appended and bytes synced since open.
+    end: u64,
+    synced_end: u64,
+    rotations: u64,
+}
+
+impl LogWriter {
+    /// Goes on after record `seq` with checksum `crc`, everything up to which is synced.
+    pub(crate) fn new(
+        dir: Arc<dyn Dir>,
+        store_id: u64,
+        segment_bytes: usize,
+        active: Active,
+        seq: u64,
+        crc: u32,
+        to_seal: Vec<Full>,
+    ) -> Self {
+        Self {
+            dir,
+            store_id,
+            segment_bytes,
+            active,
+            spare: None,
+            full: Vec::new(),
+            to_seal,
+            retired: Vec::new(),
+            buf: Vec::with_capacity(256),
+            seq,
+            crc,
+            durable_seq: seq,
+            end: 0,
+            synced_end: 0,
+            rotations: 0,
+        }
+    }
+
+    pub(crate) const fn store_id(&self) -> u64 {
+        self.store_id
+    }
+
+    /// The newest record.
+    pub(crate) const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The newest record known to be on disk.
+    pub(crate) const fn durable_seq(&self) -> u64 {
+        self.durable_seq
+    }
+
+    /// Bytes appended since open.
+    pub(crate) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    pub(crate) const fn rotations(&self) -> u64 {
+        self.rotations
+    }
+
+    pub(crate) const fn segment_bytes(&self) -> usize {
+        self.segment_bytes
+    }
+
+    /// Makes sure that a record of `len` bytes can be pushed, with `keep` bytes left over for what must always fit.
+    #[inline]
+    pub(crate) fn reserve(&mut self, len: usize, keep: usize) -> Result<(), Refusal> {
+        let unsynced = self.end - self.synced_end;
+        if unsynced > 0 && unsynced + len as u64 > self.segment_bytes.max(self.active.len) as u64 {
+            return Err(Refusal::NeedSync);
+        }
+        if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.len {
+            return Ok(());
+        }
+        self.rotate(len + keep)
+    }
+
+    /// The same without keeping anything back: for the close record and the denial totals, which `keep` was for.
+    pub(crate) fn reserve_last(&mut self, len: usize) -> Result<(), Refusal> {
+        if self.active.pos + len + segment::SEAL_LEN <= self.active.len { Ok(()) } else { self.rotate(len) }
+    }
+
+    #[cold]
+    fn rotate(&mut self, len: usize) -> Result<(), Refusal> {
+        let needed = (len + OVERHEAD).next_multiple_of(FILL_BYTES).max(self.segment_bytes);
+        if len + OVERHEAD > frame::MAX_RECORD_LEN {
+            return Err(Error::InvalidArgument("the call is too large to be written as one record".to_owned()).into());
+        }
+        let Some(mut spare) = self.spare.take_if(|spare| spare.len >= needed) else {
+            return Err(Refusal::NeedSpare(needed));
+        };
+        let first_seq = self.seq + 1;
+        let name = files::segment_name(first_seq);
+        let header = SegmentHeader {
+            prev_crc: self.crc,
+            features: files::SEGMENT_FEATURES,
+            store_id: self.store_id,
+            first_seq,
+            segment_len: spare.len as u64,
+        };
+        spare.map.store(0, &header.encode());
+        if let Err(error) = self.dir.rename(files::SPARE, &name) {
+            spare.map.store(0, &[0; segment::HEADER_LEN]);
+            self.spare = Some(spare);
+            return Err(Error::storage("cannot rename", self.dir.path().join(files::SPARE), error).into());
+        }
+        let next = Active {
+            file: spare.file,
+            map: spare.map,
+            name,
+            seed: frame::seed(self.store_id, first_seq),
+            len: spare.len,
+            pos: AREA_START,
+        };
+        let old = std::mem::replace(&mut self.active, next);
+        self.retired.push(old.map);
+        self.full.push(Full {
+            file: old.file,
+            name: old.name,
+            seed: old.seed,
+            len: old.len as u64,
+            end_offset: old.pos as u64,
+            last_seq: self.seq,
+            last_crc: self.crc,
+        });
+        self.rotations += 1;
+        Ok(())
+    }
+
+    /// Appends the record whose body `fill` writes. Its length was reserved. Gives its sequence number.
+    #[inline]
+    pub(crate) fn push(&mut self, kind: Kind, now: u64, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let seq = self.seq + 1;
+        frame::begin(&mut self.buf, now);
+        fill(&mut self.buf);
+        let head = Head { seq, prev_crc: self.crc, durable_seq: self.durable_seq, kind, flags: 0 };
+        self.crc = frame::finish(&mut self.buf, self.active.seed, &head);
+        assert!(self.active.pos + self.buf.len() + segment::SEAL_LEN <= self.active.len, "the record was reserved");
+        self.active.map.store(self.active.pos, &self.buf);
+        self.active.pos += self.buf.len();
+        self.end += self.buf.len() as u64;
+        self.seq = seq;
+        if self.buf.capacity() > 1 << 20 {
+            self.buf = Vec::with_capacity(256);
+        }
+        seq
+    }
+
+    /// What has to be synced so that everything appended so far is durable; `None` if it is already.
+    pub(crate) fn begin_sync(&mut self) -> Option<SyncJob> {
+        if self.durable_seq == self.seq {
+            return None;
+        }
+        let mut files: Vec<_> = self.full.iter().map(|full| (full.name.clone(), full.file.clone())).collect();
+        files.push((self.active.name.clone(), self.active.file.clone()));
+        Some(SyncJob { files, directory: !self.full.is_empty(), seq: self.seq, end: self.end, full: self.full.len() })
+    }
+
+    /// The job is done: what it covered is durable, and the full segments among it may be sealed, because their successor
+    /// and its directory entry are durable too.
+    pub(crate) fn finish_sync(&mut self, job: &SyncJob) {
+        self.durable_seq = self.durable_seq.max(job.seq);
+        self.synced_end = self.synced_end.max(job.end);
+        self.to_seal.extend(self.full.drain(..job.full));
+    }
+
+    /// Whether the next segment should be made now, so that nobody has to wait for it: a quarter of this one is used. A
+    /// short session makes none.
+    #[inline]
+    pub(crate) const fn wants_spare(&self) -> bool {
+        self.spare.is_none() && self.active.pos > self.active.len / 4
+    }
+
+    pub(crate) fn has_spare_of(&self, len: usize) -> bool {
+        self.spare.as_ref().is_some_and(|spare| spare.len >= len)
+    }
+
+    pub(crate) fn set_spare(&mut self, spare: Spare) {
+        self.spare = Some(spare);
+    }
+
+    /// Takes the spare away, so that a larger one can be made under the same name.
+    pub(crate) fn take_spare(&mut self) -> Option<Spare> {
+        self.spare.take()
+    }
+
+    pub(crate) fn has_chores(&self) -> bool {
+        !self.to_seal.is_empty() || !self.retired.is_empty()
+    }
+
+    pub(crate) fn take_to_seal(&mut self) -> Vec<Full> {
+        std::mem::take(&mut self.to_seal)
+    }
+
+    pub(crate) fn take_retired(&mut self) -> Vec<Box<dyn Map>> {
+        std::mem::take(&mut self.retired)
+    }
+}
+
+/// Makes a file of `len` zero bytes, written and synced, under the name `name`. Removes it again when that fails.
+pub(crate) fn create_zeroed(dir: &dyn Dir, name: &str, len: usize) -> Result<Arc<dyn File>> {
+    let path = || dir.path().join(name);
+    let file = match dir.open(name, Mode::CreateNew) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            dir.remove(name).map_err(|error| Error::storage("cannot remove", path(), error))?;
+            dir.open(name, Mode::CreateNew)
+        }
+        other => other,
+    }
+    .map_err(|error| Error::storage("cannot create", path(), error))?;
+    let filled = (0..len).step_by(FILL_BYTES).try_for_each(|offset| {
+        file.write_all_at(&[0; FILL_BYTES][..FILL_BYTES.min(len - offset)], offset as u64)
+            .map_err(|error| Error::storage("cannot write", path(), error))
+    });
+    let synced = filled.and_then(|()| file.sync_data().map_err(|error| Error::storage("cannot sync", path(), error)));
+    if let Err(error) = synced {
+        // What was written so far would keep a full disk full. A file that stays is removed at the next open.
+        drop(dir.remove(name));
+        return Err(error);
+    }
+    Ok(file)
+}
+
+/// Makes a spare segment of `len` bytes. Takes as long as the disk does: call it without the engine's lock.
+pub(crate) fn create_spare(dir: &dyn Dir, len: usize) -> Result<Spare> {
+    let file = create_zeroed(dir, files::SPARE, len)?;
+    let map = file.map(len).map_err(|error| {
+        let error = Error::storage("cannot map", dir.path().join(files::SPARE), error);
+        drop(dir.remove(files::SPARE));
+        error
+    })?;
+    Ok(Spare { file, map, len })
+}
+
+/// Whether the engine has to stop after this error of a write: everything but a lack of room says that the disk cannot be
+/// trusted.
+pub(crate) fn is_fatal(error: &Error) -> bool {
+    match error {
+        Error::Storage { source, .. } => !out_of_space(source),
+        _ => false,
+    }
+}

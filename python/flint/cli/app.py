@@ -1,0 +1,52 @@
+"""The tree of commands and its root options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import flint
+from flint.cli import doctor, limit, log, output
+from flint.cli.arguments import Json
+from flint.cli.session import session_of
+
+app = typer.Typer(
+    name="flint",
+    help="Rate limits that survive restarts, crashes and power cuts.",
+    epilog="Exit status: 0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data or any unexpected error.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(limit.app, name="limit")
+app.add_typer(log.app, name="log")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if not wanted:
+        return
+    if session_of(context).json:
+        output.document({"version": flint.__version__})
+    else:
+        output.line(f"flint {flint.__version__}")
+    raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    data_dir: Annotated[
+        Path,
+        typer.Option("--data-dir", metavar="DIR", envvar="FLINT_DATA_DIR", help="The data directory."),
+    ] = Path(".flint"),
+    as_json: Json = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Rate limits that survive restarts, crashes and power cuts."""
+    session = session_of(context, as_json)
+    session.data_dir = data_dir

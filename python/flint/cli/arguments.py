@@ -1,0 +1,51 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import flint
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_SUGGESTIONS = 50
+
+
+def integer(text: str | int) -> int:
+    """A decimal integer, ASCII digits only; its range is the library's to judge. Defaults come as they are."""
+    if isinstance(text, int):
+        return text
+    if _INTEGER.fullmatch(text) is None:
+        raise typer.BadParameter(f"{text!r} is not an integer")
+    return int(text)
+
+
+def count(text: str | int) -> int:
+    """An integer of at least 1, for the number of lines to print."""
+    number = integer(text)
+    if number < 1:
+        raise typer.BadParameter(f"{number} is not at least 1")
+    return number
+
+
+def suggest_keys(context: typer.Context, incomplete: str) -> list[str]:
+    """Keys of the store that begin as typed so far, for shell completion; none when it cannot be read."""
+    data_dir = context.find_root().params.get("data_dir") or Path(".flint")
+    try:
+        with flint.Limiter(data_dir, read_only=True) as limiter:
+            found = [status.key for status in limiter.list(prefix=incomplete or None, limit=_SUGGESTIONS)]
+    except (flint.FlintError, OSError):
+        return []
+    return [key for key in found if key.isprintable()]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]
+Key = Annotated[str, typer.Argument(metavar="KEY", help="The limit's key.", autocompletion=suggest_keys)]
+Cost = Annotated[int, typer.Option("--cost", metavar="N", parser=integer, help="Tokens that the check takes.")]
+WithLimit = Annotated[
+    str | None,
+    typer.Option("--limit", metavar="RATE", help='A limit for a key that has none, such as "100/minute".'),
+]

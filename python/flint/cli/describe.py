@@ -1,0 +1,86 @@
+"""Limits, results and events in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flint
+from flint.cli.output import moment, printable_key
+
+STATUS_HEADER = ("KEY", "LIMIT", "ALGORITHM", "REMAINING", "ALLOWED", "DENIED", "RESET AT")
+STATUS_NUMERIC = frozenset({3, 4, 5})
+
+_UNITS = (
+    (604_800_000, "week"),
+    (86_400_000, "day"),
+    (3_600_000, "hour"),
+    (60_000, "minute"),
+    (1_000, "s"),
+    (1, "ms"),
+)
+_LETTERS = {"week": "w", "day": "d", "hour": "h", "minute": "m", "s": "s", "ms": "ms"}
+
+
+def period(per_millis: int) -> str:
+    """A period in the rate grammar, in its largest whole unit: "minute", "2h", "250ms"."""
+    for millis, unit in _UNITS:
+        if per_millis % millis == 0:
+            number = per_millis // millis
+            return unit if number == 1 else f"{number}{_LETTERS[unit]}"
+    raise ValueError(f"{per_millis} is no period in milliseconds")
+
+
+def rate(limit: int, per_millis: int, burst: int, algorithm: str) -> str:
+    """One rate in the grammar: "100/minute", "10/2h burst 20"."""
+    text = f"{limit}/{period(per_millis)}"
+    return f"{text} burst {burst}" if algorithm == "token_bucket" and burst != limit else text
+
+
+def rates(status: flint.LimitStatus) -> str:
+    """All rates of a key, joined as the grammar joins them."""
+    return "; ".join(
+        rate(each["rate"], each["per_millis"], each["burst"], each["algorithm"]) for each in _each_rate(status)
+    )
+
+
+def algorithms(status: flint.LimitStatus) -> str:
+    """The key's algorithms, each once."""
+    return ", ".join(dict.fromkeys(each["algorithm"] for each in _each_rate(status)))
+
+
+def _each_rate(status: flint.LimitStatus) -> Sequence[Mapping[str, Any]]:
+    listed: Sequence[Mapping[str, Any]] = status.to_dict()["rates"]
+    return listed
+
+
+def status_row(status: flint.LimitStatus) -> tuple[str, ...]:
+    """The cells under STATUS_HEADER."""
+    return (
+        printable_key(status.key),
+        rates(status),
+        algorithms(status),
+        str(status.remaining),
+        str(status.total_allowed),
+        str(status.total_denied),
+        moment(status.reset_at),
+    )
+
+
+def seconds(value: float) -> str:
+    """A waiting time, to the millisecond, rounded up as the library does it: "0.25 s", "1 h 2 min 3 s"."""
+    if value < 60:
+        return f"{value:.3f}".rstrip("0").rstrip(".") + " s"
+    whole = int(value) + (value > int(value))
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+
+
+def decision(result: flint.CheckResult) -> str:
+    """One line on a check's result."""
+    head = "allowed" if result.allowed else "denied"
+    text = f"{head}  {printable_key(result.key)}  cost {result.cost}  remaining {result.remaining} of {result.limit}"
+    return text if result.allowed else f"{text}  retry after {seconds(result.retry_after)}"

@@ -1,0 +1,199 @@
+"""What a run prints: tables and lines for people, JSON for programs, and nothing that a terminal would obey."""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+from flint.cli.errors import CommandError, ReaderGoneError
+
+_PROGRESS_AFTER_S = 1.0
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    """`text` on one line, with everything escaped that would not show as itself.
+
+    That is: control characters and so terminal escapes, direction overrides, zero-width and unusual spaces, surrogates.
+    """
+    return "".join(char if _shows(char) else _escape(char) for char in text)
+
+
+def printable_key(key: str) -> str:
+    """As `printable`, and unambiguous: a backslash in the key is doubled."""
+    return printable(key.replace("\\", "\\\\"))
+
+
+def _shows(char: str) -> bool:
+    if " " <= char <= "~":
+        return True
+    category = unicodedata.category(char)
+    return category not in _UNPRINTABLE and category != "Zs"
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if char in _SHORT:
+        return _SHORT[char]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def moment(at: datetime | None) -> str:
+    """A time as people of this machine's time zone read it; a dash for never."""
+    return "-" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def prepare_streams() -> None:
+    """Makes printing safe wherever the streams go: closed, or in an encoding that lacks a character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open("/dev/null", "w"))  # noqa: SIM115 - lives as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at `stream`."""
+    return stream.isatty()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+    except OSError as error:
+        raise CommandError(f"cannot write to standard output: {error.strerror}", name="OSError") from None
+
+
+def write(text: str) -> None:
+    """Writes to standard output. Raises ReaderGoneError when nobody reads it any more, CommandError when it is full."""
+    with _writing():
+        sys.stdout.write(text)
+
+
+def line(text: str) -> None:
+    """Writes one line."""
+    write(f"{text}\n")
+
+
+def flush() -> None:
+    """Hands everything written to the operating system. Raises ReaderGoneError as `write` does."""
+    with _writing():
+        sys.stdout.flush()
+
+
+def document(value: object) -> None:
+    """Writes one JSON value on one line, in ASCII."""
+    line(json.dumps(value, separators=(", ", ": ")))
+
+
+def documents(values: Iterable[object]) -> None:
+    """Writes one JSON array, item by item, so that its length is bounded by nothing."""
+    separator = "["
+    for value in values:
+        write(f"{separator}{json.dumps(value)}")
+        separator = ",\n "
+    write("[]\n" if separator == "[" else "]\n")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int] = frozenset()) -> None:
+    """Writes a table. `numeric` names the columns that are set flush right. Cells are shown whole, never cut off."""
+    if is_terminal(sys.stdout):
+        console = Console(file=sys.stdout, highlight=False)
+        with _writing():
+            console.print(rich_table(header, rows, numeric))
+        return
+    lines = [tuple(header), *map(tuple, rows)]
+    widths = [max(len(cells[column]) for cells in lines) for column in range(len(header))]
+    for cells in lines:
+        padded = (
+            cell.rjust(width) if column in numeric else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        line("  ".join(padded).rstrip())
+
+
+def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int]) -> Table:
+    """The table as a terminal shows it: long cells are folded."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column, title in enumerate(header):
+        shown.add_column(title, justify="right" if column in numeric else "left", overflow="fold")
+    for cells in rows:
+        shown.add_row(*(Text(cell) for cell in cells))
+    return shown
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Writes names and values, one pair a line."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        line(f"{name.ljust(width)}  {value}")
+
+
+def complain(message: str) -> None:
+    """Writes an error or warning to standard error, each line made printable."""
+    try:
+        for text in message.split("\n"):
+            sys.stderr.write(f"flint: {printable(text)}\n")
+        sys.stderr.flush()
+    except OSError:
+        # Without a standard error there is nobody to tell; the exit status still does.
+        pass
+
+
+def wait(seconds: float) -> None:
+    """Sleeps, but raises ReaderGoneError as soon as the reader of standard output is gone."""
+    watcher = select.poll()
+    watcher.register(sys.stdout.fileno(), 0)
+    if watcher.poll(seconds * 1000):
+        raise ReaderGoneError
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Shows `what` with a spinner on standard error once the block has taken over a second, on a terminal only."""
+    if not is_terminal(sys.stderr):
+        yield
+        return
+    status: Status = Console(stderr=True).status(printable(what))
+    lock = threading.Lock()
+    done = False
+
+    def show() -> None:
+        with lock:
+            if not done:
+                status.start()
+
+    timer = threading.Timer(_PROGRESS_AFTER_S, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            done = True
+        status.stop()
+
+
+def jsonable(value: Any) -> Any:
+    """The JSON-ready form of a result of the library."""
+    return value.to_dict() if hasattr(value, "to_dict") else value

@@ -1,0 +1,85 @@
+"""One run of the command line: its root options, and how it opens the data directory."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+import flint
+from flint.cli import output
+from flint.cli.errors import CommandError
+
+
+@dataclass
+class Session:
+    """What holds for the whole run. `status` is the exit status if nothing fails from here on."""
+
+    data_dir: Path = Path(".flint")
+    json: bool = False
+    status: int = 0
+
+    @contextmanager
+    def reading(self) -> Iterator[flint.Limiter]:
+        """The store, opened beside whoever writes to it. It must exist."""
+        self.require_directory()
+        with self._open(read_only=True) as limiter:
+            yield limiter
+
+    @contextmanager
+    def writing(self, *, create: bool = False) -> Iterator[flint.Limiter]:
+        """The store, held by this process alone.
+
+        `create` makes a missing directory; otherwise that is an error, so that a mistyped path leaves nothing behind.
+        """
+        if not create:
+            self.require_directory()
+        with self._open(read_only=False) as limiter:
+            yield limiter
+
+    def require_directory(self) -> None:
+        """Raises CommandError if there is no data directory."""
+        try:
+            os.listdir(self.data_dir)
+        except FileNotFoundError:
+            raise CommandError(
+                f"the data directory {self._shown()} does not exist; "
+                "name another with --data-dir or FLINT_DATA_DIR, or make one with `flint limit add`"
+            ) from None
+        except NotADirectoryError:
+            raise CommandError(f"{self._shown()} is not a directory; name another with --data-dir") from None
+        except OSError as error:
+            raise CommandError(f"cannot read the data directory {self._shown()}: {error.strerror}") from None
+
+    def _shown(self) -> str:
+        return os.path.abspath(self.data_dir)
+
+    @contextmanager
+    def _open(self, *, read_only: bool) -> Iterator[flint.Limiter]:
+        with output.working(f"opening {self.data_dir}"):
+            limiter = flint.Limiter(self.data_dir, read_only=read_only)
+        try:
+            yield limiter
+        finally:
+            with output.working(f"closing {self.data_dir}"):
+                limiter.close()
+
+
+def session_of(context: typer.Context, as_json: bool = False) -> Session:
+    """The run's session; a command's own `--json` is added to the root's."""
+    session: Session = context.find_root().obj
+    session.json = session.json or as_json
+    return session
+
+
+class NoticeHandler(logging.Handler):
+    """Shows what the engine reports (a cut tail, a migration, a failed compaction) on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows one report."""
+        output.complain(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -1,0 +1,50 @@
+"""The command line while another process, or this one, holds the directory."""
+
+from __future__ import annotations
+
+import os
+
+import flint
+
+
+def test_reading_works_beside_a_writer(cli, data_dir):
+    with flint.Limiter(data_dir, sync="batch") as limiter:
+        limiter.limit("k", 2, "1d")
+        for _ in range(3):
+            limiter.check("k")
+        assert cli("limit", "status", "k", "--json").json["remaining"] == 0
+        assert [status["key"] for status in cli("limit", "list", "--json").json] == ["k"]
+        assert cli("limit", "peek", "k").status == 1
+        assert [event["type"] for event in cli("limit", "history", "k", "--json").json][:3] == [
+            "LIMIT_CONFIGURED",
+            "ALLOW",
+            "ALLOW",
+        ]
+        assert cli("limit", "top", "--by", "allowed", "--json").json[0]["total_allowed"] == 2
+        assert cli("log", "verify").status == 0
+        assert cli("doctor").status == 0
+        assert "ALLOW" in cli("log", "dump").out.upper()
+        limiter.reset("k")
+        assert cli("limit", "status", "k", "--json").json["remaining"] == 2
+
+
+def test_writing_says_who_holds_the_directory(cli, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 2, "1d")
+        for arguments in (
+            ("limit", "add", "new", "1/s"),
+            ("limit", "check", "k"),
+            ("limit", "check-all", "k"),
+            ("limit", "reset", "k"),
+            ("limit", "delete", "k"),
+            ("log", "compact"),
+        ):
+            ran = cli(*arguments)
+            assert (ran.status, ran.out) == (3, "")
+            assert str(os.getpid()) in ran.err
+            assert str(data_dir) in ran.err
+            assert "work beside it" in ran.err
+            assert cli(*arguments, "--json").json["error"]["type"] == "DataDirLocked"
+        status = limiter.status("k")
+        assert status is not None
+        assert status.remaining == 2

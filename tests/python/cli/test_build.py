@@ -1,0 +1,69 @@
+"""The parts of the build that decide whether a fresh machine can run it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+INSTALL = ROOT / "scripts" / "install-system-tools.sh"
+MAKE = shutil.which("make") or "make"
+
+
+@pytest.fixture
+def bare(tmp_path) -> dict[str, str]:
+    """A PATH with what the scripts need, and no apt-get."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("sh", "id", "find", "env"):
+        (commands / name).symlink_to(shutil.which(name) or f"/bin/{name}")
+    return {"PATH": str(commands), "HOME": str(tmp_path)}
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_a_missing_system_tool_is_named_with_the_command(bare):
+    done = subprocess.run(["sh", INSTALL, "sh", "flint-missing"], env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "apt-get install flint-missing" in done.stderr
+    assert "SYSTEM=0" in done.stderr
+
+
+def test_present_system_tools_need_nothing(bare):
+    subprocess.run(["sh", INSTALL, "sh", "id"], env=bare, check=True)
+
+
+def test_root_on_debian_installs_after_an_update(bare):
+    commands = Path(bare["PATH"])
+    (commands / "id").unlink()
+    script(commands / "id", "echo 0")
+    script(commands / "apt-get", f'echo "$@" >> {bare["HOME"]}/calls')
+    subprocess.run(["sh", INSTALL, "flint-missing"], env=bare, check=True)
+    assert (Path(bare["HOME"]) / "calls").read_text() == "update -qq\ninstall -y -qq flint-missing\n"
+
+
+def test_an_old_python_is_refused(bare):
+    old = Path(bare["HOME"]) / "old-python"
+    script(old, "exit 1")
+    done = subprocess.run(
+        [MAKE, "-f", ROOT / "Makefile", "-C", ROOT, f"PYTHON={old}", f"VENV={bare['HOME']}/venv", "dev"],
+        env=bare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Python 3.10 or later is needed" in done.stderr
+
+
+def test_ci_runs_the_tests_and_nothing_else():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert lines[-1] == "exec make test"
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)

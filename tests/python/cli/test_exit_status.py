@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import flint
+import flint.cli
+
+READING = [
+    ("limit", "list"),
+    ("limit", "status", "k"),
+    ("limit", "peek", "k"),
+    ("limit", "history", "k"),
+    ("limit", "top"),
+    ("log", "dump"),
+    ("log", "verify"),
+    ("doctor",),
+]
+CHANGING = [
+    ("limit", "check", "k"),
+    ("limit", "check-all", "k"),
+    ("limit", "reset", "k"),
+    ("limit", "delete", "k"),
+    ("log", "compact"),
+]
+
+
+@pytest.mark.parametrize("arguments", READING + CHANGING, ids=" ".join)
+def test_a_missing_directory_is_an_error_and_stays_missing(cli, data_dir, arguments):
+    ran = cli(*arguments)
+    assert (ran.status, ran.out) == (3, "")
+    assert str(data_dir) in ran.err
+    assert "does not exist" in ran.err
+    assert "--data-dir" in ran.err
+    assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("arguments", [*READING, *CHANGING, ("limit", "add", "k", "1/s")], ids=" ".join)
+def test_a_file_is_no_data_directory(cli, tmp_path, arguments):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    ran = cli("--data-dir", file, *arguments)
+    assert (ran.status, ran.out) == (3, "")
+    assert str(file) in ran.err
+    assert file.read_text() == "precious"
+
+
+@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+def test_reading_changes_nothing(cli, data_dir, arguments):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 10, "1d")
+        limiter.check("k")
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}
+
+    before = contents()
+    assert cli(*arguments).status == 0
+    assert contents() == before
+
+
+def test_damage_is_status_3(cli, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 10, "1d")
+    (log,) = data_dir.glob("*.aof")
+    bytes_ = bytearray(log.read_bytes())
+    bytes_[100] ^= 1
+    log.write_bytes(bytes_)
+    for arguments in (*READING, *CHANGING, ("limit", "add", "k", "1/s")):
+        ran = cli(*arguments)
+        assert ran.status == 3, arguments
+        assert log.name in ran.err + ran.out, arguments
+    assert log.read_bytes() == bytes_
+
+
+def test_usage_errors_take_at_most_two_lines(cli):
+    for arguments in (("limit",), ("log", "nothing"), ("--nothing",), ("limit", "check"), ("limit", "list", "extra")):
+        ran = cli(*arguments)
+        assert (ran.status, ran.out) == (2, "")
+        first, second = ran.err.splitlines()
+        assert first.startswith("flint: ")
+        assert "--help" in second
+
+
+def test_no_command_is_a_request_for_help(cli):
+    ran = cli()
+    assert (ran.status, ran.err) == (0, "")
+    assert "Commands:" in ran.out
+    assert "Exit status:" in ran.out
+
+
+@pytest.mark.parametrize("group", [(), ("limit",), ("log",), ("limit", "add")])
+def test_help(cli, group):
+    ran = cli(*group, "--help")
+    assert (ran.status, ran.err) == (0, "")
+    assert "--help" in ran.out
+
+
+def test_version(cli):
+    assert cli("--version").out == f"flint {flint.__version__}\n"
+
+
+def test_the_installed_command_is_the_same(environment):
+    installed = Path(sys.executable).with_name("flint")
+    if not installed.exists():
+        pytest.fail(f"{installed} is missing: run `make dev`")
+    done = subprocess.run([installed, "--version"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"flint {flint.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("boom"), MemoryError(), OSError(5, "Input/output error"), BaseException()]
+)
+def test_an_unexpected_error_is_status_3(monkeypatch, capsys, data_dir, error):
+    def fail(*_: object, **__: object) -> object:
+        raise error
+
+    data_dir.mkdir()
+    monkeypatch.setattr(flint, "Limiter", fail)
+    assert flint.cli.main(["--data-dir", os.fspath(data_dir), "limit", "list"]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("flint: ")
+
+
+def test_an_interrupt_is_status_130(monkeypatch, capsys, data_dir):
+    def fail(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt
+
+    data_dir.mkdir()
+    monkeypatch.setattr(flint, "Limiter", fail)
+    assert flint.cli.main(["--data-dir", os.fspath(data_dir), "limit", "list"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_missing_third_party_modules_are_named(command, environment, tmp_path):
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No module named typer', name='typer')")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), environment.get("PYTHONPATH")]))
+    done = subprocess.run([*command, "limit", "list"], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr == "flint: the command line needs typer: pip install --upgrade flint-limiter\n"
+
+
+def test_the_library_does_not_load_the_command_line():
+    script = "import flint, sys; print([m for m in sys.modules if m.split('.')[0] in ('typer', 'rich', 'click')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,156 @@
+"""What becomes of standard output and error: pipes, full disks, closed descriptors, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import flint
+
+LEGACY = Path(__file__).parents[2] / "legacy-data"
+
+
+@pytest.fixture
+def filled(data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit_many({"key": f"k{number:05}", "rate": 1, "per": "1d"} for number in range(20_000))
+    return data_dir
+
+
+def start(command, environment, *arguments, **more):
+    return subprocess.Popen(
+        [*command, *arguments], env=environment, stdin=subprocess.DEVNULL, **{"stderr": subprocess.PIPE, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("limit", "list"),
+        ("limit", "list", "--json"),
+        ("log", "dump"),
+        ("log", "dump", "--follow"),
+        ("log", "dump", "--json"),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_goes_away_is_no_error(command, environment, filled, arguments):
+    with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_a_reader_that_goes_away_while_nothing_is_written(command, environment, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 1, "1d")
+        for arguments in (("log", "dump", "--follow"), ("limit", "top", "--watch")):
+            with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
+                assert process.stdout.readline()
+                process.stdout.close()
+                assert process.wait(60) == 0
+                assert process.stderr.read() == b""
+
+
+def test_a_decision_stands_whoever_reads_it(command, environment, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 1, "1d")
+        limiter.check("k")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start(command, environment, "limit", "check", "k", stdout=writer) as process:
+        os.close(writer)
+        assert process.wait(60) == 1
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize(
+    "arguments", [("limit", "list"), ("limit", "list", "--json"), ("doctor",), ("--version",)], ids=" ".join
+)
+def test_a_full_disk_under_standard_output(command, environment, filled, arguments):
+    with open("/dev/full", "w") as full, start(command, environment, *arguments, stdout=full) as process:
+        assert process.wait(60) == 3
+        assert process.stderr.read() == b"flint: cannot write to standard output: No space left on device\n"
+
+
+def test_closed_streams(environment, command, filled):
+    for closing in (">&-", "2>&-", ">&- 2>&-", "<&-"):
+        line = f"{' '.join(command)} limit status k00001 {closing}"
+        assert (
+            subprocess.run(["/bin/sh", "-c", line], env=environment, capture_output=True, check=False).returncode == 0
+        )
+
+
+@pytest.mark.parametrize(
+    "arguments", [("log", "dump", "--follow"), ("limit", "top", "--by", "allowed", "--watch")], ids=" ".join
+)
+def test_an_interrupt_ends_quietly(command, environment, data_dir, arguments):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 1, "1d")
+    with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == b""
+
+
+def test_follow_goes_on_with_what_is_written(command, environment, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 10, "1d")
+        with start(command, environment, "log", "dump", "--follow", "--json", stdout=subprocess.PIPE) as process:
+            seen = json.loads(process.stdout.readline())
+            while seen.get("key") != "k":
+                seen = json.loads(process.stdout.readline())
+            newest = seen["seq"]
+            for cost in (1, 2, 3):
+                limiter.check("k", cost)
+                record = json.loads(process.stdout.readline())
+                assert record["seq"] == newest + 1
+                assert record["cost"] == cost
+                newest = record["seq"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+
+
+def test_dump_after_a_sequence_number(cli, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 10, "1d")
+        limiter.check("k")
+    records = [json.loads(line) for line in cli("log", "dump", "--json").out.splitlines()]
+    assert [record["seq"] for record in records] == list(range(1, len(records) + 1))
+    assert len(cli("log", "dump", "--after", "2").out.splitlines()) == len(records) - 2
+    assert cli("log", "dump", "--after", str(len(records))).out == ""
+    assert cli("log", "dump", "--after", "-1").status == 2
+    assert cli("log", "dump", "--after", str(2**64)).status == 2
+
+
+def test_watch_without_a_terminal_prints_each_look(cli, data_dir):
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit("k", 1, "1d")
+        limiter.check("k")
+        looks = cli("limit", "top", "--by", "allowed", "--watch", "--rounds", "2", "--json").out.splitlines()
+    assert [json.loads(look)[0]["key"] for look in looks] == ["k", "k"]
+
+
+def test_long_keys_are_whole_in_a_pipe(cli, data_dir):
+    key = "k" * 512
+    with flint.Limiter(data_dir) as limiter:
+        limiter.limit(key, 1, "1d")
+    for more in ({}, {"COLUMNS": "20"}, {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1"}):
+        assert key in cli("limit", "list", **more).out
+
+
+def test_reports_of_the_engine_go_to_standard_error(cli, tmp_path):
+    data_dir = tmp_path / "old"
+    shutil.copytree(LEGACY / "v0_2_torn_tail" / "data", data_dir)
+    ran = cli("--data-dir", data_dir, "limit", "add", "new", "1/s", "--json")
+    assert ran.status == 0
+    assert ran.json["key"] == "new"
+    assert "flint: warning: " in ran.err
