@@ -28,6 +28,7 @@ RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -ty
 export PYO3_PYTHON := $(abspath $(PY))
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PYTHONDONTWRITEBYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
 
 dev: $(BUILT)
@@ -37,7 +38,7 @@ $(TOOLS): requirements-dev.txt
 	  echo "make: Python 3.10 or later is needed, $(PYTHON) is not; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "make: cannot make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
-	$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	$(PY) -m pip install --quiet --requirement requirements-dev.txt
 	@touch $@
 
 $(BUILT): $(TOOLS) $(RUST_SOURCES) $(if $(wildcard $(EXTENSION)),,missing-extension)
@@ -72,8 +73,8 @@ lint: $(TOOLS)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
-	$(VENV)/bin/mypy --strict python/flint tests/python demo
-	$(PY) -m mypy.stubtest flint._native flint --allowlist tests/python/stubtest-allowlist.txt
+	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo
+	$(PY) -m mypy.stubtest flint._native flint
 
 test-rust: $(TOOLS)
 	cargo test --workspace --locked

@@ -32,7 +32,7 @@ pub(crate) fn compact(shared: &Shared) -> Result<()> {
     let dir = &*shared.dir;
     shared.usable()?;
     save_denials(shared)?;
-    let (header, end_at_start, unchanged) = {
+    let (header, end_at_start, published) = {
         let mut core = open_core(shared)?;
         let anchor = core.view.time.anchor();
         let header = Header {
@@ -42,11 +42,11 @@ pub(crate) fn compact(shared: &Shared) -> Result<()> {
             wall_ns: anchor.wall_ns,
             migrated: None,
         };
-        let unchanged = core.unchanged_since_snapshot();
-        (header, core.writer.end(), unchanged)
+        let published = core.unchanged_since_snapshot().then_some(core.snapshot_start);
+        (header, core.writer.end(), published)
     };
-    if unchanged {
-        return trim(shared, header.start);
+    if let Some(start) = published {
+        return trim(shared, start);
     }
     let start = header.start;
     let written = write(shared, &header).inspect_err(|_| drop(dir.remove(files::SNAPSHOT_TMP)))?;

@@ -23,6 +23,14 @@ def integer(text: str | int) -> int:
     return int(text)
 
 
+def sequence_number(text: str | int) -> int:
+    """The number of a log record; 0 stands before the first."""
+    number = integer(text)
+    if not 0 <= number < 2**64:
+        raise typer.BadParameter(f"{number} is not from 0 to 2^64 - 1")
+    return number
+
+
 def count(text: str | int) -> int:
     """An integer of at least 1, for the number of lines to print."""
     number = integer(text)

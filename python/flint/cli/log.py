@@ -9,7 +9,7 @@ import typer
 
 from flint import _native
 from flint.cli import doctor, output
-from flint.cli.arguments import Json, integer
+from flint.cli.arguments import Json, sequence_number
 from flint.cli.session import session_of
 
 _POLL_S = 0.25
@@ -38,15 +38,16 @@ def dump(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written, until interrupted.")] = False,
     after: Annotated[
-        int, typer.Option("--after", metavar="SEQ", parser=integer, help="Only records with a higher sequence number.")
+        int,
+        typer.Option(
+            "--after", metavar="SEQ", parser=sequence_number, help="Only records with a higher sequence number."
+        ),
     ] = 0,
     as_json: Json = False,
 ) -> None:
     """Print the log's records, oldest first; with --json one JSON object a line."""
     session = session_of(context, as_json)
     session.require_directory()
-    if after < 0:
-        raise typer.BadParameter("--after takes a sequence number, 0 or more", context)
 
     def show(record: dict[str, Any]) -> bool:
         output.line(json.dumps(record) if session.json else _describe(record))
@@ -61,12 +62,12 @@ def dump(
 
 def _describe(record: dict[str, Any]) -> str:
     """One record on one line: what every record has, then the rest by name."""
-    known = ("file", "offset", "seq", "type", "at", "key")
-    parts = [str(record["seq"]), str(record.get("at", "-")), str(record.get("type", "-"))]
-    if "key" in record:
-        parts.append(output.printable_key(str(record["key"])))
+    parts = [str(record["seq"])]
+    for name in ("at", "type", "key"):
+        if isinstance(record.get(name), str):
+            parts.append(output.printable_key(record[name]))
     for name, value in record.items():
-        if name not in known:
+        if name not in ("file", "offset", "seq", "at", "type", "key"):
             text = value if isinstance(value, str) else json.dumps(value)
             parts.append(f"{name}={output.printable(text)}")
     return "  ".join(parts)

@@ -20,6 +20,8 @@ from rich.text import Text
 from flint.cli.errors import CommandError, ReaderGoneError
 
 _PROGRESS_AFTER_S = 1.0
+# A first column this wide at most is not folded on a narrow terminal.
+_NAME_WIDTH = 24
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -132,11 +134,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozens
 
 
 def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int]) -> Table:
-    """The table as a terminal shows it: long cells are folded."""
+    """The table as a terminal shows it: long cells are folded, the first column, which names the row, last of all."""
+    held = list(rows)
+    named = max((len(cells[0]) for cells in held), default=0)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column, title in enumerate(header):
-        shown.add_column(title, justify="right" if column in numeric else "left", overflow="fold")
-    for cells in rows:
+        shown.add_column(
+            title,
+            justify="right" if column in numeric else "left",
+            overflow="fold",
+            min_width=min(named, _NAME_WIDTH) if column == 0 else None,
+        )
+    for cells in held:
         shown.add_row(*(Text(cell) for cell in cells))
     return shown
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import flint
 
+if TYPE_CHECKING:
+    from tests.python.cli.conftest import Cli
 
-def test_reading_works_beside_a_writer(cli, data_dir):
+
+def test_reading_works_beside_a_writer(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir, sync="batch") as limiter:
         limiter.limit("k", 2, "1d")
         for _ in range(3):
@@ -28,7 +33,7 @@ def test_reading_works_beside_a_writer(cli, data_dir):
         assert cli("limit", "status", "k", "--json").json["remaining"] == 2
 
 
-def test_writing_says_who_holds_the_directory(cli, data_dir):
+def test_writing_says_who_holds_the_directory(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 2, "1d")
         for arguments in (

@@ -15,7 +15,7 @@ MAKE = shutil.which("make") or "make"
 
 
 @pytest.fixture
-def bare(tmp_path) -> dict[str, str]:
+def bare(tmp_path: Path) -> dict[str, str]:
     """A PATH with what the scripts need, and no apt-get."""
     commands = tmp_path / "bin"
     commands.mkdir()
@@ -29,18 +29,18 @@ def script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-def test_a_missing_system_tool_is_named_with_the_command(bare):
+def test_a_missing_system_tool_is_named_with_the_command(bare: dict[str, str]) -> None:
     done = subprocess.run(["sh", INSTALL, "sh", "flint-missing"], env=bare, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "apt-get install flint-missing" in done.stderr
     assert "SYSTEM=0" in done.stderr
 
 
-def test_present_system_tools_need_nothing(bare):
+def test_present_system_tools_need_nothing(bare: dict[str, str]) -> None:
     subprocess.run(["sh", INSTALL, "sh", "id"], env=bare, check=True)
 
 
-def test_root_on_debian_installs_after_an_update(bare):
+def test_root_on_debian_installs_after_an_update(bare: dict[str, str]) -> None:
     commands = Path(bare["PATH"])
     (commands / "id").unlink()
     script(commands / "id", "echo 0")
@@ -49,7 +49,7 @@ def test_root_on_debian_installs_after_an_update(bare):
     assert (Path(bare["HOME"]) / "calls").read_text() == "update -qq\ninstall -y -qq flint-missing\n"
 
 
-def test_an_old_python_is_refused(bare):
+def test_an_old_python_is_refused(bare: dict[str, str]) -> None:
     old = Path(bare["HOME"]) / "old-python"
     script(old, "exit 1")
     done = subprocess.run(
@@ -63,7 +63,7 @@ def test_an_old_python_is_refused(bare):
     assert "Python 3.10 or later is needed" in done.stderr
 
 
-def test_ci_runs_the_tests_and_nothing_else():
+def test_ci_runs_the_tests_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert lines[-1] == "exec make test"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -15,7 +15,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_nothing_is_lost(tmp_path):
+def test_nothing_is_lost(tmp_path: Path) -> None:
     done = run(tmp_path / "demo")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
@@ -24,7 +24,7 @@ def test_nothing_is_lost(tmp_path):
     assert sum("killed after" in line for line in lines) == 4
 
 
-def test_a_loss_is_noticed(tmp_path):
+def test_a_loss_is_noticed(tmp_path: Path) -> None:
     done = run(tmp_path / "demo", "--forge")
     assert done.returncode == 1
     assert "LOST: always: tokens: " in done.stderr

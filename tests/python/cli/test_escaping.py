@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 
 import flint
 from flint.cli.output import printable, printable_key
+
+if TYPE_CHECKING:
+    from tests.python.cli.conftest import Cli
+
 
 KEYS = {
     "line\nbreak": "line\\nbreak",
@@ -27,16 +34,16 @@ KEYS = {
 
 
 @pytest.mark.parametrize(("key", "shown"), KEYS.items())
-def test_keys_are_shown_escaped(key, shown):
+def test_keys_are_shown_escaped(key: str, shown: str) -> None:
     assert printable_key(key) == shown
     assert len(printable_key(key).splitlines()) == 1
 
 
-def test_surrogates_are_shown_escaped():
+def test_surrogates_are_shown_escaped() -> None:
     assert printable("\udcff") == "\\udcff"
 
 
-def test_every_command_that_shows_keys_escapes_them(cli, data_dir):
+def test_every_command_that_shows_keys_escapes_them(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         for key in KEYS:
             limiter.limit(key, 2, "1d")
@@ -59,7 +66,7 @@ def test_every_command_that_shows_keys_escapes_them(cli, data_dir):
             assert key == shown or key not in out
 
 
-def test_error_messages_escape_what_they_quote(cli, tmp_path):
+def test_error_messages_escape_what_they_quote(cli: Cli, tmp_path: Path) -> None:
     evil = "\x1b[2J\u202e\nfake line"
     for arguments in (("limit", "status", evil), ("limit", "add", "k", evil), (evil,), ("limit", "top", "--by", evil)):
         ran = cli(*arguments)
@@ -71,7 +78,7 @@ def test_error_messages_escape_what_they_quote(cli, tmp_path):
     assert "\\x1b[2J" in ran.err
 
 
-def test_messages_survive_a_poor_encoding(cli, data_dir):
+def test_messages_survive_a_poor_encoding(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("\u2603", 2, "1d")
     ran = cli("limit", "list", PYTHONIOENCODING="ascii")

@@ -4,11 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import flint
 import flint.cli
+
+if TYPE_CHECKING:
+    from tests.python.cli.conftest import Cli, Environment
+
 
 READING = [
     ("limit", "list"),
@@ -30,7 +35,9 @@ CHANGING = [
 
 
 @pytest.mark.parametrize("arguments", READING + CHANGING, ids=" ".join)
-def test_a_missing_directory_is_an_error_and_stays_missing(cli, data_dir, arguments):
+def test_a_missing_directory_is_an_error_and_stays_missing(
+    cli: Cli, data_dir: Path, arguments: tuple[str, ...]
+) -> None:
     ran = cli(*arguments)
     assert (ran.status, ran.out) == (3, "")
     assert str(data_dir) in ran.err
@@ -40,7 +47,7 @@ def test_a_missing_directory_is_an_error_and_stays_missing(cli, data_dir, argume
 
 
 @pytest.mark.parametrize("arguments", [*READING, *CHANGING, ("limit", "add", "k", "1/s")], ids=" ".join)
-def test_a_file_is_no_data_directory(cli, tmp_path, arguments):
+def test_a_file_is_no_data_directory(cli: Cli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     file = tmp_path / "file"
     file.write_text("precious")
     ran = cli("--data-dir", file, *arguments)
@@ -50,7 +57,7 @@ def test_a_file_is_no_data_directory(cli, tmp_path, arguments):
 
 
 @pytest.mark.parametrize("arguments", READING, ids=" ".join)
-def test_reading_changes_nothing(cli, data_dir, arguments):
+def test_reading_changes_nothing(cli: Cli, data_dir: Path, arguments: tuple[str, ...]) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 10, "1d")
         limiter.check("k")
@@ -63,7 +70,7 @@ def test_reading_changes_nothing(cli, data_dir, arguments):
     assert contents() == before
 
 
-def test_damage_is_status_3(cli, data_dir):
+def test_damage_is_status_3(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 10, "1d")
     (log,) = data_dir.glob("*.aof")
@@ -77,7 +84,7 @@ def test_damage_is_status_3(cli, data_dir):
     assert log.read_bytes() == bytes_
 
 
-def test_usage_errors_take_at_most_two_lines(cli):
+def test_usage_errors_take_at_most_two_lines(cli: Cli) -> None:
     for arguments in (("limit",), ("log", "nothing"), ("--nothing",), ("limit", "check"), ("limit", "list", "extra")):
         ran = cli(*arguments)
         assert (ran.status, ran.out) == (2, "")
@@ -86,7 +93,7 @@ def test_usage_errors_take_at_most_two_lines(cli):
         assert "--help" in second
 
 
-def test_no_command_is_a_request_for_help(cli):
+def test_no_command_is_a_request_for_help(cli: Cli) -> None:
     ran = cli()
     assert (ran.status, ran.err) == (0, "")
     assert "Commands:" in ran.out
@@ -94,17 +101,17 @@ def test_no_command_is_a_request_for_help(cli):
 
 
 @pytest.mark.parametrize("group", [(), ("limit",), ("log",), ("limit", "add")])
-def test_help(cli, group):
+def test_help(cli: Cli, group: tuple[str, ...]) -> None:
     ran = cli(*group, "--help")
     assert (ran.status, ran.err) == (0, "")
     assert "--help" in ran.out
 
 
-def test_version(cli):
+def test_version(cli: Cli) -> None:
     assert cli("--version").out == f"flint {flint.__version__}\n"
 
 
-def test_the_installed_command_is_the_same(environment):
+def test_the_installed_command_is_the_same(environment: Environment) -> None:
     installed = Path(sys.executable).with_name("flint")
     if not installed.exists():
         pytest.fail(f"{installed} is missing: run `make dev`")
@@ -115,7 +122,9 @@ def test_the_installed_command_is_the_same(environment):
 @pytest.mark.parametrize(
     "error", [RuntimeError("boom"), MemoryError(), OSError(5, "Input/output error"), BaseException()]
 )
-def test_an_unexpected_error_is_status_3(monkeypatch, capsys, data_dir, error):
+def test_an_unexpected_error_is_status_3(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_dir: Path, error: BaseException
+) -> None:
     def fail(*_: object, **__: object) -> object:
         raise error
 
@@ -127,7 +136,9 @@ def test_an_unexpected_error_is_status_3(monkeypatch, capsys, data_dir, error):
     assert shown.err.startswith("flint: ")
 
 
-def test_an_interrupt_is_status_130(monkeypatch, capsys, data_dir):
+def test_an_interrupt_is_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data_dir: Path
+) -> None:
     def fail(*_: object, **__: object) -> object:
         raise KeyboardInterrupt
 
@@ -137,7 +148,7 @@ def test_an_interrupt_is_status_130(monkeypatch, capsys, data_dir):
     assert capsys.readouterr().err == ""
 
 
-def test_missing_third_party_modules_are_named(command, environment, tmp_path):
+def test_missing_third_party_modules_are_named(command: list[str], environment: Environment, tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No module named typer', name='typer')")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), environment.get("PYTHONPATH")]))
     done = subprocess.run([*command, "limit", "list"], env=environment, capture_output=True, text=True, check=False)
@@ -145,7 +156,7 @@ def test_missing_third_party_modules_are_named(command, environment, tmp_path):
     assert done.stderr == "flint: the command line needs typer: pip install --upgrade flint-limiter\n"
 
 
-def test_the_library_does_not_load_the_command_line():
+def test_the_library_does_not_load_the_command_line() -> None:
     script = "import flint, sys; print([m for m in sys.modules if m.split('.')[0] in ('typer', 'rich', 'click')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

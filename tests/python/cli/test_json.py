@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer.main
 
 import flint
 from flint.cli.app import app
+
+if TYPE_CHECKING:
+    from tests.python.cli.conftest import Cli
+
 
 # Every command, with arguments that make it succeed in a directory that has the key "k".
 COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -38,12 +43,12 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield from leaves(child, (*path, name))
 
 
-def test_every_command_is_listed_here():
+def test_every_command_is_listed_here() -> None:
     assert {path for path, _ in leaves(typer.main.get_command(app))} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_json_before_or_after_the_command(cli, data_dir, path):
+def test_json_before_or_after_the_command(cli: Cli, data_dir: Path, path: tuple[str, ...]) -> None:
     for arguments in (("--json", *path, *COMMANDS[path]), (*path, *COMMANDS[path], "--json")):
         with flint.Limiter(data_dir) as limiter:
             limiter.limit("k", 10, "1d")
@@ -57,7 +62,7 @@ def test_json_before_or_after_the_command(cli, data_dir, path):
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
-def test_errors_as_json(cli, tmp_path, path):
+def test_errors_as_json(cli: Cli, tmp_path: Path, path: tuple[str, ...]) -> None:
     file = tmp_path / "a file"
     file.touch()
     ran = cli("--data-dir", file, *path, *COMMANDS[path], "--json")
@@ -82,23 +87,23 @@ def test_errors_as_json(cli, tmp_path, path):
         (("limit",), "UsageError"),
     ],
 )
-def test_error_types(cli, arguments, name):
+def test_error_types(cli: Cli, arguments: tuple[str, ...], name: str) -> None:
     cli("limit", "add", "k", "10/day")
     ran = cli("--json", *arguments)
     assert (ran.status, ran.json["error"]["type"]) == (2, name)
 
 
-def test_version(cli):
+def test_version(cli: Cli) -> None:
     assert cli("--version", "--json").json == cli("--json", "--version").json == {"version": flint.__version__}
 
 
-def test_json_after_two_dashes_is_a_key(cli):
+def test_json_after_two_dashes_is_a_key(cli: Cli) -> None:
     cli("limit", "add", "k", "10/day")
     ran = cli("limit", "status", "--", "--json")
     assert (ran.status, ran.out) == (2, "")
 
 
-def test_results_hold_what_the_library_says(cli, data_dir):
+def test_results_hold_what_the_library_says(cli: Cli, data_dir: Path) -> None:
     cli("limit", "add", "k", "10/day")
     shown = cli("limit", "status", "k", "--json").json
     with flint.Limiter(data_dir, read_only=True) as limiter:

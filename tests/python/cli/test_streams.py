@@ -8,25 +8,42 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
 import flint
 
+if TYPE_CHECKING:
+    from tests.python.cli.conftest import Cli, Environment
+
+
 LEGACY = Path(__file__).parents[2] / "legacy-data"
 
 
 @pytest.fixture
-def filled(data_dir):
+def filled(data_dir: Path) -> Path:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit_many({"key": f"k{number:05}", "rate": 1, "per": "1d"} for number in range(20_000))
     return data_dir
 
 
-def start(command, environment, *arguments, **more):
+def start(
+    command: list[str], environment: Environment, *arguments: str, stdout: int | IO[Any] = subprocess.PIPE
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, *arguments], env=environment, stdin=subprocess.DEVNULL, **{"stderr": subprocess.PIPE, **more}
+        [*command, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
     )
+
+
+def output_of(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def errors_of(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stderr is not None
+    return process.stderr.read()
 
 
 @pytest.mark.parametrize(
@@ -40,26 +57,30 @@ def start(command, environment, *arguments, **more):
     ],
     ids=" ".join,
 )
-def test_a_reader_that_goes_away_is_no_error(command, environment, filled, arguments):
-    with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline()
-        process.stdout.close()
+def test_a_reader_that_goes_away_is_no_error(
+    command: list[str], environment: Environment, filled: Path, arguments: tuple[str, ...]
+) -> None:
+    with start(command, environment, *arguments) as process:
+        assert output_of(process).readline()
+        output_of(process).close()
         assert process.wait(60) == 0
-        assert process.stderr.read() == b""
+        assert errors_of(process) == b""
 
 
-def test_a_reader_that_goes_away_while_nothing_is_written(command, environment, data_dir):
+def test_a_reader_that_goes_away_while_nothing_is_written(
+    command: list[str], environment: Environment, data_dir: Path
+) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
         for arguments in (("log", "dump", "--follow"), ("limit", "top", "--watch")):
-            with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
-                assert process.stdout.readline()
-                process.stdout.close()
+            with start(command, environment, *arguments) as process:
+                assert output_of(process).readline()
+                output_of(process).close()
                 assert process.wait(60) == 0
-                assert process.stderr.read() == b""
+                assert errors_of(process) == b""
 
 
-def test_a_decision_stands_whoever_reads_it(command, environment, data_dir):
+def test_a_decision_stands_whoever_reads_it(command: list[str], environment: Environment, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
         limiter.check("k")
@@ -68,19 +89,21 @@ def test_a_decision_stands_whoever_reads_it(command, environment, data_dir):
     with start(command, environment, "limit", "check", "k", stdout=writer) as process:
         os.close(writer)
         assert process.wait(60) == 1
-        assert process.stderr.read() == b""
+        assert errors_of(process) == b""
 
 
 @pytest.mark.parametrize(
     "arguments", [("limit", "list"), ("limit", "list", "--json"), ("doctor",), ("--version",)], ids=" ".join
 )
-def test_a_full_disk_under_standard_output(command, environment, filled, arguments):
+def test_a_full_disk_under_standard_output(
+    command: list[str], environment: Environment, filled: Path, arguments: tuple[str, ...]
+) -> None:
     with open("/dev/full", "w") as full, start(command, environment, *arguments, stdout=full) as process:
         assert process.wait(60) == 3
-        assert process.stderr.read() == b"flint: cannot write to standard output: No space left on device\n"
+        assert errors_of(process) == b"flint: cannot write to standard output: No space left on device\n"
 
 
-def test_closed_streams(environment, command, filled):
+def test_closed_streams(environment: Environment, command: list[str], filled: Path) -> None:
     for closing in (">&-", "2>&-", ">&- 2>&-", "<&-"):
         line = f"{' '.join(command)} limit status k00001 {closing}"
         assert (
@@ -91,27 +114,29 @@ def test_closed_streams(environment, command, filled):
 @pytest.mark.parametrize(
     "arguments", [("log", "dump", "--follow"), ("limit", "top", "--by", "allowed", "--watch")], ids=" ".join
 )
-def test_an_interrupt_ends_quietly(command, environment, data_dir, arguments):
+def test_an_interrupt_ends_quietly(
+    command: list[str], environment: Environment, data_dir: Path, arguments: tuple[str, ...]
+) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
-    with start(command, environment, *arguments, stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline()
+    with start(command, environment, *arguments) as process:
+        assert output_of(process).readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
-        assert process.stderr.read() == b""
+        assert errors_of(process) == b""
 
 
-def test_follow_goes_on_with_what_is_written(command, environment, data_dir):
+def test_follow_goes_on_with_what_is_written(command: list[str], environment: Environment, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 10, "1d")
-        with start(command, environment, "log", "dump", "--follow", "--json", stdout=subprocess.PIPE) as process:
-            seen = json.loads(process.stdout.readline())
+        with start(command, environment, "log", "dump", "--follow", "--json") as process:
+            seen = json.loads(output_of(process).readline())
             while seen.get("key") != "k":
-                seen = json.loads(process.stdout.readline())
+                seen = json.loads(output_of(process).readline())
             newest = seen["seq"]
             for cost in (1, 2, 3):
                 limiter.check("k", cost)
-                record = json.loads(process.stdout.readline())
+                record = json.loads(output_of(process).readline())
                 assert record["seq"] == newest + 1
                 assert record["cost"] == cost
                 newest = record["seq"]
@@ -119,7 +144,7 @@ def test_follow_goes_on_with_what_is_written(command, environment, data_dir):
             assert process.wait(60) == 130
 
 
-def test_dump_after_a_sequence_number(cli, data_dir):
+def test_dump_after_a_sequence_number(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 10, "1d")
         limiter.check("k")
@@ -131,7 +156,7 @@ def test_dump_after_a_sequence_number(cli, data_dir):
     assert cli("log", "dump", "--after", str(2**64)).status == 2
 
 
-def test_watch_without_a_terminal_prints_each_look(cli, data_dir):
+def test_watch_without_a_terminal_prints_each_look(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
         limiter.check("k")
@@ -139,7 +164,7 @@ def test_watch_without_a_terminal_prints_each_look(cli, data_dir):
     assert [json.loads(look)[0]["key"] for look in looks] == ["k", "k"]
 
 
-def test_long_keys_are_whole_in_a_pipe(cli, data_dir):
+def test_long_keys_are_whole_in_a_pipe(cli: Cli, data_dir: Path) -> None:
     key = "k" * 512
     with flint.Limiter(data_dir) as limiter:
         limiter.limit(key, 1, "1d")
@@ -147,7 +172,7 @@ def test_long_keys_are_whole_in_a_pipe(cli, data_dir):
         assert key in cli("limit", "list", **more).out
 
 
-def test_reports_of_the_engine_go_to_standard_error(cli, tmp_path):
+def test_reports_of_the_engine_go_to_standard_error(cli: Cli, tmp_path: Path) -> None:
     data_dir = tmp_path / "old"
     shutil.copytree(LEGACY / "v0_2_torn_tail" / "data", data_dir)
     ran = cli("--data-dir", data_dir, "limit", "add", "new", "1/s", "--json")

@@ -145,7 +145,9 @@ impl Scanner<'_> {
             let Some(header) = header else {
                 // A rotation that a power cut undid half: nothing in it was acknowledged, unless something proves it.
                 self.refuse_lost_segment(&file, index)?;
-                let doomed = std::iter::once(file.name).chain(segments.map(|(_, (file, _))| file.name)).collect();
+                let rest: Vec<_> = segments.map(|(_, rest)| rest).collect();
+                self.refuse_proof_in(&rest)?;
+                let doomed = std::iter::once(file.name).chain(rest.into_iter().map(|(file, _)| file.name)).collect();
                 self.scan.tail = Tail::Torn { bytes: 0, doomed };
                 return Ok(());
             };

@@ -54,6 +54,16 @@ impl Bell {
     }
 }
 
+/// A panic under the lock may leave table and log in disagreement: nothing more is acknowledged on top of that.
+struct StopOnPanic<'a>(&'a Shared);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        let cause = io::Error::other("a panic; please report it");
+        drop(self.0.stop("a call on", self.0.path().to_path_buf(), cause));
+    }
+}
+
 struct Failure {
     op: &'static str,
     path: PathBuf,
@@ -159,6 +169,18 @@ impl Shared {
         mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
     ) -> Result<Option<T>> {
         self.usable()?;
+        let guard = StopOnPanic(self);
+        let result = self.perform_guarded(block, &mut call);
+        std::mem::forget(guard);
+        result
+    }
+
+    #[inline]
+    fn perform_guarded<T>(
+        &self,
+        block: bool,
+        call: &mut impl FnMut(&mut Core) -> Result<T, Refusal>,
+    ) -> Result<Option<T>> {
         loop {
             let mut core = if block {
                 self.core.lock()
@@ -261,8 +283,10 @@ impl Shared {
             let mut core = self.core.lock();
             // The anchor is a record like any other; without room for it, the next sync tries again.
             if let Err(Refusal::Error(error)) = core.save_anchor(false) {
-                drop(core);
-                return Err(self.stop_if_fatal(error));
+                if writer::is_fatal(&error) {
+                    drop(core);
+                    return Err(self.stop_if_fatal(error));
+                }
             }
             core.unsynced_events = 0;
             match core.writer.begin_sync() {

@@ -133,9 +133,9 @@ impl Cell {
                 *state = fixed_window_counter::State { start_ns: value[0], used: value[1] };
             }
             State::SlidingLog(queue) => {
-                let total = queue.total.checked_add(cost).ok_or("a sliding log's total overflows")?;
                 let (expired, live) = sliding_window_log::live(&self.rate, queue.total, runs.iter(queue), now);
-                debug_assert!(live <= total);
+                // What has expired no longer adds to the total: the next consumption may take the whole limit again.
+                live.checked_add(cost).ok_or("a sliding log's total overflows")?;
                 runs.drop_oldest(queue, expired);
                 runs.push(queue, sliding_window_log::ceil_ms(now), cost);
                 if value != [queue.total, 0] {

@@ -1,0 +1,501 @@
+"""Flint's budgets, measured from Python: python benchmarks/python_api.py [--quick] [--dir DIR] [--json FILE] [WORD]
+
+Every line is measured beside a yardstick, alternately in the same run, so that a busy or slow machine slows both. The
+three numbers are minimum, median and 99th percentile; a verdict rests on the median over the rounds, or on the percentile
+that the budget names. Nothing is left out: a budget that is missed says MISSED. A WORD chooses the groups of lines whose
+name contains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import limits
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+from measure import Report, Spread, alternately, each_call, once, per_call
+
+import flint
+
+PLENTY = "1000000000000/hour"
+KEY = "api:user-42"
+RECORD_BYTES = 64
+LIMITS_HIT = f"limits {limits.__version__}: FixedWindowRateLimiter.hit on MemoryStorage"
+
+
+def key_of(number: int) -> str:
+    """A key of 21 bytes."""
+    return f"tenant-{number % 97:02d}:user-{number:06d}"
+
+
+class Bench:
+    """Where the data goes and how much is measured."""
+
+    def __init__(self, root: Path, quick: bool) -> None:
+        self.root = root
+        self.quick = quick
+        self.report = Report()
+        self._count = 0
+        self._full: Path | None = None
+
+    def scale(self, full: int, quick: int) -> int:
+        return quick if self.quick else full
+
+    def directory(self) -> Path:
+        self._count += 1
+        return self.root / f"store-{self._count}"
+
+    def limiter(self, sync: str, **options: object) -> flint.Limiter:
+        return flint.Limiter(self.directory(), sync=sync, **options)
+
+    def full_store(self) -> Path:
+        """A closed store with a million keys in its snapshot, each configured and checked once. Made on first use."""
+        if self._full is None:
+            self._full = self.directory()
+            with flint.Limiter(self._full, sync="batch") as limiter:
+                fill(limiter, self.million())
+                for number in range(self.million()):
+                    limiter.check(key_of(number))
+                limiter.compact()
+        return self._full
+
+    def million(self) -> int:
+        return self.scale(1_000_000, 200_000)
+
+
+def fill(limiter: flint.Limiter, keys: int) -> None:
+    for start in range(0, keys, 50_000):
+        limiter.limit_many([{"key": key_of(n), "rate": "100/minute"} for n in range(start, min(start + 50_000, keys))])
+
+
+def hot_key(bench: Bench) -> None:
+    """Checks of one key in batch mode, a sync always under way, beside the in-memory library."""
+    calls, rounds = 20_000, bench.scale(60, 10)
+    strategy = FixedWindowRateLimiter(MemoryStorage())
+    item = limits.RateLimitItemPerHour(10**12)
+    with bench.limiter("batch") as limiter:
+        limiter.limit(KEY, PLENTY)
+        check, allow, beside = alternately(
+            rounds,
+            lambda: per_call(limiter.check, KEY, calls=calls),
+            lambda: per_call(limiter.allow, KEY, calls=calls),
+            lambda: per_call(strategy.hit, item, KEY, calls=calls // 4),
+        )
+        bench.report.ratio("check, batch, hot key", check, LIMITS_HIT, beside, at_least=6)
+        bench.report.ratio("allow, batch, hot key", allow, LIMITS_HIT, beside, at_least=8)
+
+        before = limiter.counters()["syncs"]
+        own: list[float] = []
+        other: list[float] = []
+        for _ in range(bench.scale(30, 10)):
+            own += each_call(limiter.check, KEY, calls=20_000)
+            other += each_call(strategy.hit, item, KEY, calls=20_000)
+        syncs = limiter.counters()["syncs"] - before
+        bench.report.bound(
+            f"check, batch, hot key, p99.9 while {syncs} syncs ran",
+            own,
+            LIMITS_HIT,
+            other,
+            value=lambda spread: spread.p999,
+            name="p99.9",
+            below=1e6,
+        )
+
+
+def preallocated(path: Path, size: int) -> int:
+    fd = os.open(path, os.O_CREAT | os.O_RDWR)
+    for offset in range(0, size, 4096):
+        os.pwrite(fd, bytes(4096), offset)
+    os.fsync(fd)
+    return fd
+
+
+def always(bench: Bench) -> None:
+    """A durable check beside the least that durability can cost, and many threads beside one."""
+    size = 4 << 20
+    fd = preallocated(bench.root / "preallocated", size)
+    offsets = cycle(range(0, size, RECORD_BYTES))
+    record = bytes(range(RECORD_BYTES))
+
+    def write() -> None:
+        os.pwrite(fd, record, next(offsets))
+        os.fdatasync(fd)
+
+    with bench.limiter("always") as limiter:
+        limiter.limit(KEY, PLENTY)
+        own, beside = alternately(
+            bench.scale(60, 12),
+            lambda: Spread.of(each_call(limiter.check, KEY, calls=100)).median,
+            lambda: Spread.of(each_call(write, calls=100)).median,
+        )
+        os.close(fd)
+        bench.report.ratio(
+            "check, always, one thread: p50 of 100 calls",
+            own,
+            f"pwrite of {RECORD_BYTES} bytes + fdatasync, preallocated file, same directory",
+            beside,
+            at_most=1.15,
+        )
+
+        threads, calls = 64, 100
+
+        def many() -> float:
+            barrier = threading.Barrier(threads + 1)
+
+            def work() -> None:
+                barrier.wait()
+                for _ in range(calls):
+                    limiter.check(KEY)
+
+            running = [threading.Thread(target=work) for _ in range(threads)]
+            for thread in running:
+                thread.start()
+
+            def run() -> None:
+                barrier.wait()
+                for thread in running:
+                    thread.join()
+
+            return once(run) / (threads * calls)
+
+        own, beside = alternately(bench.scale(10, 4), many, lambda: per_call(limiter.check, KEY, calls=500))
+        bench.report.ratio(
+            f"check, always, {threads} threads: time per check",
+            own,
+            "check, always, one thread",
+            beside,
+            at_least=8,
+        )
+
+
+def denied(bench: Bench) -> None:
+    """A denial, which writes nothing, beside an allowed check that does, in another store."""
+    calls = 20_000
+    for mode in ("batch", "always"):
+        with bench.limiter("batch") as allowing, bench.limiter(mode) as denying:
+            allowing.limit(KEY, PLENTY)
+            denying.limit(KEY, "1/week")
+            denying.check(KEY)
+            denying.flush()
+            before = denying.counters()["syncs"]
+            own, beside = alternately(
+                bench.scale(40, 10),
+                lambda denying=denying: per_call(denying.check, KEY, calls=calls),  # type: ignore[misc]
+                lambda allowing=allowing: per_call(allowing.check, KEY, calls=calls),  # type: ignore[misc]
+            )
+            counters = denying.counters()
+            syncs = counters["syncs"] - before
+            bench.report.ratio(
+                f"denied check, {mode}",
+                own,
+                "allowed check, batch",
+                beside,
+                at_most=1,
+                also=(syncs == 0, f"{syncs} syncs in {counters['denied']} denials"),
+            )
+
+
+def check_all(bench: Bench) -> None:
+    """Three keys together beside one, in a small store and in a large one, where the keys change from call to call."""
+    calls = 10_000
+    for keys in (3, bench.scale(100_000, 20_000)):
+        with bench.limiter("batch") as limiter:
+            limiter.limit_many([{"key": key_of(number), "rate": PLENTY} for number in range(keys)])
+            order = list(range(keys))
+            random.Random(1).shuffle(order)
+            names = [key_of(number) for number in order]
+            triples = [
+                [names[i], names[(i + keys // 3) % keys], names[(i + 2 * (keys // 3)) % keys]] for i in range(keys)
+            ]
+            one: Iterator[str] = cycle(names)
+            three: Iterator[list[str]] = cycle(triples)
+            own, beside = alternately(
+                bench.scale(40, 10),
+                lambda three=three: per_call(lambda: limiter.check_all(next(three)), calls=calls),  # type: ignore[misc]
+                lambda one=one: per_call(lambda: limiter.check(next(one)), calls=calls),  # type: ignore[misc]
+            )
+            bench.report.ratio(
+                f"check_all over 3 of {keys} keys, batch", own, "check of one of them", beside, at_most=4
+            )
+
+
+def compaction(bench: Bench) -> None:
+    """Checks while a snapshot is written beside them, and the same without."""
+    keys = 100_000
+    with bench.limiter("batch") as limiter:
+        fill(limiter, keys)
+        limiter.limit(KEY, PLENTY)
+        own: list[float] = []
+        other: list[float] = []
+        before = limiter.counters()["compactions"]
+        for _ in range(bench.scale(12, 4)):
+            limiter.check(KEY)
+            compacting = threading.Thread(target=limiter.compact)
+            compacting.start()
+            during = 0
+            while compacting.is_alive():
+                own += each_call(limiter.check, KEY, calls=200)
+                during += 200
+            compacting.join()
+            other += each_call(limiter.check, KEY, calls=during)
+        compactions = limiter.counters()["compactions"] - before
+        bench.report.bound(
+            f"check, batch, during {compactions} compactions of {keys} keys",
+            own,
+            "the same without a compaction",
+            other,
+            value=lambda spread: spread.p999,
+            name="p99.9",
+            below=5e6,
+        )
+
+
+def million_keys(bench: Bench) -> None:
+    """Opening and compacting a large store beside hashing (and writing) the same bytes."""
+    store, keys, rounds = bench.full_store(), bench.million(), bench.scale(4, 3)
+    snapshot = next(store.glob("*.snapshot")).read_bytes()
+    share = keys / 1_000_000
+
+    def open_it() -> float:
+        opened: list[flint.Limiter] = []
+        took = once(lambda: opened.append(flint.Limiter(store)))
+        opened[0].close()
+        return took
+
+    def hash_it() -> float:
+        return once(lambda: hashlib.sha256(snapshot).digest())
+
+    own, beside = alternately(rounds, open_it, hash_it)
+    history = sum(path.stat().st_size for path in store.glob("*.aof"))
+    bench.report.bound(
+        f"open with {keys} keys in a snapshot of {len(snapshot) >> 20} MiB, and {history >> 20} MiB of log to verify",
+        own,
+        "hashlib.sha256 of the snapshot",
+        beside,
+        value=lambda spread: spread.median,
+        name="median",
+        below=1.5e9 * share,
+    )
+
+    target = bench.root / "written"
+
+    def write_it() -> None:
+        hashlib.sha256(snapshot).digest()
+        with target.open("wb") as file:
+            file.write(snapshot)
+            file.flush()
+            os.fsync(file.fileno())
+
+    with flint.Limiter(store) as limiter:
+
+        def compact_it() -> float:
+            limiter.check(key_of(0))
+            return once(limiter.compact)
+
+        own, beside = alternately(rounds, compact_it, lambda: once(write_it))
+    target.unlink()
+    bench.report.bound(
+        f"compact with {keys} keys",
+        own,
+        "sha256, write and fsync of the same bytes",
+        beside,
+        value=lambda spread: spread.median,
+        name="median",
+        below=1.5e9 * share,
+    )
+
+
+MEMORY = """
+import os, sys
+sys.path.insert(0, {here!r})
+from python_api import key_of, PLENTY
+import flint, limits
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+how, directory, keys = {how!r}, {directory!r}, {keys}
+if how == "limits":
+    strategy, item = FixedWindowRateLimiter(MemoryStorage()), limits.RateLimitItemPerHour(10**12)
+    strategy.hit(item, "first")
+    before = resident()
+    for number in range(keys):
+        strategy.hit(item, key_of(number))
+elif how == "configured":
+    limiter = flint.Limiter(directory, sync="batch")
+    limiter.limit("first", PLENTY)
+    before = resident()
+    for number in range(keys):
+        limiter.limit(key_of(number), PLENTY)
+else:
+    flint.Limiter(directory + "-small").close()
+    before = resident()
+    limiter = flint.Limiter(directory)
+print((resident() - before) / keys)
+"""
+
+
+def memory(bench: Bench) -> None:
+    """Resident memory of a process, before and after, everything that grew included."""
+    if not Path("/proc/self/statm").exists():
+        print("\nresident memory: not measured, this system has no /proc/self/statm")
+        return
+
+    def measure(how: str, directory: Path, keys: int) -> float:
+        code = MEMORY.format(here=str(Path(__file__).parent), how=how, directory=str(directory), keys=keys)
+        return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+    keys = bench.million()
+    beside = [measure("limits", bench.root, keys // 5)]
+    for how, what, directory in (
+        ("configured", "configured one by one", bench.directory()),
+        ("opened", "opened from the snapshot, each checked once", bench.full_store()),
+    ):
+        bench.report.bound(
+            f"resident memory a key, {keys} keys of {len(key_of(0))} bytes, {what}",
+            [measure(how, directory, keys)],
+            f"limits {limits.__version__}: MemoryStorage",
+            beside,
+            value=lambda spread: spread.median,
+            name="resident",
+            below=200,
+            unit="bytes",
+        )
+
+
+def linked_copy(source: Path, target: Path) -> None:
+    """A copy to open: opening writes to the newest segment and to the lock file; hard links share the others."""
+    target.mkdir()
+    newest = max(source.glob("*.aof"))
+    for path in source.iterdir():
+        if path == newest or path.suffix == ".lock":
+            shutil.copy(path, target)
+        else:
+            os.link(path, target / path.name)
+
+
+def replay(bench: Bench) -> None:
+    """A log without a snapshot, as long as a store can only get when it cannot write snapshots."""
+    records = bench.scale(4_000_000, 500_000)
+    store = bench.directory()
+    store.mkdir()
+    # The name of the temporary snapshot is taken by a directory, so that the store cannot compact itself.
+    obstacle = store / "flint-snapshot.tmp"
+    obstacle.mkdir()
+    with flint.Limiter(store, sync="batch") as limiter:
+        names = [key_of(number) for number in range(1_000)]
+        limiter.limit_many([{"key": name, "rate": PLENTY} for name in names])
+        check, calls = limiter.check, cycle(names)
+        for _ in range(records):
+            check(next(calls))
+    obstacle.rmdir()
+    log = [path.read_bytes() for path in sorted(store.glob("*.aof"))]
+    found = 0
+
+    def open_it() -> float:
+        nonlocal found
+        target = bench.directory()
+        linked_copy(store, target)
+        opened: list[flint.Limiter] = []
+        took = once(lambda: opened.append(flint.Limiter(target)))
+        found = opened[0].recovery.records
+        opened[0].close()
+        shutil.rmtree(target)
+        return found / (took / 1e9)
+
+    def hash_it() -> float:
+        digest = hashlib.sha256()
+        took = once(lambda: [digest.update(segment) for segment in log])
+        return found / (took / 1e9)
+
+    own, beside = alternately(bench.scale(5, 3), open_it, hash_it)
+    bench.report.bound(
+        f"replay of {found} records at open: reading, checksums, the seals' SHA-256, applying, syncing",
+        own,
+        "records a second at which hashlib.sha256 passes the same bytes",
+        beside,
+        value=lambda spread: spread.median,
+        name="median",
+        above=8e6,
+        unit="records/s",
+    )
+
+
+def log_bytes(store: Path) -> int:
+    """Bytes of records in the log, which ends with zeros."""
+    return sum(len(path.read_bytes()[:-64].rstrip(b"\0")) for path in store.glob("*.aof"))
+
+
+def disk(bench: Bench) -> None:
+    """What calls leave in the log."""
+    checks, denials = 20_000, bench.scale(1_000_000, 200_000)
+    store = bench.directory()
+    with flint.Limiter(store, sync="batch") as limiter:
+        limiter.limit(KEY, PLENTY)
+        limiter.limit("exhausted", "1/week")
+        limiter.check("exhausted")
+        limiter.flush()
+        before = log_bytes(store)
+        for _ in range(checks):
+            limiter.check(KEY)
+        limiter.flush()
+        after = log_bytes(store)
+        bench.report.bound(
+            "log bytes per allowed check of one rate",
+            [(after - before) / checks],
+            "",
+            None,
+            value=lambda spread: spread.max,
+            name="each",
+            below=64,
+            unit="bytes",
+        )
+        for _ in range(denials):
+            limiter.check("exhausted")
+    bench.report.bound(
+        f"log bytes for {denials} denials of one key, until after close()",
+        [log_bytes(store) - after],
+        "",
+        None,
+        value=lambda spread: spread.max,
+        name="all together",
+        below=64 << 10,
+        unit="bytes",
+    )
+
+
+GROUPS = (hot_key, always, denied, check_all, compaction, million_keys, memory, replay, disk)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure Flint's budgets from Python.")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller stores")
+    parser.add_argument("--dir", default=".", help="where to make the data directories (a real disk; default: here)")
+    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
+    parser.add_argument("only", nargs="*", metavar="WORD", help=", ".join(group.__name__ for group in GROUPS))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix=".flint-bench-", dir=options.dir) as root:
+        bench = Bench(Path(root).resolve(), options.quick)
+        print(f"minimum / median / p99; {'quick, ' if options.quick else ''}in {root}")
+        for group in GROUPS:
+            if not options.only or any(word in group.__name__ for word in options.only):
+                group(bench)
+    bench.report.finish(options.json, {"quick": options.quick, "limits": limits.__version__})
+
+
+if __name__ == "__main__":
+    main()
