@@ -89,10 +89,10 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
     let dir = &*shared.dir;
     let path = || dir.path().join(files::SNAPSHOT_TMP);
     let failed = |op| move |error| Error::storage(op, path(), error);
-    if let Err(error) = dir.remove(files::SNAPSHOT_TMP) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            return Err(failed("cannot remove")(error));
-        }
+    if let Err(error) = dir.remove(files::SNAPSHOT_TMP)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(failed("cannot remove")(error));
     }
     let file = dir.open(files::SNAPSHOT_TMP, Mode::CreateNew).map_err(failed("cannot create"))?;
     let mut writer = Writer::new(header);

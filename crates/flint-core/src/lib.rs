@@ -4,6 +4,8 @@
 //! Layers, top to bottom; a module uses only those below it: `engine`; `history`, `doctor`; `recover`, `compact`, `commit`;
 //! `log`, `snapshot`, `legacy`; `table`; `algorithm`; `image`, `limit`; `clock`, `sync`, `error`; `storage`, `files`.
 
+#![warn(clippy::unwrap_used)]
+
 pub mod algorithm;
 pub mod clock;
 mod commit;

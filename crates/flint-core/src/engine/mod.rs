@@ -37,7 +37,7 @@ pub struct Engine {
 
 enum Backend {
     Writer { shared: Arc<Shared>, resources: Mutex<Option<Resources>> },
-    Reader { view: Mutex<View>, closed: AtomicBool, fork_generation: u64 },
+    Reader { view: Box<Mutex<View>>, closed: AtomicBool, fork_generation: u64 },
 }
 
 /// What an open writer holds besides memory.
@@ -61,7 +61,7 @@ impl Engine {
             let (view, recovery) = open::reader(&*dir, &options)?;
             let fork_generation = fork::generation();
             let closed = AtomicBool::new(false);
-            let backend = Backend::Reader { view: Mutex::new(view), closed, fork_generation };
+            let backend = Backend::Reader { view: Box::new(Mutex::new(view)), closed, fork_generation };
             return Ok(Self { dir, backend, recovery });
         }
         let batch = options.sync == SyncMode::Batch;
@@ -81,10 +81,10 @@ impl Engine {
 
     fn adopt(&self, thread: std::io::Result<JoinHandle<()>>) -> Result<()> {
         let thread = thread.map_err(|error| Error::storage("cannot start a thread for", self.path(), error))?;
-        if let Backend::Writer { resources, .. } = &self.backend {
-            if let Some(resources) = &mut *resources.lock() {
-                resources.threads.push(thread);
-            }
+        if let Backend::Writer { resources, .. } = &self.backend
+            && let Some(resources) = &mut *resources.lock()
+        {
+            resources.threads.push(thread);
         }
         Ok(())
     }

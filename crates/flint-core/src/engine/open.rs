@@ -166,7 +166,7 @@ fn validate(options: &Options) -> Result<()> {
     if options.flush_every_events == 0 {
         return refuse("flush_every_events must be at least 1");
     }
-    if !(16 << 10..=1 << 30).contains(&options.segment_bytes) || options.segment_bytes % 4096 != 0 {
+    if !(16 << 10..=1 << 30).contains(&options.segment_bytes) || !options.segment_bytes.is_multiple_of(4096) {
         return refuse("segment_bytes must be 16 KiB to 1 GiB, a multiple of 4 KiB");
     }
     Ok(())

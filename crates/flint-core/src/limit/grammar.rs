@@ -187,7 +187,7 @@ pub(super) fn write_period(f: &mut fmt::Formatter<'_>, per_ms: u64) -> fmt::Resu
         if per_ms == unit.ms {
             return f.write_str(unit.long[0]);
         }
-        if per_ms != 0 && per_ms % unit.ms == 0 {
+        if per_ms != 0 && per_ms.is_multiple_of(unit.ms) {
             return write!(f, "{}{}", per_ms / unit.ms, unit.short);
         }
     }

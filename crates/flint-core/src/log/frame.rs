@@ -102,7 +102,7 @@ pub fn begin(buf: &mut Vec<u8>, now_ns: u64) {
 /// If `buf` was not begun or is longer than [`MAX_RECORD_LEN`]: the writer bounds its groups before it appends.
 #[inline]
 pub fn finish(buf: &mut Vec<u8>, seed: u32, head: &Head) -> u32 {
-    if buf.len() % WORD != 0 {
+    if !buf.len().is_multiple_of(WORD) {
         buf.resize(buf.len().next_multiple_of(WORD), 0);
     }
     assert!((MIN_RECORD_LEN..=MAX_RECORD_LEN).contains(&buf.len()), "a record of {} bytes", buf.len());

@@ -121,7 +121,7 @@ impl SegmentHeader {
         if header.first_seq == 0 {
             return Err(HeaderProblem::Corrupt("the segment starts with sequence number zero"));
         }
-        if header.segment_len == 0 || header.segment_len % BLOCK_LEN != 0 {
+        if header.segment_len == 0 || !header.segment_len.is_multiple_of(BLOCK_LEN) {
             return Err(HeaderProblem::Corrupt("the segment's length is impossible"));
         }
         Ok(header)
@@ -177,7 +177,7 @@ impl Seal {
             sha256: cursor.array()?,
             last_crc: cursor.u32()?,
         };
-        if seal.end_offset < HEADER_LEN as u64 || seal.end_offset % WORD as u64 != 0 {
+        if seal.end_offset < HEADER_LEN as u64 || !seal.end_offset.is_multiple_of(WORD as u64) {
             return Err("the seal's end is impossible");
         }
         Ok(Some(seal))

@@ -160,8 +160,7 @@ impl Scanner<'_> {
             if index == 0 {
                 self.scan.last_crc = header.header.prev_crc;
             }
-            let successor =
-                segments.peek().and_then(|(_, (_, header))| header.as_ref()).map(|header| header.header.clone());
+            let successor = segments.peek().and_then(|(_, (_, header))| header.as_ref()).map(|header| header.header);
             let last = index + 1 == count;
             if last && header.seal.is_some() {
                 return Err(self.corrupt(

@@ -14,7 +14,7 @@ use crate::storage::File;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// The digits of the SHA-256 and what follows them, the same in every version: 64 digits, `"}` and a line feed.
-const TAIL_BYTES: u64 = 67;
+const TAIL_BYTES: usize = 67;
 
 /// Reads a whole snapshot and calls `each` for every key. The image passed is used again for the next key.
 ///
@@ -172,7 +172,7 @@ fn newer(file: &dyn File, path: &Path, version: u64, features: u64) -> Error {
 
 /// Whether the SHA-256 holds, whatever else the file says.
 fn is_intact(file: &dyn File) -> std::io::Result<bool> {
-    let Some(hashed) = file.len()?.checked_sub(TAIL_BYTES) else { return Ok(false) };
+    let Some(hashed) = file.len()?.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
     let mut hash = Sha256::new();
     let mut buf = vec![0; CHUNK_BYTES];
     let mut at = 0;
@@ -182,7 +182,7 @@ fn is_intact(file: &dyn File) -> std::io::Result<bool> {
         hash.update(&buf[..more]);
         at += more as u64;
     }
-    let mut tail = [0; TAIL_BYTES as usize];
+    let mut tail = [0; TAIL_BYTES];
     file.read_exact_at(&mut tail, hashed)?;
     Ok(super::parse::sha256_tail(&tail) == Some(hash.finalize().into()))
 }

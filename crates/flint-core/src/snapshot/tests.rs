@@ -236,7 +236,7 @@ fn only_the_one_form_is_accepted() {
             other => panic!("{from} -> {to}: {other:?}"),
         }
     }
-    let nine = vec!["[\"token_bucket\",100,60000,100]"; 9].join(",");
+    let nine = ["[\"token_bucket\",100,60000,100]"; 9].join(",");
     read_bytes(&with(&good, "[\"token_bucket\",100,60000,100]", &nine)).unwrap_err();
 }
 

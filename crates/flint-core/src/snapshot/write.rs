@@ -211,11 +211,12 @@ fn push_hex(buf: &mut Vec<u8>, bytes: &[u8]) {
 /// "00" to "99", one after the other.
 const PAIRS: [u8; 200] = {
     let mut pairs = [b'0'; 200];
-    let mut i = 0;
-    while i < 100 {
-        pairs[2 * i] += (i / 10) as u8;
-        pairs[2 * i + 1] += (i % 10) as u8;
-        i += 1;
+    let mut number = 0_u8;
+    while number < 100 {
+        let at = number as usize * 2;
+        pairs[at] += number / 10;
+        pairs[at + 1] += number % 10;
+        number += 1;
     }
     pairs
 };
@@ -239,7 +240,6 @@ fn push_u64(buf: &mut Vec<u8>, mut value: u64) {
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "a remainder below 100")]
 const fn remainder_100(value: u64) -> usize {
     (value % 100) as usize
 }

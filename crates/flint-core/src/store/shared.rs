@@ -282,11 +282,11 @@ impl Shared {
         let job = {
             let mut core = self.core.lock();
             // The anchor is a record like any other; without room for it, the next sync tries again.
-            if let Err(Refusal::Error(error)) = core.save_anchor(false) {
-                if writer::is_fatal(&error) {
-                    drop(core);
-                    return Err(self.stop_if_fatal(error));
-                }
+            if let Err(Refusal::Error(error)) = core.save_anchor(false)
+                && writer::is_fatal(&error)
+            {
+                drop(core);
+                return Err(self.stop_if_fatal(error));
             }
             core.unsynced_events = 0;
             match core.writer.begin_sync() {

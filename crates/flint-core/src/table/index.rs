@@ -26,7 +26,6 @@ impl Index {
         self.hasher.hash_one(key)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "ten bits are left after the shift")]
     const fn shard(hash: u64) -> usize {
         // hashbrown takes its bucket from the low bits and its tag from the top seven: the shard uses bits in between.
         ((hash >> 40) as usize) & ((1 << SHARD_BITS) - 1)

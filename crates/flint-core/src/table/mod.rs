@@ -161,6 +161,7 @@ impl Table {
         entry.seq = seq;
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
     /// Sets or changes a key's limit, as record `seq` says. `slot` is the key's slot if it has one.
     pub(crate) fn configure(
         &mut self,

@@ -165,7 +165,7 @@ mod tests {
         for ms in 0..4_000_u64 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let which = (random >> 33) as usize % 2;
-            if (random >> 40) % 3 == 0 {
+            if (random >> 40).is_multiple_of(3) {
                 let count = models[which].len().min((random >> 50) as usize % 9);
                 models[which].drain(..count);
                 arena.drop_oldest(&mut queues[which], count);

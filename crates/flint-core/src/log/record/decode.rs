@@ -40,7 +40,7 @@ fn decode_allow(body: &[u8]) -> Result<Op<'_>, Malformed> {
     let id = cursor.u64()?;
     let cost = cursor.u64()?;
     let images = cursor.rest();
-    if images.is_empty() || images.len() % IMAGE_LEN != 0 || images.len() > MAX_RATES * IMAGE_LEN {
+    if images.is_empty() || !images.len().is_multiple_of(IMAGE_LEN) || images.len() > MAX_RATES * IMAGE_LEN {
         return Err("it has no, half or too many states");
     }
     Ok(Op::Allow { id, cost, images })
@@ -120,7 +120,7 @@ fn decode_denials(body: &[u8]) -> Result<Op<'_>, Malformed> {
     let mut cursor = Cursor::new(body);
     let count = cursor.u64()?;
     let denials = cursor.rest();
-    if denials.len() % DENIAL_LEN != 0 || (denials.len() / DENIAL_LEN) as u64 != count {
+    if !denials.len().is_multiple_of(DENIAL_LEN) || (denials.len() / DENIAL_LEN) as u64 != count {
         return Err("its count does not fit its length");
     }
     Ok(Op::Denials(Denials(denials)))

@@ -24,10 +24,10 @@ impl Content {
     /// Lengthens with zeros or cuts.
     pub(super) fn set_len(&mut self, len: usize) {
         self.pages.resize(len.div_ceil(PAGE), None);
-        if len < self.len {
-            if let Some(Some(last)) = self.pages.get_mut(len / PAGE) {
-                Arc::make_mut(last)[len % PAGE..].fill(0);
-            }
+        if len < self.len
+            && let Some(Some(last)) = self.pages.get_mut(len / PAGE)
+        {
+            Arc::make_mut(last)[len % PAGE..].fill(0);
         }
         self.len = len;
     }
