@@ -12,6 +12,7 @@ use crate::log::reader::Frame;
 use crate::log::record::{Op, Purpose, decode};
 use crate::segments::each_frame;
 use crate::storage::Dir;
+use crate::time::{offset, rfc3339, to_wall};
 use crate::{files, migrate};
 
 /// One decoded log record.
@@ -23,7 +24,8 @@ pub struct DumpedRecord {
     pub offset: u64,
     /// Sequence number.
     pub seq: u64,
-    /// A JSON object: `type`, `engine_ns`, and what the record says. Keys are named where the log that is left names them.
+    /// A JSON object: `seq`, `at` (RFC 3339, by the newest anchor before it), `type`, and what the record says. Keys are named
+    /// where the log that is left names them.
     pub json: String,
 }
 
@@ -41,9 +43,10 @@ pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord)
         });
     }
     let mut keys = HashMap::new();
+    let mut offset_ns = 0;
     // The names of keys are learned from the whole log, not only from the part that is asked for.
     each_frame(dir, 0, &mut |name, frame| {
-        let json = to_json(frame, &mut keys);
+        let json = to_json(frame, &mut keys, &mut offset_ns);
         if frame.seq <= after {
             return true;
         }
@@ -53,10 +56,15 @@ pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord)
     .map(|newest| newest.max(after))
 }
 
-fn to_json(frame: &Frame<'_>, keys: &mut HashMap<u64, String>) -> Value {
+fn to_json(frame: &Frame<'_>, keys: &mut HashMap<u64, String>, offset_ns: &mut i64) -> Value {
     let mut object = Map::new();
     object.insert("seq".to_owned(), json!(frame.seq));
-    match decode(frame.kind, frame.body) {
+    let op = decode(frame.kind, frame.body);
+    if let Ok(Op::Anchor { wall_ns }) = op {
+        *offset_ns = offset(wall_ns, frame.now_ns);
+    }
+    object.insert("at".to_owned(), json!(rfc3339(to_wall(frame.now_ns, *offset_ns))));
+    match op {
         Ok(op) => describe(&op, keys, &mut object),
         Err(reason) => drop(object.insert("malformed".to_owned(), json!(reason))),
     }

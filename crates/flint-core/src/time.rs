@@ -48,7 +48,7 @@ impl Timeline {
                 newest_ns.saturating_add(wall.saturating_sub(newest_wall)).max(1)
             }
         };
-        let offset = signed(wall).wrapping_sub(signed(start));
+        let offset = offset(wall, start);
         Self {
             base_monotonic_ns: clock.monotonic_ns(),
             clock,
@@ -77,7 +77,7 @@ impl Timeline {
     /// Looks at the wall clock and gives the pairing.
     pub(crate) fn anchor(&mut self) -> Anchor {
         let (engine_ns, wall_ns) = (self.now(), self.clock.wall_ns());
-        self.offset_ns = signed(wall_ns).wrapping_sub(signed(engine_ns));
+        self.offset_ns = offset(wall_ns, engine_ns);
         self.offset_read_ns = engine_ns;
         Anchor { engine_ns, wall_ns }
     }
@@ -90,7 +90,7 @@ impl Timeline {
 
     /// The log holds this anchor now.
     pub(crate) fn anchored(&mut self, anchor: Anchor) {
-        self.anchored_offset_ns = signed(anchor.wall_ns).wrapping_sub(signed(anchor.engine_ns));
+        self.anchored_offset_ns = offset(anchor.wall_ns, anchor.engine_ns);
     }
 
     /// Wall minus engine time, at most a second old at `now`: a check does not read a second clock each time.
@@ -103,10 +103,31 @@ impl Timeline {
     }
 }
 
+/// What has to be added to engine time to give wall time.
+pub(crate) const fn offset(wall_ns: u64, engine_ns: u64) -> i64 {
+    signed(wall_ns).wrapping_sub(signed(engine_ns))
+}
+
 /// Engine time as wall time.
 #[inline]
 pub(crate) fn to_wall(engine_ns: u64, offset_ns: i64) -> u64 {
     engine_ns.saturating_add_signed(offset_ns)
+}
+
+/// A wall-clock time as RFC 3339 with nanoseconds, in UTC. The date is Howard Hinnant's `civil_from_days`.
+pub(crate) fn rfc3339(wall_ns: u64) -> String {
+    let (seconds, ns) = (wall_ns / 1_000_000_000, wall_ns % 1_000_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ns:09}Z")
 }
 
 #[cfg(test)]
@@ -150,5 +171,19 @@ mod tests {
     #[test]
     fn a_clock_at_zero_still_gives_a_time() {
         assert_eq!(Timeline::resume(clock(0), 0, None).now(), 1);
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days_and_centuries() {
+        for (wall_ns, text) in [
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (951_782_399_999_999_999, "2000-02-28T23:59:59.999999999Z"),
+            (951_782_400_000_000_000, "2000-02-29T00:00:00.000000000Z"),
+            (1_709_251_200_000_000_001, "2024-03-01T00:00:00.000000001Z"),
+            (4_107_542_400_000_000_000, "2100-03-01T00:00:00.000000000Z"),
+            (u64::MAX, "2554-07-21T23:34:33.709551615Z"),
+        ] {
+            assert_eq!(rfc3339(wall_ns), text);
+        }
     }
 }

@@ -10,6 +10,7 @@ import typer
 from flint import _native
 from flint.cli import doctor, output
 from flint.cli.arguments import Json, sequence_number
+from flint.cli.errors import CommandError
 from flint.cli.session import session_of
 
 _POLL_S = 0.25
@@ -54,6 +55,10 @@ def dump(
         return True
 
     newest = _native.dump(session.data_dir, after, show)
+    # The records end where one is invalid. Whether that is the log's end or damage in its midst is for doctor to tell.
+    problems = _native.doctor(session.data_dir)["problems"]
+    if problems:
+        raise CommandError(f"the log may go on after what is shown: {problems[0]}", name="CorruptData")
     while follow:
         output.flush()
         output.wait(_POLL_S)

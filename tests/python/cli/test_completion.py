@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli
 
 
-def complete(cli, line: str, **more: str) -> list[str]:
+def complete(cli: Cli, line: str, **more: str) -> list[str]:
     words = line.split(" ")
     variables = {"_FLINT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     return cli(**variables, **more).out.split()

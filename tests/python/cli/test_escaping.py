@@ -59,10 +59,10 @@ def test_every_command_that_shows_keys_escapes_them(cli: Cli, data_dir: Path) ->
             assert key == shown or key not in ran.out
         assert shown in cli("limit", "status", key).out
         assert cli("limit", "status", key, "--json").json["key"] == key
-    for command in (("limit", "top", "--by", "allowed"), ("log", "dump")):
-        out = cli(*command).out
+    for arguments in (("limit", "top", "--by", "allowed"), ("log", "dump")):
+        out = cli(*arguments).out
         for key, shown in KEYS.items():
-            assert shown in out or command[1] == "top"
+            assert shown in out or arguments[1] == "top"
             assert key == shown or key not in out
 
 

@@ -354,8 +354,11 @@ impl Engine {
         &self.recovery
     }
 
-    /// Totals since open.
+    /// Totals since open. In a forked child, zeros.
     pub fn counters(&self) -> Counters {
+        if self.is_forked() {
+            return Counters::default();
+        }
         match &self.backend {
             Backend::Reader { view, .. } => Counters { keys: view.lock().table.len(), ..Counters::default() },
             Backend::Writer { shared, .. } => {
@@ -469,7 +472,8 @@ pub fn doctor(path: &Path) -> Result<Report> {
 /// false; beside a live writer too. Gives the newest sequence number seen.
 ///
 /// # Errors
-/// `Storage`; `Corrupt` after the records before the damage; `Unsupported` for an old release's directory.
+/// `Storage`; `Corrupt` after the records before damage in the middle of the log (behind the last good record only
+/// [`doctor`] tells damage from a torn tail); `Unsupported` for an old release's directory.
 pub fn dump(path: &Path, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool) -> Result<u64> {
     let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
     dump::dump(&*dir, after, each)

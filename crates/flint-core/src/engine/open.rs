@@ -1,7 +1,6 @@
 //! Opening a directory: as its one writer, or to look.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
 
 use crate::compact;
 use crate::error::{Error, Result};
@@ -11,6 +10,7 @@ use crate::migrate;
 use crate::recover::repair::{self, Repaired};
 use crate::recover::scan::Tail;
 use crate::recover::{self, Access, Loaded};
+use crate::storage::disk::holder;
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 use crate::store::core::Core;
 use crate::store::shared::Shared;
@@ -205,23 +205,12 @@ fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuar
         }
         Locked::HeldElsewhere { content } => {
             let pid = content.lines().next().and_then(|line| line.trim().parse().ok());
-            let command = pid.and_then(command_line);
-            Err(Error::Locked { path, pid, command, same_process: pid == Some(std::process::id()) })
+            let command = pid.and_then(holder::command_line);
+            let same_process = pid == Some(std::process::id()) && holder::is_open_here(&path.join(files::LOCK));
+            let command = if same_process { None } else { command };
+            Err(Error::Locked { path, pid, command, same_process })
         }
     }
-}
-
-fn command_line(pid: u32) -> Option<String> {
-    let bytes = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
-    let words: Vec<_> = bytes.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
-    let line = words
-        .join(" ")
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(200)
-        .collect::<String>();
-    (!line.is_empty()).then_some(line)
 }
 
 /// Removes what a crash left under temporary names, and snapshots that a newer one replaced. Only after everything was

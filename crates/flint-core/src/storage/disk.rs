@@ -2,6 +2,7 @@
 //! while it is open stays the same directory.
 
 mod filesystem;
+pub(crate) mod holder;
 mod lock;
 mod map;
 

@@ -370,6 +370,9 @@ impl Shared {
     }
 
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        if self.is_forked() {
+            return Vec::new();
+        }
         let mut notices = self.notices.lock();
         self.has_notices.store(false, Ordering::Release);
         std::mem::take(&mut notices)
