@@ -74,7 +74,7 @@ lint: $(TOOLS)
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
 	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo
-	$(PY) -m mypy.stubtest flint._native flint
+	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)
 	cargo test --workspace --locked

@@ -1,9 +1,9 @@
 """Flint's budgets, measured from Python: python benchmarks/python_api.py [--quick] [--dir DIR] [--json FILE] [WORD]
 
 Every line is measured beside a yardstick, alternately in the same run, so that a busy or slow machine slows both. The
-three numbers are minimum, median and 99th percentile; a verdict rests on the median over the rounds, or on the percentile
-that the budget names. Nothing is left out: a budget that is missed says MISSED. A WORD chooses the groups of lines whose
-name contains it.
+three numbers are minimum, median and 99th percentile; a verdict rests on the median over the rounds, or on the
+percentile that the budget names. Nothing is left out: a budget that is missed says MISSED. A WORD chooses the groups of
+lines whose name contains it.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ def denied(bench: Bench) -> None:
 
 def check_all(bench: Bench) -> None:
     """Three keys together beside one, in a small store and in a large one, where the keys change from call to call."""
-    calls = 10_000
+    calls = 5_000
     for keys in (3, bench.scale(100_000, 20_000)):
         with bench.limiter("batch") as limiter:
             limiter.limit_many([{"key": key_of(number), "rate": PLENTY} for number in range(keys)])
@@ -221,7 +221,7 @@ def check_all(bench: Bench) -> None:
             one: Iterator[str] = cycle(names)
             three: Iterator[list[str]] = cycle(triples)
             own, beside = alternately(
-                bench.scale(40, 10),
+                bench.scale(100, 20),
                 lambda three=three: per_call(lambda: limiter.check_all(next(three)), calls=calls),  # type: ignore[misc]
                 lambda one=one: per_call(lambda: limiter.check(next(one)), calls=calls),  # type: ignore[misc]
             )

@@ -1,25 +1,74 @@
 //! Group commit: callers who need record `n` on disk either find that it is, or wait for the sync under way, or lead the
 //! next one. A sync covers everything appended when it starts, so that any number of callers share one fdatasync and nobody
 //! is delayed to gather company.
+//!
+//! After a sync the leader of the next one is woken first, so that the disk works again while the others still wake up.
+//! Those wake each other one by one: a crowd woken at once would only queue again, for this lock or for the one behind it.
+
+use std::collections::VecDeque;
 
 use crate::error::Result;
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Thread, current_thread, park};
 
 /// Who is syncing and how far the disk is.
 #[derive(Default)]
 pub(crate) struct GroupCommit {
     durable_seq: AtomicU64,
-    syncing: Mutex<bool>,
-    done: Condvar,
+    turn: Mutex<Turn>,
+}
+
+/// Whenever somebody waits whose record is on disk, or somebody waits and nobody is syncing, there is a caller awake who
+/// has still to look at the queue.
+#[derive(Default)]
+struct Turn {
+    syncing: bool,
+    /// As many as there are threads inside `wait`, at most.
+    queue: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    seq: u64,
+    thread: Thread,
+    woken: Arc<AtomicBool>,
+}
+
+impl Waiter {
+    fn wake(self) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+impl Turn {
+    /// Takes a waiter whose record is on disk out of the queue; if there is none and nobody is syncing, one to lead.
+    fn next(&mut self, durable_seq: u64) -> Option<Waiter> {
+        let satisfied = self.queue.iter().position(|waiter| waiter.seq <= durable_seq);
+        self.queue.remove(satisfied.or((!self.syncing).then_some(0))?)
+    }
 }
 
 /// Ends a sync even if it panics, so that nobody waits for ever.
-struct Lead<'a>(&'a GroupCommit);
+struct Lead<'a> {
+    commit: &'a GroupCommit,
+    succeeded: bool,
+}
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        *self.0.syncing.lock() = false;
-        self.0.done.notify_all();
+        let durable_seq = self.commit.durable_seq();
+        let mut turn = self.commit.turn.lock();
+        turn.syncing = false;
+        if !self.succeeded {
+            let all = std::mem::take(&mut turn.queue);
+            drop(turn);
+            all.into_iter().for_each(Waiter::wake);
+            return;
+        }
+        let leader = turn.queue.iter().position(|waiter| waiter.seq > durable_seq);
+        let leader = leader.and_then(|index| turn.queue.remove(index));
+        let next = turn.next(durable_seq);
+        drop(turn);
+        leader.into_iter().chain(next).for_each(Waiter::wake);
     }
 }
 
@@ -38,25 +87,43 @@ impl GroupCommit {
     /// runs in at most one thread at a time, with no lock held. `usable` fails once a sync has failed: a failed sync is never
     /// tried again.
     pub(crate) fn wait(&self, seq: u64, usable: impl Fn() -> Result<()>, sync: impl Fn() -> Result<u64>) -> Result<()> {
+        let mut was_woken = false;
         loop {
-            if self.durable_seq() >= seq {
+            if !was_woken && self.durable_seq() >= seq {
                 return Ok(());
             }
-            let mut syncing = self.syncing.lock();
-            if self.durable_seq() >= seq {
-                return Ok(());
+            let mut turn = self.turn.lock();
+            let durable_seq = self.durable_seq();
+            let verdict = if durable_seq >= seq { Some(Ok(())) } else { usable().err().map(Err) };
+            let leads = verdict.is_none() && !turn.syncing;
+            turn.syncing |= leads;
+            // Whoever was woken wakes the next.
+            let next = if was_woken { turn.next(durable_seq) } else { None };
+            let woken = (verdict.is_none() && !leads).then(|| {
+                let woken = Arc::new(AtomicBool::new(false));
+                turn.queue.push_back(Waiter { seq, thread: current_thread(), woken: woken.clone() });
+                woken
+            });
+            drop(turn);
+            if let Some(next) = next {
+                next.wake();
             }
-            usable()?;
-            if *syncing {
-                self.done.wait(&mut syncing);
-                continue;
+            if let Some(verdict) = verdict {
+                return verdict;
             }
-            *syncing = true;
-            drop(syncing);
-            let lead = Lead(self);
-            let durable = sync()?;
-            self.durable_seq.fetch_max(durable, Ordering::AcqRel);
-            drop(lead);
+            was_woken = woken.is_some();
+            match woken {
+                Some(woken) => {
+                    while !woken.load(Ordering::Acquire) {
+                        park();
+                    }
+                }
+                None => {
+                    let mut lead = Lead { commit: self, succeeded: false };
+                    self.durable_seq.fetch_max(sync()?, Ordering::AcqRel);
+                    lead.succeeded = true;
+                }
+            }
         }
     }
 }
@@ -121,5 +188,43 @@ mod tests {
         assert!(commit.wait(1, usable, sync).is_err());
         assert!(commit.wait(1, usable, sync).is_err());
         assert_eq!(syncs.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn nobody_is_forgotten_and_nobody_returns_too_early() {
+        const THREADS: usize = 8;
+        const CALLS: usize = 2_000;
+        let commit = Arc::new(GroupCommit::new(0));
+        let appended = Arc::new(AtomicU64::new(0));
+        let on_disk = Arc::new(AtomicU64::new(0));
+        let syncing = Arc::new(AtomicBool::new(false));
+        let (ended, ends) = mpsc::channel();
+        for thread in 0..THREADS {
+            let (commit, appended, on_disk) = (commit.clone(), appended.clone(), on_disk.clone());
+            let (syncing, ended) = (syncing.clone(), ended.clone());
+            std::thread::spawn(move || {
+                for call in 0..CALLS {
+                    let seq = appended.fetch_add(1, Ordering::SeqCst) + 1;
+                    let sync = || {
+                        assert!(!syncing.swap(true, Ordering::SeqCst), "one sync at a time");
+                        let target = appended.load(Ordering::SeqCst);
+                        // Now a short sync, now a longer one that more callers wait for.
+                        for _ in 0..(call + thread) % 4 {
+                            std::thread::yield_now();
+                        }
+                        on_disk.fetch_max(target, Ordering::SeqCst);
+                        syncing.store(false, Ordering::SeqCst);
+                        Ok(target)
+                    };
+                    commit.wait(seq, || Ok(()), sync).unwrap();
+                    assert!(on_disk.load(Ordering::SeqCst) >= seq, "record {seq} is not on disk");
+                }
+                ended.send(()).unwrap();
+            });
+        }
+        drop(ended);
+        for _ in 0..THREADS {
+            ends.recv_timeout(std::time::Duration::from_secs(60)).expect("a caller sleeps for ever or failed");
+        }
     }
 }

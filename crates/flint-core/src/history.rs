@@ -9,7 +9,7 @@ use crate::image::EventKind;
 use crate::limit::{Algorithm, Rate};
 use crate::log::after_image::IMAGE_LEN;
 use crate::log::reader::Frame;
-use crate::log::record::{Op, Purpose, decode};
+use crate::log::record::{Denial, Op, Purpose, decode};
 use crate::segments::each_frame;
 use crate::storage::Dir;
 use crate::store::types::Event;
@@ -24,17 +24,29 @@ struct Collector<'a> {
     ids: HashSet<u64>,
     /// The rates that the key has at this point of the log, where known.
     rates: Vec<Rate>,
+    /// `rates` are those that the key has now, and nothing in the log has confirmed yet that it had them then.
+    assumed: bool,
     events: VecDeque<Event>,
 }
 
 impl Collector<'_> {
+    /// Denials are written a while after they happened: each event goes where its time belongs.
     fn push(&mut self, event: Event) {
-        if self.events.len() == self.limit {
+        let later = self.events.iter().rev().take_while(|other| other.at_wall_ns > event.at_wall_ns).count();
+        self.events.insert(self.events.len() - later, event);
+        if self.events.len() > self.limit {
             self.events.pop_front();
         }
-        if self.limit > 0 {
-            self.events.push_back(event);
-        }
+    }
+
+    fn push_denials(&mut self, denial: &Denial) {
+        self.push(Event {
+            kind: EventKind::Deny,
+            at_wall_ns: to_wall(denial.last_denied_ns, self.offset_ns),
+            cost: denial.delta_cost,
+            count: denial.delta,
+            remaining: None,
+        });
     }
 
     fn see(&mut self, frame: &Frame<'_>) {
@@ -59,6 +71,10 @@ impl Collector<'_> {
             }
             Op::Configure(configure) if configure.key == self.key => {
                 self.ids.insert(configure.id);
+                if std::mem::take(&mut self.assumed) {
+                    // The limit was changed: under which one the checks before were counted is not told any more.
+                    self.events.iter_mut().for_each(|event| event.remaining = None);
+                }
                 self.rates = configure.rates().map(|change| change.rate).collect();
                 self.push(event(EventKind::LimitConfigured));
             }
@@ -68,13 +84,10 @@ impl Collector<'_> {
             }
             Op::Delete { id } if self.ids.contains(&id) => self.push(event(EventKind::LimitDeleted)),
             Op::Denials(denials) => {
-                for denial in denials.filter(|denial| self.ids.contains(&denial.id)).collect::<Vec<_>>() {
-                    self.push(Event {
-                        at_wall_ns: to_wall(denial.last_denied_ns, self.offset_ns),
-                        cost: denial.delta_cost,
-                        count: denial.delta,
-                        ..event(EventKind::Deny)
-                    });
+                for denial in denials {
+                    if self.ids.contains(&denial.id) {
+                        self.push_denials(&denial);
+                    }
                 }
             }
             Op::Event(old) if old.key == self.key => {
@@ -104,21 +117,32 @@ fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
     rates.iter().zip(images).map(left).min()
 }
 
-/// The newest `limit` events of a key, oldest first. `id` and `rates` are the key's as they are now, if it exists; they
-/// stand for the time before the oldest event kept, unless the log says otherwise.
-pub(crate) fn read(
-    dir: &dyn Dir,
-    key: &str,
-    id: Option<u64>,
-    rates: Vec<Rate>,
-    limit: usize,
-    offset_ns: i64,
-) -> Result<Vec<Event>> {
-    let events = VecDeque::new();
-    let mut collector = Collector { key, limit, offset_ns, ids: id.into_iter().collect(), rates, events };
+/// A key as it is at the moment up to which its history is read.
+pub(crate) struct Now {
+    /// Its id and rates, if it exists; they stand for the time before the oldest record kept, unless the log says otherwise.
+    pub(crate) id: Option<u64>,
+    pub(crate) rates: Vec<Rate>,
+    /// Wall minus engine time.
+    pub(crate) offset_ns: i64,
+    /// The newest record; for one who only looks, the largest number.
+    pub(crate) seq: u64,
+    /// Denials that the log does not hold yet.
+    pub(crate) unsaved: Option<Denial>,
+}
+
+/// The newest `limit` events of a key, oldest first.
+pub(crate) fn read(dir: &dyn Dir, key: &str, now: Now, limit: usize) -> Result<Vec<Event>> {
+    let Now { id, rates, offset_ns, seq, unsaved } = now;
+    let ids = id.into_iter().collect();
+    let mut collector = Collector { key, limit, offset_ns, ids, rates, assumed: true, events: VecDeque::new() };
     each_frame(dir, 0, &mut |_, frame| {
-        collector.see(frame);
-        true
+        if frame.seq <= seq {
+            collector.see(frame);
+        }
+        frame.seq < seq
     })?;
+    if let Some(denial) = &unsaved {
+        collector.push_denials(denial);
+    }
     Ok(collector.events.into())
 }

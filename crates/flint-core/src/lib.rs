@@ -1,8 +1,18 @@
 //! The engine of Flint: rate limits that survive crashes. No async runtime, no Python, no globals but the fork registry, no
 //! printing.
 //!
-//! Layers, top to bottom; a module uses only those below it: `engine`; `history`, `doctor`; `recover`, `compact`, `commit`;
-//! `log`, `snapshot`, `legacy`; `table`; `algorithm`; `image`, `limit`; `clock`, `sync`, `error`; `storage`, `files`.
+//! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
+//!
+//! - `engine`: the facade; opening, closing, background threads, listing
+//! - `doctor`, `dump`, `history`: looking at the files
+//! - `compact`, `migrate`, `segments`: snapshots beside running checks; old formats brought forward; reading the log in order
+//! - `recover`, `store`: from files to state; what the lock protects and the calls that decide
+//! - `commit`, `writer`: group commit; the end of the log
+//! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
+//! - `algorithm`: pure decisions
+//! - `image`: the state of a key as plain data
+//! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files, real and simulated
+//! - `error`, `files`, `sync`: errors; every file name, magic and version; every lock and atomic
 
 #![warn(clippy::unwrap_used)]
 

@@ -85,9 +85,10 @@ pub(crate) fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Legac
     }
     match (old, migrated(dir, names)?) {
         (None, _) => Ok(None),
-        // Committed but not finished: nothing was written since, so the old files still say it all.
+        // Committed but not finished: nothing was written since, so the old files still say it all. They are moved away only
+        // when every new segment has its name.
         (Some(sha256), Some(migrated)) if migrated.sha256 == sha256 => {
-            if has(|kind| matches!(kind, FileKind::Segment(_))) { Ok(None) } else { legacy::read(dir) }
+            if has(|kind| matches!(kind, FileKind::MigratingSegment(_))) { legacy::read(dir) } else { Ok(None) }
         }
         (Some(_), _) => Err(both_formats(dir)),
     }
@@ -107,6 +108,8 @@ pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Opti
         let begun = old.is_some() || has(|kind| matches!(kind, FileKind::MigratingSegment(_)));
         if begun {
             verify_snapshot(dir, &names)?;
+            // A killed process may have left its name without a sync, and then nothing is committed yet.
+            sync_dir(dir)?;
         }
         finish(dir, &names)?;
         return Ok(begun.then_some(migrated.release));

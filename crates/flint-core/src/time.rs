@@ -21,8 +21,8 @@ pub(crate) struct Timeline {
     base_engine_ns: u64,
     /// The newest time given out. Time never goes below it, whatever the clock does.
     newest_ns: u64,
-    /// Wall minus engine time as the log knows it.
-    anchored_offset_ns: i64,
+    /// Wall minus engine time as the log knows it; `None` until this session's first anchor is written.
+    anchored_offset_ns: Option<i64>,
     /// Wall minus engine time when last looked at.
     offset_ns: i64,
     offset_read_ns: u64,
@@ -54,7 +54,7 @@ impl Timeline {
             clock,
             base_engine_ns: start,
             newest_ns: start,
-            anchored_offset_ns: offset,
+            anchored_offset_ns: None,
             offset_ns: offset,
             offset_read_ns: start,
         }
@@ -82,15 +82,17 @@ impl Timeline {
         Anchor { engine_ns, wall_ns }
     }
 
-    /// An anchor that has to be written because the wall clock was stepped or drifted, if so.
+    /// An anchor that has to be written because the wall clock was stepped or drifted, or because there was no room for the
+    /// first one, if so.
     pub(crate) fn due_anchor(&mut self) -> Option<Anchor> {
         let anchor = self.anchor();
-        (self.offset_ns.abs_diff(self.anchored_offset_ns) > MAX_DRIFT_NS).then_some(anchor)
+        let known = self.anchored_offset_ns.is_some_and(|known| self.offset_ns.abs_diff(known) <= MAX_DRIFT_NS);
+        (!known).then_some(anchor)
     }
 
     /// The log holds this anchor now.
     pub(crate) fn anchored(&mut self, anchor: Anchor) {
-        self.anchored_offset_ns = offset(anchor.wall_ns, anchor.engine_ns);
+        self.anchored_offset_ns = Some(offset(anchor.wall_ns, anchor.engine_ns));
     }
 
     /// Wall minus engine time, at most a second old at `now`: a check does not read a second clock each time.
@@ -146,6 +148,9 @@ mod tests {
         let clock = clock(10 * HOUR);
         let mut time = Timeline::resume(clock.clone(), 0, None);
         let start = time.now();
+        let first = time.due_anchor().expect("a session's first anchor is due until it is written");
+        time.anchored(first);
+        assert_eq!(time.due_anchor(), None);
         clock.set_wall_ns(HOUR);
         clock.advance_ns(5);
         assert_eq!(time.now(), start + 5);

@@ -135,15 +135,22 @@ pub(crate) fn seal(shared: &Shared, full: &Full) -> Result<()> {
     let sha256 = segment::sha256_of(&*full.file, full.end_offset)
         .map_err(|error| Error::storage("cannot read", path(), error))?;
     let seal = Seal { end_offset: full.end_offset, last_seq: full.last_seq, sha256, last_crc: full.last_crc };
+    let offset = segment::seal_offset(full.len);
     full.file
-        .write_all_at(&seal.encode(full.seed), segment::seal_offset(full.len))
+        .write_all_at(&seal.encode(full.seed), offset)
+        .inspect_err(|_| {
+            // A write that failed may have written a part, and a part of a seal would be taken for damage.
+            drop(full.file.write_all_at(&[0; segment::SEAL_LEN], offset));
+        })
         .and_then(|()| full.file.sync_data())
         .map_err(|error| Error::storage("cannot seal", path(), error))
 }
 
 fn save_denials_if_due(shared: &Shared) -> Result<()> {
     let due = {
-        let core = shared.core.lock();
+        let mut core = shared.core.lock();
+        // Nobody else may have looked at the clock since the last denial.
+        core.view.time.now();
         shared.denials_due(&core)
     };
     let mut left = due;
@@ -177,5 +184,37 @@ fn compact_in_background(shared: &Shared) {
             }
             shared.notify(Severity::Warning, format!("compaction failed and will be tried again later: {error}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::engine::{Backend, Engine, OnChange, Options, SyncMode};
+    use crate::limit::{Algorithm, parse_limit};
+    use crate::storage::sim::SimDisk;
+
+    #[test]
+    fn the_denials_of_a_store_that_fell_silent_are_saved_after_a_minute() {
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000_000_000));
+        let options = Options { sync: SyncMode::Batch, clock: clock.clone(), ..Options::default() };
+        let disk = SimDisk::new();
+        let engine = Engine::open_in(disk.dir(), options.clone()).unwrap();
+        let limit = parse_limit("1/day", Algorithm::TokenBucket).unwrap();
+        engine.limit("k", &limit, OnChange::Keep).unwrap();
+        for _ in 0..4 {
+            engine.check("k", 1, None).unwrap();
+        }
+        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        let seq = engine.counters().seq;
+        clock.advance_ns(59_999_999_999);
+        save_denials_if_due(shared).unwrap();
+        assert_eq!(engine.counters().seq, seq, "not yet");
+        clock.advance_ns(1);
+        save_denials_if_due(shared).unwrap();
+        assert_eq!(engine.counters().seq, seq + 1);
+        let killed = Engine::open_in(disk.kill().dir(), options).unwrap();
+        assert_eq!(killed.status("k").unwrap().unwrap().total_denied, 3);
     }
 }

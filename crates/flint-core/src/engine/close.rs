@@ -1,7 +1,6 @@
 //! Ending a session: flush, close record, threads, lock. In a forked child, nothing of that.
 
-use crate::error::{Error, Result};
-use crate::files;
+use crate::error::Result;
 use crate::store::core::Core;
 use crate::store::shared::Shared;
 use crate::sync::Ordering;
@@ -34,8 +33,12 @@ impl Engine {
                     // A panic in a background thread was printed by the thread; closing goes on.
                     drop(thread.join());
                 }
+                // A compaction that a caller began ends at its next look at the lock; the next is told that it is too late.
+                let compacting = shared.compacting.lock();
                 let result = finish(shared);
-                shared.set_closed();
+                let result = result.and(shared.end_spares());
+                drop(compacting);
+                // From here on the directory may be somebody else's.
                 drop(lock);
                 result
             }
@@ -85,18 +88,15 @@ fn finish(shared: &Shared) -> Result<()> {
             Err(error) => return Err(error),
         }
     };
+    if shared.core.lock().writer.end() == 0 {
+        // Opened on a full disk and nothing written since: the log ends as the last session left it.
+        return totals;
+    }
     perform(shared, |core| core.save_anchor(true).map(|()| false))?;
     let seq = shared.core.lock().writer.seq();
     shared.wait_durable(seq)?;
     perform(shared, |core| core.save_close().map(|()| false))?;
     let seq = shared.core.lock().writer.seq();
     shared.wait_durable(seq)?;
-    let spare = shared.core.lock().writer.take_spare();
-    if spare.is_some() {
-        shared
-            .dir
-            .remove(files::SPARE)
-            .map_err(|error| Error::storage("cannot remove", shared.path().join(files::SPARE), error))?;
-    }
     totals
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BinaryHeap;
 
+use hashbrown::HashSet;
+
 use crate::error::Result;
 
 use super::{Engine, Status, TopBy};
@@ -39,8 +41,8 @@ fn statuses(engine: &Engine, keys: &[String]) -> Result<Vec<Status>> {
     Ok(all)
 }
 
-pub(super) fn list(engine: &Engine, prefix: &str, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
-    let limit = limit.unwrap_or(usize::MAX);
+/// The smallest `limit` keys that start with `prefix` and come after `after`, in order.
+fn smallest(engine: &Engine, prefix: &str, limit: usize, after: Option<&str>) -> Result<Vec<String>> {
     // The largest of the smallest keys is on top, to be pushed out by a smaller one.
     let mut smallest: BinaryHeap<String> = BinaryHeap::new();
     each_slot(engine, |view, slot| {
@@ -55,10 +57,26 @@ pub(super) fn list(engine: &Engine, prefix: &str, limit: Option<usize>, after: O
             smallest.push(key.to_owned());
         }
     })?;
-    let mut keys = smallest.into_sorted_vec();
-    // A key that was deleted and made again between two slices may have been met twice.
-    keys.dedup();
-    statuses(engine, &keys)
+    Ok(smallest.into_sorted_vec())
+}
+
+pub(super) fn list(engine: &Engine, prefix: &str, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
+    let limit = limit.unwrap_or(usize::MAX);
+    let mut all: Vec<Status> = Vec::new();
+    let mut after = after.map(str::to_owned);
+    loop {
+        let wanted = limit - all.len();
+        let mut keys = smallest(engine, prefix, wanted, after.as_deref())?;
+        let more = keys.len() == wanted;
+        // A key that was deleted and made again between two slices may have been met twice.
+        keys.dedup();
+        all.extend(statuses(engine, &keys)?);
+        // Keys that vanished leave places for later ones, so that a page that is not full is the last.
+        match keys.pop() {
+            Some(last) if more && all.len() < limit => after = Some(last),
+            _ => return Ok(all),
+        }
+    }
 }
 
 pub(super) fn top(engine: &Engine, by: TopBy, limit: usize) -> Result<Vec<Status>> {
@@ -78,6 +96,22 @@ pub(super) fn top(engine: &Engine, by: TopBy, limit: usize) -> Result<Vec<Status
         }
         largest.push((Reverse(total), key.to_owned()));
     })?;
-    let keys: Vec<String> = largest.into_sorted_vec().into_iter().map(|(_, key)| key).collect();
-    statuses(engine, &keys)
+    let mut keys: Vec<String> = largest.into_sorted_vec().into_iter().map(|(_, key)| key).collect();
+    // As in `list`, a key may have been met twice; and totals went on since they were compared.
+    let mut seen = HashSet::with_capacity(keys.len());
+    keys.retain(|key| seen.insert(key.clone()));
+    let mut all = statuses(engine, &keys)?;
+    all.retain(|status| total(status, by) > 0);
+    all.sort_by(|a, b| total(b, by).cmp(&total(a, by)).then_with(|| a.key.cmp(&b.key)));
+    Ok(all)
+}
+
+/// What `top` sorts by.
+const fn total(status: &Status, by: TopBy) -> u64 {
+    match by {
+        TopBy::Allowed => status.total_allowed,
+        TopBy::Denied => status.total_denied,
+        TopBy::AllowedCost => status.total_allowed_cost,
+        TopBy::DeniedCost => status.total_denied_cost,
+    }
 }

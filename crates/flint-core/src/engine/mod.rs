@@ -22,7 +22,6 @@ use crate::storage::{Dir, LockGuard, fork};
 use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
-use crate::time::to_wall;
 
 pub use crate::dump::DumpedRecord;
 pub use crate::store::core::{MAX_ITEMS, MAX_SPECS};
@@ -287,39 +286,25 @@ impl Engine {
     /// `InvalidKey`, `Storage`, `Corrupt`, `Stopped`, `Closed`, `Forked`.
     pub fn history(&self, key: &str, limit: usize) -> Result<Vec<Event>> {
         Key::new(key)?;
-        let (id, rates, offset_ns) = self.with_view(|view| {
-            let now = view.time.now();
-            let offset_ns = view.time.offset_ns(now);
-            let slot = view.table.find(key);
-            let id = slot.map(|slot| view.table.entry(slot).id);
-            let rates = slot.map(|slot| view.table.rates(slot).copied().collect()).unwrap_or_default();
-            (id, rates, offset_ns)
-        })?;
-        if let Backend::Writer { shared, .. } = &self.backend {
-            let mut events = history::read(&*self.dir, key, id, rates, limit, offset_ns)?;
-            let unsaved = {
-                let core = shared.core.lock();
-                core.view.table.find(key).and_then(|slot| core.unsaved_denials(slot))
-            };
-            if let Some(denial) = unsaved.filter(|_| limit > 0) {
-                if events.len() == limit {
-                    events.remove(0);
-                }
-                events.push(Event {
-                    kind: EventKind::Deny,
-                    at_wall_ns: to_wall(denial.last_denied_ns, offset_ns),
-                    cost: denial.delta_cost,
-                    count: denial.delta,
-                    remaining: None,
-                });
+        self.usable()?;
+        let now = match &self.backend {
+            Backend::Writer { shared, .. } => {
+                let mut core = shared.core.lock();
+                let now = history_now(&mut core.view, key);
+                let slot = core.view.table.find(key);
+                let unsaved = slot.and_then(|slot| core.unsaved_denials(slot));
+                // What is appended while the files are read is left out, as it is left out of the denials.
+                history::Now { seq: core.writer.seq(), unsaved, ..now }
             }
-            return Ok(events);
-        }
-        let names = self.dir.list().map_err(|error| Error::storage("cannot list", self.path(), error))?;
-        if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
-            return Ok(old_events(&store, key, limit));
-        }
-        history::read(&*self.dir, key, id, rates, limit, offset_ns)
+            Backend::Reader { view, .. } => {
+                let names = self.dir.list().map_err(|error| Error::storage("cannot list", self.path(), error))?;
+                if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
+                    return Ok(old_events(&store, key, limit));
+                }
+                history_now(&mut view.lock(), key)
+            }
+        };
+        history::read(&*self.dir, key, now, limit)
     }
 
     /// Makes everything acknowledged so far durable.
@@ -445,6 +430,16 @@ fn unique<'a>(keys: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()
     }
 }
 
+/// A key as its history has to know it, with everything that is in the files.
+fn history_now(view: &mut View, key: &str) -> history::Now {
+    let now = view.time.now();
+    let offset_ns = view.time.offset_ns(now);
+    let slot = view.table.find(key);
+    let id = slot.map(|slot| view.table.entry(slot).id);
+    let rates = slot.map(|slot| view.table.rates(slot).copied().collect()).unwrap_or_default();
+    history::Now { id, rates, offset_ns, seq: u64::MAX, unsaved: None }
+}
+
 fn old_events(store: &legacy::LegacyStore, key: &str, limit: usize) -> Vec<Event> {
     let of_key: Vec<_> = store.events.iter().filter(|event| event.key == key).collect();
     of_key[of_key.len().saturating_sub(limit)..]
@@ -465,7 +460,15 @@ fn old_events(store: &legacy::LegacyStore, key: &str, limit: usize) -> Vec<Event
 /// `Storage` when the directory does not exist or cannot be listed. Damage is reported, not raised.
 pub fn doctor(path: &Path) -> Result<Report> {
     let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
-    doctor::examine(&*dir)
+    doctor_in(&*dir)
+}
+
+/// The same in any directory, such as a simulated one.
+///
+/// # Errors
+/// As [`doctor`].
+pub fn doctor_in(dir: &dyn Dir) -> Result<Report> {
+    doctor::examine(dir)
 }
 
 /// Calls `each` for every record of a directory's log with a sequence number above `after`, in order, until it returns

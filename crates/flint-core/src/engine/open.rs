@@ -218,6 +218,10 @@ fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuar
 fn remove_strays(dir: &dyn Dir) -> Result<()> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     let newest = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max();
+    if names.iter().filter_map(|name| files::parse_snapshot_name(name)).count() > 1 {
+        // A killed process may have left the newest snapshot's name without a sync: the older one is expendable only after it.
+        dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))?;
+    }
     for name in &names {
         let stray = match files::classify(name) {
             FileKind::Spare | FileKind::SnapshotTmp => true,

@@ -81,7 +81,7 @@ pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
         return Ok(None);
     }
     let mut replay = replay::Replay::default();
-    let mut is_v0_2 = log.is_empty();
+    let mut is_v0_2 = log.is_empty() && snapshot.is_none();
     let mut replay_from = 0;
     if let Some(bytes) = &snapshot {
         let path = dir.path().join(files::LEGACY_SNAPSHOT);

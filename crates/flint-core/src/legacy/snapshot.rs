@@ -179,7 +179,7 @@ fn floor_of_product(factor: f64, by: u64) -> u128 {
     let shift = u32::try_from(exponent.abs_diff(WHOLE)).unwrap_or(u32::MAX);
     if exponent < WHOLE {
         product.checked_shr(shift).unwrap_or(0)
-    } else if shift <= product.leading_zeros() {
+    } else if product == 0 || shift <= product.leading_zeros() {
         product.checked_shl(shift).unwrap_or(0)
     } else {
         u128::MAX

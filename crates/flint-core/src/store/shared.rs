@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::storage::{Dir, fork};
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::writer::{self, Refusal};
@@ -314,6 +315,9 @@ impl Shared {
     /// Makes a spare segment of at least `len` bytes unless there is one.
     pub(crate) fn make_spare(&self, len: usize) -> Result<()> {
         let making = self.spare.lock();
+        if self.is_closed() {
+            return Err(Error::Closed);
+        }
         let too_small = {
             let mut core = self.core.lock();
             if core.writer.has_spare_of(len) {
@@ -331,13 +335,21 @@ impl Shared {
     /// Every later call fails until the store is opened again: what is on disk is unknown now.
     pub(crate) fn stop(&self, op: &'static str, path: PathBuf, error: io::Error) -> Error {
         let failure = Failure { op, path: path.clone(), message: error.to_string(), errno: error.raw_os_error() };
-        self.failure.lock().get_or_insert(failure);
-        if self.state.compare_exchange(OPEN, STOPPED, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        let first = {
+            let mut held = self.failure.lock();
+            let first = held.is_none();
+            held.get_or_insert(failure);
+            first
+        };
+        if first {
+            // Before the state changes, so that whoever is refused because of it finds the notice.
             self.notify(
                 Severity::Error,
                 format!("the limiter stopped because {op} {} failed: {error}; reopen it", path.display()),
             );
         }
+        // CLOSED stays.
+        let _ = self.state.compare_exchange(OPEN, STOPPED, Ordering::AcqRel, Ordering::Acquire);
         Error::Storage { op, path, source: error }
     }
 
@@ -351,8 +363,18 @@ impl Shared {
         }
     }
 
-    pub(crate) fn set_closed(&self) {
+    /// The last act of a session: waits for a spare that somebody is making, lets nobody make another, and removes the one
+    /// that nobody needs any more.
+    pub(crate) fn end_spares(&self) -> Result<()> {
+        let _making = self.spare.lock();
+        let stopped = self.is_stopped();
         self.state.store(CLOSED, Ordering::Release);
+        let spare = self.core.lock().writer.take_spare();
+        if spare.is_none() || stopped {
+            return Ok(());
+        }
+        let removed = self.dir.remove(files::SPARE);
+        removed.map_err(|error| Error::storage("cannot remove", self.path().join(files::SPARE), error))
     }
 
     /// Leaves a sentence for whoever calls next.

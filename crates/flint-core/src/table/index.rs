@@ -21,6 +21,15 @@ impl Index {
         Self { shards, hasher: RandomState::new() }
     }
 
+    /// Makes room for `keys` keys in an empty index: growing step by step would hash each of them again several times.
+    pub(crate) fn reserve(&mut self, keys: u64) {
+        let each = usize::try_from(keys >> SHARD_BITS).unwrap_or(0);
+        for shard in &mut self.shards {
+            debug_assert!(shard.is_empty());
+            shard.reserve(each, |_| unreachable!("an empty table has nothing to hash again"));
+        }
+    }
+
     #[inline]
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)

@@ -102,13 +102,20 @@ impl Table {
 
     /// Indexes every key; fails with the text of one that stands twice.
     pub(crate) fn build_index(&mut self) -> Result<(), String> {
-        for slot in 0..self.slots() {
-            if self.get(slot).is_some() {
-                if self.find(self.key(slot)).is_some() {
-                    return Err(self.key(slot).to_owned());
-                }
-                self.index_slot(slot);
+        let Self { index, keys, entries, .. } = self;
+        index.reserve(self.live);
+        for slot in 0..entries.len() {
+            let entry = entries.get(slot);
+            if entry.id == 0 {
+                continue;
             }
+            let key = keys.bytes(entry.key);
+            let key_of = |slot: Slot| keys.bytes(entries.get(slot).key);
+            let hash = index.hash(key);
+            if index.find(hash, |&other| key_of(other) == key).is_some() {
+                return Err(keys.text(entry.key).to_owned());
+            }
+            index.insert(hash, slot, key_of);
         }
         Ok(())
     }

@@ -57,7 +57,7 @@ pub(crate) enum Step {
         key: usize,
     },
     Advance(u64),
-    StepWall {
+    SetWall {
         hours: i64,
     },
     Reopen,
@@ -118,7 +118,7 @@ impl Driver {
             Step::Reset { key } => self.reset(*key),
             Step::Delete { key } => self.delete(*key),
             Step::Advance(ns) => self.world.clock.advance_ns(*ns),
-            Step::StepWall { hours } => {
+            Step::SetWall { hours } => {
                 let wall = self.world.clock.wall_ns();
                 let by = hours.unsigned_abs() * HOUR;
                 self.world.clock.set_wall_ns(if *hours < 0 { wall - by } else { wall + by });

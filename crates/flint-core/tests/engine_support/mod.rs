@@ -58,4 +58,5 @@ pub(crate) fn item(key: &str, cost: u64) -> Item<'_> {
 const _: fn() = || {
     let _ = (World::new, World::open, World::open_read_only, limit, bucket, item, MODES);
     let _ = (MS, SECOND, MINUTE, HOUR);
+    let _ = |world: &World| (world.disk.clone(), world.clock.clone(), world.options.clone());
 };

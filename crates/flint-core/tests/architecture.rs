@@ -1,0 +1,190 @@
+//! The rules of the crate's own structure, read from its sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Text without comments, where other modules may be named. A `//` in a string cuts its line short, which hides nothing:
+/// no string is followed by a path.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules that the paths `crate::…` name.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for rest in code.split("crate::").skip(1) {
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut first = true;
+            let mut name = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        modules.insert(std::mem::take(&mut name));
+                        first = true;
+                    }
+                    c if is_name(c) && first && depth == 0 => name.push(c),
+                    c if c.is_whitespace() => {}
+                    _ => first = false,
+                }
+            }
+            modules.insert(name);
+        } else {
+            modules.insert(rest.chars().take_while(|c| is_name(*c)).collect());
+        }
+    }
+    modules.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    // What the crate re-exports at its root is the error module's.
+    modules
+}
+
+/// The layers of the crate's doc comment, top first: the names in backticks before the colon of each list item.
+fn layers(lib: &str) -> Vec<Vec<String>> {
+    lib.lines()
+        .filter_map(|line| line.strip_prefix("//! - "))
+        .map(|line| {
+            let names = line.split_once(':').expect("a layer says what it is for").0;
+            names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        })
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+#[test]
+fn a_module_uses_only_modules_of_lower_layers() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let layers = layers(&lib);
+    let level: BTreeMap<&str, usize> = layers
+        .iter()
+        .rev()
+        .enumerate()
+        .flat_map(|(level, names)| names.iter().map(move |name| (name.as_str(), level)))
+        .collect();
+    let declared: BTreeSet<&str> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    assert!(declared.len() > 20);
+    assert_eq!(level.keys().copied().collect::<BTreeSet<_>>(), declared, "every module stands in one layer of lib.rs");
+    assert_eq!(level.len(), layers.iter().map(Vec::len).sum::<usize>(), "and in no more than one");
+
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let mut edges = 0;
+    for path in files {
+        let relative = path.strip_prefix(root().join("src")).unwrap();
+        let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let text = code(&fs::read_to_string(&path).unwrap());
+        // What only a test uses is no dependency of the module.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for other in used(text).iter().filter(|other| **other != module) {
+            let (from, to) = (level[module.as_str()], *level.get(other.as_str()).unwrap_or(&usize::MAX));
+            assert!(to < from, "{} uses crate::{other}, which is not below {module}", relative.display());
+            edges += 1;
+        }
+    }
+    assert!(edges > 80, "only {edges} uses were found");
+}
+
+#[test]
+fn paths_are_found_in_every_form() {
+    let text = "use crate::error::Error; use crate::{files, sync::Arc, log::{frame, crate_x}}; x(crate::time::now())";
+    let found: Vec<_> = used(&code(text)).into_iter().collect();
+    assert_eq!(found, ["error", "files", "log", "sync", "time"]);
+    assert_eq!(used(&code("// crate::engine\nuse crate::{Error, Result};")), BTreeSet::new());
+}
+
+#[test]
+fn the_engine_has_no_runtime_no_python_and_prints_nothing() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for name in ["tokio", "pyo3", "async", "futures", "log =", "tracing"] {
+        assert!(!manifest.contains(name), "{name} in Cargo.toml");
+    }
+    let lock = fs::read_to_string(root().join("../../Cargo.lock")).unwrap();
+    let mut reached = BTreeSet::from(["flint-core".to_owned()]);
+    let packages: BTreeMap<&str, &str> = lock
+        .split("[[package]]")
+        .filter_map(|block| Some((block.split("name = \"").nth(1)?.split('"').next()?, block)))
+        .collect();
+    let mut todo = vec!["flint-core".to_owned()];
+    while let Some(name) = todo.pop() {
+        let dependencies = packages[name.as_str()].split("dependencies = [").nth(1).unwrap_or_default();
+        for other in dependencies.split(']').next().unwrap().split('"').skip(1).step_by(2) {
+            let other = other.split(' ').next().unwrap().to_owned();
+            if reached.insert(other.clone()) {
+                todo.push(other);
+            }
+        }
+    }
+    assert!(reached.contains("crc32c") && reached.len() > 10);
+    for name in ["tokio", "pyo3", "pyo3-ffi", "async-std", "smol"] {
+        assert!(!reached.contains(name), "{name} is reached from flint-core");
+    }
+
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for path in files {
+        let text = code(&fs::read_to_string(&path).unwrap());
+        for macro_name in ["println!", "eprintln!", "print!", "eprint!", "dbg!", "io::stdout", "io::stderr"] {
+            assert!(!text.contains(macro_name), "{macro_name} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_stands_in_few_small_files() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let with_unsafe: BTreeSet<String> = files
+        .iter()
+        .filter(|path| code(&fs::read_to_string(path).unwrap()).contains("unsafe "))
+        .map(|path| path.strip_prefix(root().join("src")).unwrap().display().to_string())
+        .collect();
+    let expected = ["storage/disk/map.rs", "storage/fork.rs"].map(str::to_owned);
+    assert_eq!(with_unsafe, BTreeSet::from(expected));
+}
+
+/// One place reads clocks, one imports locks and atomics, one touches files: so that each can be replaced in tests.
+#[test]
+fn clocks_locks_and_files_are_reached_through_their_modules() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let rules: [(&str, &[&str]); 5] = [
+        ("clock_gettime", &["clock.rs"]),
+        ("SystemTime::now", &[]),
+        ("parking_lot::", &["sync.rs"]),
+        ("std::sync::atomic", &["sync.rs"]),
+        ("fs::File", &["storage/"]),
+    ];
+    for path in files {
+        let relative = path.strip_prefix(root().join("src")).unwrap().display().to_string();
+        let text = code(&fs::read_to_string(&path).unwrap());
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for (what, places) in rules {
+            let allowed = places.iter().any(|place| relative.starts_with(place));
+            assert!(allowed || !text.contains(what), "{what} in {relative}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Arguments that several methods take.
+
+use std::path::PathBuf;
+
+use flint_core::Error;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyInt, PyString};
+
+use crate::errors::{invalid_argument, to_py};
+
+/// A key: any `str` that UTF-8 can represent. Its length is the engine's business.
+pub(crate) struct Key<'py>(pub(crate) Bound<'py, PyString>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Key<'py> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match object.cast_exact::<PyString>() {
+            Ok(text) => Ok(Self(text.to_owned())),
+            Err(_) => plain_str(object).map(Self),
+        }
+    }
+}
+
+/// An instance of a subclass of `str` as a plain `str`, so that results hold and pickle nothing else.
+#[cold]
+fn plain_str<'py>(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    match object.cast::<PyString>() {
+        Ok(text) => Ok(PyString::new(object.py(), utf8(&text)?)),
+        Err(_) => Err(PyTypeError::new_err(format!("a key must be a str, not {}", object.get_type().name()?))),
+    }
+}
+
+impl Key<'_> {
+    /// The text; cached inside the Python object, so that the next call pays nothing.
+    #[inline]
+    pub(crate) fn text(&self) -> PyResult<&str> {
+        utf8(&self.0)
+    }
+}
+
+#[inline]
+fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text.to_str().map_err(|_| {
+        let message = "it contains a lone surrogate, which UTF-8 cannot represent; a key is 1 to 512 bytes of UTF-8";
+        to_py(text.py(), &Error::InvalidKey(message.to_owned()))
+    })
+}
+
+/// A cost: an integer that fits in 64 bits. The engine compares it with the limit's capacity.
+#[derive(Clone, Copy)]
+pub(crate) struct Cost(pub(crate) u64);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Cost {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match unsigned(object) {
+            Some(cost) => Ok(Self(cost)),
+            None => Err(refused_cost(object)),
+        }
+    }
+}
+
+#[cold]
+fn refused_cost(object: Borrowed<'_, '_, PyAny>) -> PyErr {
+    let message = format!("{} is not accepted; a cost is an integer from 1 to the limit's capacity", shown(object));
+    to_py(object.py(), &Error::InvalidCost(message))
+}
+
+/// A number of things to give back: 0 or more.
+#[derive(Clone, Copy)]
+pub(crate) struct Count(pub(crate) usize);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Count {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        unsigned(object).and_then(|n| usize::try_from(n).ok()).map(Self).ok_or_else(|| {
+            invalid_argument(object.py(), format!("limit must be an integer of 0 or more, not {}", shown(object)))
+        })
+    }
+}
+
+/// An integer from 0 to 2**64 - 1; None for anything else. A bool is not one, nor is a float, whatever its value.
+#[inline]
+pub(crate) fn unsigned(object: Borrowed<'_, '_, PyAny>) -> Option<u64> {
+    if object.is_exact_instance_of::<PyInt>() || !object.is_instance_of::<PyBool>() {
+        object.extract::<u64>().ok()
+    } else {
+        None
+    }
+}
+
+/// The value as messages show it: its repr, or its type where that is long.
+pub(crate) fn shown(object: Borrowed<'_, '_, PyAny>) -> String {
+    let text = object.repr().and_then(|repr| repr.extract::<String>());
+    match text {
+        Ok(text) if text.chars().count() <= 60 => text,
+        _ => match object.get_type().name() {
+            Ok(name) if object.is_instance_of::<PyInt>() => format!("an {name} beyond 64 bits"),
+            Ok(name) => format!("a long {name}"),
+            Err(_) => "this value".to_owned(),
+        },
+    }
+}
+
+/// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links.
+pub(crate) fn absolute_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    let py = path.py();
+    let os = py.import("os")?;
+    let text = os.call_method1("fspath", (path,))?;
+    if !text.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(format!("data_dir must be a str or a Path, not {}", path.get_type().name()?)));
+    }
+    if text.len()? == 0 || text.contains("\0")? {
+        let message = format!("data_dir must name a directory; {} cannot", shown(text.as_borrowed()));
+        return Err(invalid_argument(py, message));
+    }
+    os.getattr("path")?.call_method1("abspath", (text,))?.extract()
+}
+
+/// A `bool`, nothing that merely has a truth value.
+pub(crate) fn flag(name: &str, value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    value.extract::<bool>().map_err(|_| {
+        invalid_argument(value.py(), format!("{name} must be True or False, not {}", shown(value.as_borrowed())))
+    })
+}
+
+/// One of the names in `choices`.
+pub(crate) fn choice<T: Copy>(name: &str, value: &Bound<'_, PyAny>, choices: &[(&str, T)]) -> PyResult<T> {
+    let text = value.extract::<String>().ok();
+    match choices.iter().find(|(known, _)| Some(*known) == text.as_deref()) {
+        Some((_, chosen)) => Ok(*chosen),
+        None => {
+            let names: Vec<String> = choices.iter().map(|(known, _)| format!("{known:?}")).collect();
+            let message = format!("{name} must be {}, not {}", names.join(" or "), shown(value.as_borrowed()));
+            Err(invalid_argument(value.py(), message))
+        }
+    }
+}

@@ -1,0 +1,72 @@
+"""Flint: rate limits that survive restarts, crashes and power cuts, inside the Python process.
+
+import flint
+
+limiter = flint.Limiter(data_dir=".flint")
+limiter.limit("api:user-42", "100/minute")
+if limiter.allow("api:user-42"):
+    ...
+"""
+
+import atexit as _atexit
+import logging as _logging
+
+from flint._errors import (
+    ClosedError,
+    CorruptData,
+    DataDirLocked,
+    FlintConnectionError,
+    FlintError,
+    FlintServerError,
+    ForkedError,
+    InvalidArgument,
+    InvalidCost,
+    InvalidKey,
+    InvalidLimit,
+    LimitNotFound,
+    RateLimitExceeded,
+    StorageError,
+)
+from flint._native import (
+    CheckResult,
+    Event,
+    Limit,
+    Limiter,
+    LimitStatus,
+    MultiCheckResult,
+    Rate,
+    Recovery,
+    __version__,
+    _close_all,
+)
+
+__all__ = [
+    "CheckResult",
+    "ClosedError",
+    "CorruptData",
+    "DataDirLocked",
+    "Event",
+    "FlintConnectionError",
+    "FlintError",
+    "FlintServerError",
+    "ForkedError",
+    "InvalidArgument",
+    "InvalidCost",
+    "InvalidKey",
+    "InvalidLimit",
+    "Limit",
+    "LimitNotFound",
+    "LimitStatus",
+    "Limiter",
+    "MultiCheckResult",
+    "Rate",
+    "RateLimitExceeded",
+    "Recovery",
+    "StorageError",
+    "__version__",
+]
+
+_logging.getLogger("flint").addHandler(_logging.NullHandler())
+
+# Before the interpreter is taken down: flush, unlock and join native threads, none of which touches Python afterwards.
+_atexit.register(_close_all)

@@ -1,0 +1,406 @@
+"""The native half of `flint`; import `flint` instead."""
+
+import builtins
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, TypedDict, final
+
+from typing_extensions import NotRequired, Self, disjoint_base
+
+__all__ = [
+    "CheckResult",
+    "Event",
+    "Limit",
+    "LimitStatus",
+    "Limiter",
+    "ManualClock",
+    "MultiCheckResult",
+    "Rate",
+    "Record",
+    "Recovery",
+    "__version__",
+    "_close_all",
+    "_limit_of",
+    "doctor",
+    "dump",
+]
+
+__version__: str
+
+_Algorithm: TypeAlias = Literal["token_bucket", "sliding_window_log", "fixed_window_counter"]
+_LimitLike: TypeAlias = str | Limit
+_RateLike: TypeAlias = int | str | Limit | list[str | Limit] | tuple[str | Limit, ...]
+_Period: TypeAlias = str | timedelta | int
+
+class _ItemDict(TypedDict):
+    key: str
+    cost: NotRequired[int]
+    limit: NotRequired[_LimitLike | None]
+
+_Item: TypeAlias = str | tuple[str, int] | _ItemDict | Mapping[str, Any]
+
+class _Report(TypedDict):
+    ok: bool
+    limits: int
+    history_events: int
+    aof_bytes: int
+    snapshot_exists: bool
+    format: str
+    problems: list[str]
+    notes: list[str]
+
+class Record(Mapping[str, Any]):
+    """Frozen fields, read as attributes (`r.allowed`) or as a mapping (`r["allowed"]`, `dict(r)`)."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def __contains__(self, key: object, /) -> bool: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, _memo: object) -> Self: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        """The value of the field, or `default` where there is no such field."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as a dict that `json.dumps` accepts: times are RFC 3339 text ending in Z, tuples are lists."""
+
+@final
+class Rate(Record):
+    """One rate: `rate` tokens every `per_millis` milliseconds."""
+
+    def __new__(cls, rate: int, per_millis: int, burst: int, algorithm: str) -> Self: ...
+    @property
+    def rate(self) -> int: ...
+    @property
+    def per_millis(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
+    @property
+    def algorithm(self) -> _Algorithm: ...
+
+@final
+class Limit:
+    """A parsed limit: one to eight rates that are taken together or not at all. Frozen and reusable."""
+
+    def __new__(
+        cls, rate: _RateLike, per: _Period | None = None, *, algorithm: str = "token_bucket", burst: int | None = None
+    ) -> Self: ...
+    @property
+    def rates(self) -> tuple[Rate, ...]: ...
+    @property
+    def capacity(self) -> int: ...
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __copy__(self) -> Self: ...
+    def __deepcopy__(self, _memo: object) -> Self: ...
+
+@final
+class CheckResult(Record):
+    """The answer to one check. True when the check was allowed."""
+
+    def __new__(
+        cls,
+        allowed: bool,
+        key: str,
+        cost: int,
+        limit: int,
+        remaining: int,
+        retry_after_ns: int = 0,
+        reset_after_ns: int = 0,
+        reset_at_ns: int = 0,
+    ) -> Self: ...
+    def __bool__(self) -> bool: ...
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def retry_after_ns(self) -> int: ...
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def reset_after_ns(self) -> int: ...
+    @property
+    def reset_after(self) -> float: ...
+    @property
+    def reset_at_ns(self) -> int: ...
+    @property
+    def reset_at(self) -> datetime: ...
+
+@final
+class MultiCheckResult(Record):
+    """The answer to a check of several keys. True when all of them were allowed."""
+
+    def __new__(
+        cls, allowed: bool, denied_key: str | None, retry_after_ns: int, results: Iterable[CheckResult]
+    ) -> Self: ...
+    def __bool__(self) -> bool: ...
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def denied_key(self) -> str | None: ...
+    @property
+    def retry_after_ns(self) -> int: ...
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def results(self) -> tuple[CheckResult, ...]: ...
+
+@final
+class LimitStatus(Record):
+    """One key: its limit, what is left of it, and its totals."""
+
+    def __new__(
+        cls,
+        key: str,
+        rates: Iterable[Rate],
+        binding: int,
+        origin: str,
+        out_of_bounds: bool,
+        remaining: int,
+        retry_after_ns: int,
+        reset_at_ns: int,
+        total_allowed: int,
+        total_denied: int,
+        total_allowed_cost: int,
+        total_denied_cost: int,
+        last_allowed_at_ns: int | None,
+        last_denied_at_ns: int | None,
+        last_reset_at_ns: int | None,
+    ) -> Self: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def rate(self) -> int: ...
+    @property
+    def per_millis(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
+    @property
+    def algorithm(self) -> _Algorithm: ...
+    @property
+    def rates(self) -> tuple[Rate, ...]: ...
+    @property
+    def binding(self) -> int: ...
+    @property
+    def origin(self) -> Literal["explicit", "call"]: ...
+    @property
+    def out_of_bounds(self) -> bool: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def retry_after_ns(self) -> int: ...
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def reset_at_ns(self) -> int: ...
+    @property
+    def reset_at(self) -> datetime: ...
+    @property
+    def total_allowed(self) -> int: ...
+    @property
+    def total_denied(self) -> int: ...
+    @property
+    def total_allowed_cost(self) -> int: ...
+    @property
+    def total_denied_cost(self) -> int: ...
+    @property
+    def last_allowed_at_ns(self) -> int | None: ...
+    @property
+    def last_denied_at_ns(self) -> int | None: ...
+    @property
+    def last_reset_at_ns(self) -> int | None: ...
+    @property
+    def last_allowed_at(self) -> datetime | None: ...
+    @property
+    def last_denied_at(self) -> datetime | None: ...
+    @property
+    def last_reset_at(self) -> datetime | None: ...
+
+@final
+class Event(Record):
+    """One event of a key's history."""
+
+    def __new__(cls, type: str, at_ns: int, cost: int, count: int, remaining: int | None) -> Self: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def at_ns(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def cost(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def remaining(self) -> int | None: ...
+
+@final
+class Recovery(Record):
+    """What opening the directory found and did."""
+
+    def __new__(
+        cls,
+        created: bool,
+        clean: bool,
+        snapshot_seq: int,
+        records: int,
+        segments: int,
+        cut_bytes: int,
+        cut_file: str | None,
+        cut_offset: int | None,
+        migrated_from: str | None,
+    ) -> Self: ...
+    @property
+    def created(self) -> bool: ...
+    @property
+    def clean(self) -> bool: ...
+    @property
+    def snapshot_seq(self) -> int: ...
+    @property
+    def records(self) -> int: ...
+    @property
+    def segments(self) -> int: ...
+    @property
+    def cut_bytes(self) -> int: ...
+    @property
+    def cut_file(self) -> str | None: ...
+    @property
+    def cut_offset(self) -> int | None: ...
+    @property
+    def migrated_from(self) -> str | None: ...
+
+@final
+class ManualClock:
+    """A clock that moves only when told to. Pass it as `Limiter(clock=...)`."""
+
+    def __new__(cls, start: datetime | None = None) -> Self: ...
+    def advance(self, seconds: int | timedelta = 0, *, ms: int = 0, ns: int = 0) -> None:
+        """Let time pass: `seconds` plus `ms` milliseconds plus `ns` nanoseconds."""
+
+    def set_wall(self, when: datetime) -> None:
+        """Step the wall clock alone; no time passes for running limiters."""
+
+    def now(self) -> datetime:
+        """The wall clock's reading, an aware UTC datetime."""
+
+@disjoint_base
+class Limiter:
+    """Rate limits that survive restarts, kept in the directory `data_dir`."""
+
+    def __init__(
+        self,
+        data_dir: str | PathLike[str] = ".flint",
+        *,
+        sync: str = "always",
+        flush_every_ms: int = 100,
+        flush_every_events: int = 100,
+        read_only: bool = False,
+        history_bytes: int = 67108864,
+        clock: ManualClock | None = None,
+    ) -> None: ...
+    def limit(
+        self,
+        key: str,
+        rate: _RateLike,
+        per: _Period | None = None,
+        *,
+        algorithm: str = "token_bucket",
+        burst: int | None = None,
+        on_change: str = "keep",
+    ) -> None:
+        """Set the limit of `key`."""
+
+    def limit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
+        """Set many limits with one durable write: all of them, or none."""
+
+    def check(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+        """Take `cost` tokens of `key` if they are there."""
+
+    def allow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
+        """The decision of check() alone."""
+
+    def check_all(self, items: Iterable[_Item]) -> MultiCheckResult:
+        """Take tokens of several keys, all or nothing."""
+
+    def allow_all(self, items: Iterable[_Item]) -> bool:
+        """The decision of check_all() alone."""
+
+    def peek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+        """What check() would say now; consumes nothing."""
+
+    def status(self, key: str) -> LimitStatus | None:
+        """The limit of `key`, what is left of it and its totals."""
+
+    def list(
+        self, prefix: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> builtins.list[LimitStatus]:
+        """The statuses of all keys in the order of their UTF-8 bytes."""
+
+    def top(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
+        """The statuses of the keys with the largest total, largest first."""
+
+    def history(self, key: str, limit: int = 100) -> builtins.list[Event]:
+        """The newest `limit` events of `key`, oldest first."""
+
+    def reset(self, key: str) -> None:
+        """Give `key` its full limit back."""
+
+    def delete(self, key: str) -> None:
+        """Forget `key`: its limit, state and totals."""
+
+    def flush(self) -> None:
+        """Return when everything that was acknowledged so far is on disk."""
+
+    def compact(self) -> None:
+        """Write a snapshot and drop the log that it replaces."""
+
+    def doctor(self) -> _Report:
+        """Verify the files; changes nothing."""
+
+    def counters(self) -> dict[str, int]:
+        """Totals of all keys since opening."""
+
+    def close(self) -> None:
+        """Flush, unlock the directory and end the background threads."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    @property
+    def recovery(self) -> Recovery: ...
+    @property
+    def data_dir(self) -> str: ...
+    @property
+    def sync(self) -> Literal["always", "batch"]: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+
+def doctor(path: str | PathLike[str]) -> _Report:
+    """Verify the files of a directory without opening it."""
+
+def dump(path: str | PathLike[str], after: int, callback: Callable[[dict[str, Any]], object]) -> int:
+    """Call `callback` with each log record above the sequence number `after`, until it returns False."""
+
+def _close_all() -> None: ...
+def _limit_of(rates: Iterable[Rate]) -> Limit: ...

@@ -1,0 +1,357 @@
+"""A full disk, a file size limit: the call that needs room fails, nothing else does, and with room it goes on."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from tests.python.system.support import on_small_disk, run
+
+# What the scripts share. A disk gets full by a file beside the data directory, and has room again when that is gone.
+PRELUDE = """
+import errno, flint, logging, os, resource, signal, sys, threading, time
+base = sys.argv[1]
+data = base + "/data"
+notices = []
+class Collect(logging.Handler):
+    def emit(self, record):
+        notices.append((record.levelname, record.getMessage()))
+logging.getLogger("flint").addHandler(Collect())
+
+def fill(leave=0):
+    with open(base + "/filler", "ab", buffering=0) as filler:
+        try:
+            while True:
+                filler.write(bytes(65536))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+    free = os.statvfs(base)
+    assert free.f_bavail == 0, free
+    if leave:
+        os.truncate(base + "/filler", os.path.getsize(base + "/filler") // 4096 * 4096 - leave)
+
+def drain():
+    os.unlink(base + "/filler")
+
+def fails(use, wanted=errno.ENOSPC):
+    try:
+        use()
+    except flint.StorageError as error:
+        assert error.errno == wanted, (error.errno, error)
+        assert os.strerror(wanted) in str(error), error
+        assert error.filename.startswith(data), error.filename
+        return error
+    raise AssertionError("no StorageError")
+
+def state(limiter):
+    # What is left refills while time passes; fixed windows of a year do not.
+    return [
+        (s.key, s.rate, s.remaining, s.total_allowed, s.total_denied, s.total_allowed_cost)
+        for s in limiter.list()
+    ]
+
+def until_full(limiter, wanted=errno.ENOSPC):
+    # The active segment has room for 4 MiB of log; then a call needs a new segment. Large calls first, then small ones.
+    for number in range(100):
+        before = len(limiter.list())
+        specs = [{"key": f"{number}:{n}:".ljust(450, "x"), "rate": 1, "per": "1h"} for n in range(100)]
+        try:
+            limiter.limit_many(specs)
+        except flint.StorageError as error:
+            assert error.errno == wanted, error
+            assert len(limiter.list()) == before, "a part of the failed call happened"
+            break
+    for taken in range(100_000):
+        try:
+            limiter.check("a")
+        except flint.StorageError as error:
+            assert error.errno == wanted, error
+            status = limiter.status("a")
+            assert (status.total_allowed, status.remaining) == (taken, 10**9 - taken), "the failed call counted"
+            return taken
+    raise AssertionError("never full")
+
+YEAR = flint.Limit(10**9, "52w", algorithm="fixed_window_counter")
+
+def prepared(sync):
+    limiter = flint.Limiter(data, sync=sync)
+    for key in "abc":
+        limiter.limit(key, YEAR)
+    return limiter
+"""
+
+GOES_ON = """
+limiter = prepared(sys.argv[2])
+for _ in range(100): limiter.check("b")
+fill()
+taken = until_full(limiter)
+full = state(limiter)
+# Everything that writes fails in the same way; everything that reads works.
+fails(lambda: limiter.check("b"))
+fails(lambda: limiter.allow("b"))
+fails(lambda: limiter.check_all(["a", "b"]))
+fails(lambda: limiter.limit("new", "1/m"))
+fails(lambda: limiter.limit_many([{"key": "new", "rate": "1/m"}, {"key": "newer", "rate": "1/m"}]))
+fails(lambda: limiter.check("new", limit="1/m"))
+# Small enough for what may be left of the segment, once or twice.
+fails(lambda: [limiter.reset("c") for _ in range(5)])
+fails(lambda: limiter.delete("c"))
+assert state(limiter) == full, [pair for pair in zip(state(limiter), full) if pair[0] != pair[1]]
+assert limiter.status("a").total_allowed == taken, (limiter.status("a"), taken)
+assert limiter.status("new") is None
+assert limiter.peek("b").allowed
+assert len(limiter.history("b", 10)) == 10
+assert limiter.doctor()["ok"]
+assert limiter.top("allowed")[0].key == "a"
+limiter.flush()
+with flint.Limiter(data, read_only=True) as looking:
+    assert state(looking) == full
+drain()
+# There is room again: the same limiter goes on.
+for _ in range(20): limiter.check("a")
+limiter.limit("new", "1/m")
+limiter.check_all(["b", "c"])
+after = state(limiter)
+limiter.close()
+with flint.Limiter(data) as limiter:
+    assert limiter.recovery.clean
+    assert state(limiter) == after
+assert not [notice for notice in notices if notice[0] == "ERROR"], notices
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("sync", ["always", "batch"])
+def test_calls_fail_without_effect_and_resume_with_room(sync: str, tmp_path: Path) -> None:
+    run(PRELUDE + GOES_ON, tmp_path, sync, wrapper=on_small_disk(tmp_path, "size=9m")).ok()
+
+
+CLOSES = """
+limiter = prepared(sys.argv[2])
+limiter.limit("denied", flint.Limit(1, "52w", algorithm="fixed_window_counter"))
+for _ in range(3): limiter.check("denied")
+fill()
+until_full(limiter)
+for _ in range(5): limiter.check("denied")
+full = state(limiter)
+# Room for denial totals and for the close record was kept.
+limiter.close()
+# It is still full, and opens all the same: to look, and to write what fits.
+with flint.Limiter(data, read_only=True) as looking:
+    assert looking.recovery.clean
+    assert state(looking) == full, (state(looking), full)
+limiter = flint.Limiter(data, sync=sys.argv[2])
+assert limiter.recovery.clean
+assert state(limiter) == full, [pair for pair in zip(state(limiter), full) if pair[0] != pair[1]]
+fails(lambda: [limiter.check("a") for _ in range(100)])
+limiter.close()
+drain()
+with flint.Limiter(data) as limiter:
+    assert limiter.check("a").allowed
+"""
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("sync", ["always", "batch"])
+def test_close_and_open_on_a_full_disk(sync: str, tmp_path: Path) -> None:
+    run(PRELUDE + CLOSES, tmp_path, sync, wrapper=on_small_disk(tmp_path, "size=9m")).ok()
+
+
+NEW = """
+fill()
+for _ in range(3):
+    fails(lambda: flint.Limiter(data))
+for leave in range(4096, 5 * 4096, 4096):
+    fill(leave)
+    fails(lambda: flint.Limiter(data))
+drain()
+with flint.Limiter(data) as limiter:
+    assert limiter.recovery.created
+    limiter.limit("a", "1/m")
+    assert limiter.allow("a")
+"""
+
+
+@pytest.mark.system
+def test_a_new_directory_on_a_full_disk(tmp_path: Path) -> None:
+    run(PRELUDE + NEW, tmp_path, wrapper=on_small_disk(tmp_path, "size=6m")).ok()
+
+
+INODES = """
+import itertools
+made = []
+try:
+    for number in itertools.count():
+        os.mkdir(f"{base}/{number}")
+        made.append(f"{base}/{number}")
+except OSError as error:
+    assert error.errno == errno.ENOSPC
+fails(lambda: flint.Limiter(data))
+os.rmdir(made.pop())
+# The directory alone can be made now, and nothing in it.
+fails(lambda: flint.Limiter(data))
+for name in made: os.rmdir(name)
+flint.Limiter(data).close()
+"""
+
+
+@pytest.mark.system
+def test_no_inodes_are_left(tmp_path: Path) -> None:
+    run(PRELUDE + INODES, tmp_path, wrapper=on_small_disk(tmp_path, "size=6m,nr_inodes=12")).ok()
+
+
+COMPACTION = """
+limiter = prepared("batch")
+limiter.limit_many([{"key": f"key:{n:05}" + "x" * 200, "rate": YEAR} for n in range(3000)])
+fill()
+before = state(limiter)
+error = fails(limiter.compact)
+assert "snapshot" in error.filename, error.filename
+assert not any(name.endswith(".snapshot") or "snapshot.tmp" in name for name in os.listdir(data)), os.listdir(data)
+assert state(limiter) == before
+assert limiter.check("a").allowed
+drain()
+limiter.compact()
+assert any(name.endswith(".snapshot") for name in os.listdir(data))
+after = state(limiter)
+limiter.close()
+with flint.Limiter(data) as limiter:
+    assert state(limiter) == after
+assert not notices, notices
+"""
+
+
+@pytest.mark.system
+def test_compact_on_a_full_disk(tmp_path: Path) -> None:
+    run(PRELUDE + COMPACTION, tmp_path, wrapper=on_small_disk(tmp_path, "size=12m")).ok()
+
+
+BACKGROUND = """
+# One segment of log, a spare, and no room for the snapshot that the growing log asks for.
+limiter = prepared("batch")
+limiter.limit_many([{"key": f"key:{n:05}" + "x" * 480, "rate": YEAR} for n in range(5000)])
+while not (os.path.exists(data + "/flint-spare.tmp") and os.path.getsize(data + "/flint-spare.tmp") == 4 << 20):
+    limiter.check("a")
+fill()
+deadline = time.monotonic() + 30
+while not notices and time.monotonic() < deadline:
+    try:
+        limiter.check("a")
+    except flint.StorageError as error:
+        assert error.errno == errno.ENOSPC, error
+levels = {level for level, _ in notices}
+assert levels == {"WARNING"}, notices
+assert any("compaction failed" in message and "No space left" in message for _, message in notices), notices
+before = state(limiter)
+drain()
+limiter.check("a")
+limiter.compact()
+limiter.close()
+with flint.Limiter(data) as limiter:
+    assert limiter.status("a").total_allowed == before[0][3] + 1
+"""
+
+
+@pytest.mark.system
+def test_a_compaction_in_the_background_warns_and_the_store_goes_on(tmp_path: Path) -> None:
+    run(PRELUDE + BACKGROUND, tmp_path, wrapper=on_small_disk(tmp_path, "size=11m")).ok()
+
+
+# What the first segment needs is allowed, more is not: the second cannot be made. Python ignores SIGXFSZ by itself.
+FILE_SIZE = """
+if sys.argv[3] == "default":
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+limiter = prepared(sys.argv[2])
+def allow_files_of(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+allow_files_of(1 << 20)
+taken = until_full(limiter, errno.EFBIG)
+full = state(limiter)
+fails(lambda: limiter.check("b"), errno.EFBIG)
+fails(lambda: limiter.limit("new", "1/m"), errno.EFBIG)
+assert state(limiter) == full, [pair for pair in zip(state(limiter), full) if pair[0] != pair[1]]
+allow_files_of(resource.RLIM_INFINITY)
+for _ in range(20): limiter.check("a")
+allow_files_of(4096)
+error = fails(limiter.compact, errno.EFBIG)
+assert "snapshot" in error.filename, error.filename
+after = state(limiter)
+limiter.close()
+allow_files_of(resource.RLIM_INFINITY)
+with flint.Limiter(data) as limiter:
+    assert limiter.recovery.clean
+    assert state(limiter) == after
+allow_files_of(1 << 20)
+data += "/another"
+fails(lambda: flint.Limiter(data), errno.EFBIG)
+allow_files_of(resource.RLIM_INFINITY)
+flint.Limiter(data).close()
+"""
+
+
+@pytest.mark.parametrize("sync", ["always", "batch"])
+def test_a_file_size_limit(sync: str, tmp_path: Path) -> None:
+    run(PRELUDE + FILE_SIZE, tmp_path, sync, "ignored").ok()
+
+
+@pytest.mark.system
+def test_a_directory_that_cannot_be_written(tmp_path: Path) -> None:
+    code = """
+    import errno, flint, os, subprocess, sys
+    base = sys.argv[1]
+    with flint.Limiter(base + "/data") as limiter:
+        limiter.limit("a", "1/m")
+    del limiter
+    before = {name: open(f"{base}/data/{name}", "rb").read() for name in os.listdir(base + "/data")}
+    subprocess.run(["mount", "-o", "remount,ro", base], check=True)
+    for name in ("data", "new"):
+        try:
+            flint.Limiter(f"{base}/{name}")
+        except flint.StorageError as error:
+            assert error.errno == errno.EROFS, error.errno
+            assert error.filename.startswith(base), error.filename
+            assert "Read-only file system" in str(error), error
+        else:
+            raise AssertionError("opened")
+    # To look is possible.
+    with flint.Limiter(base + "/data", read_only=True) as limiter:
+        assert limiter.status("a").rate == 1
+        assert limiter.doctor()["ok"]
+    assert before == {name: open(f"{base}/data/{name}", "rb").read() for name in os.listdir(base + "/data")}
+    """
+    run(code, tmp_path, wrapper=on_small_disk(tmp_path, "size=9m")).ok()
+
+
+@pytest.mark.parametrize("kind", ["file", "inside a file", "dangling link", "link to a file", "too long", "no path"])
+def test_a_path_that_can_be_no_directory(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "deeper")
+    path = {
+        "file": tmp_path / "file",
+        "inside a file": tmp_path / "file" / "data",
+        "dangling link": tmp_path / "dangling",
+        "link to a file": tmp_path / "link",
+        "too long": tmp_path / ("x" * 300),
+        "no path": Path("/proc/self/nothing/data"),
+    }[kind]
+    code = """
+    import flint, sys
+    for read_only in (False, True):
+        try:
+            flint.Limiter(sys.argv[1], read_only=read_only)
+        except flint.StorageError as error:
+            print(error.errno, sys.argv[1] in str(error), error.filename == sys.argv[1])
+    """
+    wanted = {
+        "file": (errno.ENOTDIR, errno.ENOTDIR),
+        "inside a file": (errno.ENOTDIR, errno.ENOTDIR),
+        "dangling link": (errno.ENOENT, errno.ENOENT),
+        "link to a file": (errno.ENOTDIR, errno.ENOTDIR),
+        "too long": (errno.ENAMETOOLONG, errno.ENAMETOOLONG),
+        "no path": (errno.EINVAL, errno.ENOENT),
+    }[kind]
+    assert run(code, path).ok().out == "".join(f"{number} True True\n" for number in wanted)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,243 @@
+"""docs/storage-format.md is true: a reader written from the page alone understands every byte of real files."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import flint
+from flint import _native
+from flint.testing import ManualClock
+
+HEADER = struct.Struct("<8sIIQQQQ12xI")
+SEAL = struct.Struct("<8sQQ32sII")
+RECORD = struct.Struct("<IIQIIQ")
+KINDS = {
+    1: "ALLOW",
+    2: "LIMIT_CONFIGURED",
+    3: "RESET",
+    4: "LIMIT_DELETED",
+    5: "DENY",
+    6: "GROUP",
+    7: "ANCHOR",
+    8: "SNAPSHOT_MARK",
+    9: "CLOSE",
+}
+
+
+def _table() -> list[int]:
+    table = []
+    for number in range(256):
+        for _ in range(8):
+            number = number >> 1 ^ (0x82F63B78 if number & 1 else 0)
+        table.append(number)
+    return table
+
+
+TABLE = _table()
+
+
+def crc32c(data: bytes, seed: int = 0) -> int:
+    crc = seed ^ 0xFFFFFFFF
+    for byte in data:
+        crc = TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
+    return crc ^ 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class Record:
+    offset: int
+    seq: int
+    kind: int
+    durable: int
+    engine_ns: int
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Segment:
+    store_id: int
+    first_seq: int
+    prev_crc: int
+    records: list[Record]
+    last_crc: int
+    sealed: bool
+
+
+def read_segment(path: Path) -> Segment:
+    data = path.read_bytes()
+    magic, version, prev_crc, features, store_id, first_seq, length, header_crc = HEADER.unpack_from(data)
+    assert (magic, version, features, length) == (b"FLINTSEG", 1, 0, len(data))
+    assert len(data) % 4096 == 0
+    assert header_crc == crc32c(data[:60])
+    assert path.name == f"flint-{first_seq:020}.aof"
+    seed = crc32c(struct.pack("<QQ", store_id, first_seq))
+    records = []
+    at, seq, crc = 64, first_seq, prev_crc
+    while any(data[at : at + 24]):
+        own, previous, number, kind_and_words, flags_and_lag, engine_ns = RECORD.unpack_from(data, at)
+        words, lag = kind_and_words >> 8, flags_and_lag >> 8
+        assert (previous, number, flags_and_lag & 0xFF) == (crc, seq, 0)
+        assert own == crc32c(data[at + 4 : at + words * 8], seed)
+        durable = 0 if lag == 2**24 - 1 else seq - lag
+        records.append(Record(at, seq, kind_and_words & 0xFF, durable, engine_ns, data[at + 32 : at + words * 8]))
+        at, seq, crc = at + words * 8, seq + 1, own
+    assert not any(data[at:-64]), "zeros behind the last record"
+    sealed = any(data[-64:])
+    if sealed:
+        magic, end, last_seq, sha256, last_crc, seal_crc = SEAL.unpack(data[-64:])
+        assert (magic, end, last_seq, last_crc) == (b"FLINTEND", at, seq - 1, crc)
+        assert sha256 == hashlib.sha256(data[:at]).digest()
+        assert seal_crc == crc32c(data[-64:-4], seed)
+    return Segment(store_id, first_seq, prev_crc, records, crc, sealed)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A closed store with a record of every kind that today's calls write."""
+    clock = ManualClock()
+    with flint.Limiter(tmp_path / "data", clock=clock) as limiter:
+        limiter.limit("bucket", "10/minute; 100/day")
+        limiter.limit("ключ", 10, "1m", algorithm="fixed_window_counter")
+        limiter.check("bucket", cost=3)
+        clock.advance(ms=1, ns=1)
+        limiter.check("log", cost=2, limit=flint.Limit(5, "1m", algorithm="sliding_window_log"))
+        limiter.check("log", cost=1)
+        limiter.check_all([("bucket", 2), "ключ"])
+        limiter.check("log", cost=5)
+        limiter.reset("bucket")
+        limiter.limit_many([{"key": "gone", "rate": "1/s"}, {"key": "stays", "rate": "1/s"}])
+        limiter.delete("gone")
+        limiter.compact()
+        limiter.check("ключ", cost=4)
+    return tmp_path / "data"
+
+
+def test_the_first_page_of_files(store: Path) -> None:
+    names = sorted(path.name for path in store.iterdir())
+    assert names[0] == "flint-00000000000000000001.aof"
+    assert names[2:] == ["flint.lock"]
+    assert store.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in store.iterdir()} == {0o600}
+    segment = read_segment(store / names[0])
+    assert (store / "flint.lock").read_text().splitlines() == [str(os.getpid()), f"store {segment.store_id:016x}"]
+
+
+def test_records(store: Path) -> None:
+    segment = read_segment(store / "flint-00000000000000000001.aof")
+    kinds = [record.kind for record in segment.records]
+    assert set(kinds) == set(KINDS)
+    assert kinds[-1] == 9
+    assert segment.records[-1].durable == segment.records[-1].seq - 1
+    assert [record.seq for record in segment.records] == list(range(1, len(kinds) + 1))
+    dumped: list[dict[str, object]] = []
+    _native.dump(store, 0, dumped.append)
+    assert [(each["seq"], each["offset"]) for each in dumped] == [(each.seq, each.offset) for each in segment.records]
+
+
+def test_bodies(store: Path) -> None:
+    records = read_segment(store / "flint-00000000000000000001.aof").records
+    minute_ns, day_ns = 60 * 10**9, 86_400 * 10**9
+
+    configured = next(record.body for record in records if record.kind == 2)
+    assert struct.unpack_from("<QHBB4x", configured) == (1, len("bucket"), 2, 0)
+    assert struct.unpack_from("<QQQBB6xQ", configured, 16) == (10, 60_000, 10, 0, 255, 0)
+    assert struct.unpack_from("<QQQBB6xQ", configured, 56) == (100, 86_400_000, 100, 0, 255, 0)
+    assert configured[96:] == b"bucket\0\0"
+
+    allowed = [record for record in records if record.kind == 1]
+    identity, cost, *used = struct.unpack("<QQQQQQ", allowed[0].body)
+    assert (identity, cost) == (1, 3)
+    assert used == [3 * minute_ns, 0, 3 * day_ns & 2**64 - 1, 3 * day_ns >> 64]
+    assert struct.unpack("<QQQQ", allowed[1].body) == (3, 1, 3, 0), "the sliding log: the sum within the period"
+    identity, cost, start_ns, consumed = struct.unpack("<QQQQ", allowed[2].body)
+    assert (identity, cost, consumed) == (2, 4, 5), "the fixed window: its start and what was consumed in it"
+    assert start_ns <= allowed[2].engine_ns
+
+    purposes = [struct.unpack_from("<II", record.body) for record in records if record.kind == 6]
+    assert purposes == [(2, 3), (2, 2), (2, 1)]
+
+    denials = next(record.body for record in records if record.kind == 5)
+    assert struct.unpack_from("<QQQQ", denials) == (1, 3, 1, 5)
+    assert struct.unpack_from("<QQ", denials, 40) == (1, 5)
+
+    (mark,) = (record for record in records if record.kind == 8)
+    start, end = struct.unpack("<QQ", mark.body)
+    assert start <= end == mark.seq - 1
+    assert (store / f"flint-{start:020}.snapshot").exists()
+
+
+def test_snapshot(store: Path) -> None:
+    (path,) = store.glob("*.snapshot")
+    content = path.read_bytes()
+    header, *keys, trailer = map(json.loads, content.splitlines())
+    segment = read_segment(store / "flint-00000000000000000001.aof")
+    assert header == {
+        "format": "flint-snapshot",
+        "version": 1,
+        "features": 0,
+        "store": f"{segment.store_id:016x}",
+        "start": int(path.stem.removeprefix("flint-")),
+        "engine_ns": header["engine_ns"],
+        "wall_ns": header["wall_ns"],
+        "migrated": None,
+    }
+    assert list(trailer) == ["end", "next_id", "keys", "sha256"]
+    assert (trailer["keys"], trailer["next_id"]) == (len(keys), 6)
+    assert trailer["sha256"] == hashlib.sha256(content[: content.rindex(trailer["sha256"].encode())]).hexdigest()
+    by_key = {each["key"]: each for each in keys}
+    assert set(by_key) == {"bucket", "ключ", "log", "stays"}
+    assert by_key["bucket"]["rates"] == [["token_bucket", 10, 60_000, 10], ["token_bucket", 100, 86_400_000, 100]]
+    assert by_key["log"]["origin"] == "call"
+    assert by_key["log"]["rates"] == [["sliding_window_log", 5, 60_000]]
+    (runs,) = by_key["log"]["state"]
+    assert runs[1::2] == [3], "two checks in the same millisecond, rounded up, are one run"
+    assert by_key["log"]["totals"][:4] == [2, 3, 1, 5]
+    assert "totals" not in by_key["stays"]
+    assert "origin" not in by_key["stays"]
+    # What json.dumps writes without spaces is the exact form, too.
+    for line in content.splitlines():
+        assert json.dumps(json.loads(line), separators=(",", ":"), ensure_ascii=False).encode() == line
+
+
+def test_segments_follow_each_other(tmp_path: Path) -> None:
+    """Keys of 512 bytes fill a segment quickly."""
+    with flint.Limiter(tmp_path / "data", sync="batch") as limiter:
+        for start in range(0, 9000, 1000):
+            limiter.limit_many([{"key": f"{number:0512}", "rate": "1/s"} for number in range(start, start + 1000)])
+            limiter.flush()
+    paths = sorted((tmp_path / "data").glob("*.aof"))
+    segments = [read_segment(path) for path in paths]
+    assert len(segments) >= 2
+    assert not segments[-1].sealed
+    assert segments[0].sealed
+    assert segments[0].prev_crc == 0
+    for before, after in itertools.pairwise(segments):
+        assert after.first_seq == before.first_seq + len(before.records)
+        assert after.prev_crc == before.last_crc
+
+
+def test_a_migrated_store(tmp_path: Path) -> None:
+    legacy = Path(__file__).parents[1] / "legacy-data/v0_2_log_only/data"
+    shutil.copytree(legacy, tmp_path / "data")
+    flint.Limiter(tmp_path / "data").close()
+    sha256 = hashlib.sha256((legacy / "flint.aof").read_bytes())
+    segment = read_segment(tmp_path / "data/flint-00000000000000000001.aof")
+    assert segment.store_id == int.from_bytes(sha256.digest()[:8], "little")
+    (snapshot,) = (tmp_path / "data").glob("*.snapshot")
+    header = json.loads(snapshot.read_bytes().splitlines()[0])
+    assert header["migrated"] == {"release": "0.2", "sha256": sha256.hexdigest()}
+    covered = [record for record in segment.records if record.seq <= header["start"]]
+    assert [record.kind for record in covered[:-1]] == [10] * (len(covered) - 1)
+    assert covered[-1].kind == 7
+    kind, zero, length, cost, count = struct.unpack_from("<BBH4xQQ", covered[0].body)
+    assert (kind, zero, cost, count) == (0, 0, 0, 1)
+    assert covered[0].body[24 : 24 + length] == b"token_bucket"
