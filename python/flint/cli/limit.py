@@ -63,9 +63,10 @@ def add(
     session = session_of(context, as_json)
     if (grammar is None) == (rate is None and per is None):
         raise typer.BadParameter('give the rate either as "100/minute" or as --rate 100 --per 1m', context)
-    if (rate is None) != (per is None):
+    amount = rate if grammar is None else grammar
+    if amount is None or (rate is None) != (per is None):
         raise typer.BadParameter("--rate and --per go together: --rate 100 --per 1m", context)
-    limit = flint.Limit(rate if grammar is None else grammar, per, algorithm=algorithm.value, burst=burst)
+    limit = flint.Limit(amount, per, algorithm=algorithm.value, burst=burst)
     with session.writing(create=True) as limiter:
         limiter.limit(key, limit, on_change=on_change.value)
         status = limiter.status(key)

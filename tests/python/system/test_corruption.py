@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from flint._native import doctor
 from tests.python.system.support import contents, seed, segment, state, without
 
 import flint
+from flint._native import doctor
 
 LOCK = "flint.lock"
 
