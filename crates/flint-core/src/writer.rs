@@ -250,6 +250,11 @@ impl LogWriter {
         self.to_seal.extend(self.full.drain(..job.full));
     }
 
+    /// Bytes left for records in the active segment.
+    pub(crate) const fn room(&self) -> usize {
+        self.active.len - segment::SEAL_LEN - self.active.pos
+    }
+
     /// Whether the next segment should be made now, so that nobody has to wait for it: a quarter of this one is used. A
     /// short session makes none.
     #[inline]

@@ -208,3 +208,28 @@ fn times_of_denials_survive() {
         (status.last_denied_at_ns, status.last_allowed_at_ns)
     );
 }
+
+#[test]
+fn room_is_kept_for_keys_that_are_denied_for_the_first_time_on_a_full_disk() {
+    for sync in MODES {
+        let world = World::new(sync);
+        let engine = world.open();
+        engine.limit("filler", &bucket("1000000/hour"), OnChange::Keep).unwrap();
+        let keys: Vec<String> = (0..30).map(|n| format!("k{n}")).collect();
+        for key in &keys {
+            engine.limit(key, &bucket("1/hour"), OnChange::Keep).unwrap();
+            assert!(engine.check(key, 1, None).unwrap().allowed);
+        }
+        engine.flush().unwrap();
+        world.disk.set_full(true);
+        while engine.check("filler", 1, None).is_ok() {}
+        for key in &keys {
+            assert!(!engine.check(key, 1, None).unwrap().allowed);
+        }
+        engine.close().unwrap();
+        let engine = world.open();
+        for key in &keys {
+            assert_eq!(engine.status(key).unwrap().unwrap().total_denied, 1, "{key}");
+        }
+    }
+}

@@ -166,7 +166,8 @@ fn history_is_kept_within_its_bound_and_its_gaps_are_noticed() {
     engine.compact().unwrap();
     assert_eq!(segments(&disk).len(), 4, "three of 16 KiB and the active one");
     let events = engine.history("k", 100_000).unwrap().len();
-    assert!((700..1_000).contains(&events), "{events}");
+    // Three segments of 254 records at most, less the room that is kept for denial totals and the close record.
+    assert!((600..1_000).contains(&events), "{events}");
     let before = everything(&engine);
     engine.close().unwrap();
 

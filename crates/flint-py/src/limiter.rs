@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use flint_core::Engine;
 use flint_core::engine::{Item, MultiOutcome, Outcome, SyncMode, TopBy};
+use flint_core::{Engine, Error};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -365,7 +365,8 @@ impl Limiter {
     /// Totals of all keys since opening, as a dict of integers: keys, allowed, denied, seq, durable_seq, log_bytes, syncs, rotations,
     /// compactions.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let counters = self.run(py, |engine| Ok(engine.counters()))?;
+        let counters =
+            self.run(py, |engine| if engine.is_forked() { Err(Error::Forked) } else { Ok(engine.counters()) })?;
         let dict = PyDict::new(py);
         for (name, value) in [
             ("keys", counters.keys),

@@ -84,12 +84,9 @@ impl Core {
     /// Room that ordinary calls leave for denial totals, the last anchor and the close record.
     #[inline]
     fn keep(&self) -> usize {
-        let totals = if self.dirty.is_empty() {
-            0
-        } else {
-            (self.dirty.len() * (DENIAL_LEN + 1) + DENIALS_LEN).min(self.writer.segment_bytes() / 8)
-        };
-        CLOSE_LEN + ANCHOR_LEN + totals
+        // Always one whole record: a key may be denied for the first time when the disk is already full.
+        let totals = (self.dirty.len() * (DENIAL_LEN + 1)).max(DENIALS_PER_RECORD * DENIAL_LEN) + DENIALS_LEN;
+        CLOSE_LEN + ANCHOR_LEN + totals.min(self.writer.segment_bytes() / 8)
     }
 
     #[inline]
@@ -321,7 +318,10 @@ impl Core {
 
     /// Writes the denial totals of up to one record's worth of keys. Gives whether some are left.
     pub(crate) fn save_denials(&mut self) -> Result<bool, Refusal> {
-        let count = self.dirty.len().min(DENIALS_PER_RECORD);
+        // What fits in the room kept for this goes there; only then a new segment is asked for.
+        let fits = self.writer.room().saturating_sub(DENIALS_LEN + ANCHOR_LEN + CLOSE_LEN) / DENIAL_LEN;
+        let most = if fits == 0 { DENIALS_PER_RECORD } else { fits.min(DENIALS_PER_RECORD) };
+        let count = self.dirty.len().min(most);
         let from = self.dirty.len() - count;
         let denials: Vec<(Slot, Denial)> = self.dirty[from..].iter().filter_map(|dirty| self.denial(dirty)).collect();
         if denials.is_empty() {

@@ -373,7 +373,7 @@ impl Shared {
         if spare.is_none() || stopped {
             return Ok(());
         }
-        let removed = self.dir.remove(files::SPARE);
+        let removed = self.dir.remove(files::SPARE).and_then(|()| self.dir.sync());
         removed.map_err(|error| Error::storage("cannot remove", self.path().join(files::SPARE), error))
     }
 
