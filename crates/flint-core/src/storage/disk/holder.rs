@@ -3,6 +3,9 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+/// Enough for interpreter, script and a few arguments with long paths.
+const MAX_COMMAND_CHARS: usize = 500;
+
 /// Whether this process has `file` open, as it has when another copy of this library holds the lock. The holder's process id
 /// alone proves nothing: in two containers that share a volume both may be number 1.
 pub(crate) fn is_open_here(file: &Path) -> bool {
@@ -20,7 +23,7 @@ pub(crate) fn command_line(pid: u32) -> Option<String> {
         .trim()
         .chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(200)
+        .take(MAX_COMMAND_CHARS)
         .collect::<String>();
     (!line.is_empty()).then_some(line)
 }
