@@ -25,6 +25,7 @@ __all__ = [
     "_limit_of",
     "doctor",
     "dump",
+    "validate_key",
 ]
 
 __version__: str
@@ -401,6 +402,9 @@ def doctor(path: str | PathLike[str]) -> _Report:
 
 def dump(path: str | PathLike[str], after: int, callback: Callable[[dict[str, Any]], object]) -> int:
     """Call `callback` with each log record above the sequence number `after`, until it returns False."""
+
+def validate_key(key: str) -> None:
+    """Refuse a key that no call would accept."""
 
 def _close_all() -> None: ...
 def _limit_of(rates: Iterable[Rate]) -> Limit: ...

@@ -238,7 +238,7 @@ def test_limits_given_with_the_call(loose: Any, limit: Any, error: type[Exceptio
         ("ok", TypeError, "not a single str"),
         (b"ok", TypeError, "not a single bytes"),
         ({"key": "ok"}, TypeError, "not a single dict"),
-        (None, TypeError, "iterable"),
+        (None, TypeError, "items must be a list"),
         ([1], TypeError, "not int"),
         ([("ok",)], InvalidArgument, r"\(key, cost\)"),
         ([("ok", 1, 2)], InvalidArgument, r"\(key, cost\)"),
@@ -285,7 +285,7 @@ def test_an_unknown_key_is_named(loose: Any) -> None:
         ([{"key": "a", "rate": "1/s"}, {"key": "\ud800", "rate": "1/s"}], InvalidKey, r"specs\[1\].*surrogate"),
         ([{"key": "a", "rate": "1/s", "on_change": "drop"}], InvalidArgument, '"keep" or "reset", not .drop'),
         (["a"], TypeError, "not str"),
-        (None, TypeError, "iterable"),
+        (None, TypeError, "items must be a list"),
     ],
 )
 def test_specs(loose: Any, specs: Any, error: type[Exception], message: str) -> None:
@@ -404,3 +404,14 @@ def test_a_manual_clock_goes_forward(step: Any) -> None:
         with pytest.raises(InvalidArgument):
             clock.advance(**{name: step})
     assert clock.now() == before
+
+
+def test_a_data_dir_that_no_file_system_can_name() -> None:
+    with pytest.raises(InvalidArgument, match="data_dir"):
+        flint.Limiter("\ud800")
+
+
+def test_items_that_are_no_list(limiter: flint.Limiter) -> None:
+    for items in (None, 7):
+        with pytest.raises(TypeError, match="items must be a list"):
+            limiter.check_all(items)  # type: ignore[arg-type]

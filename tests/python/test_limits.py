@@ -310,3 +310,15 @@ def test_in_always_mode_a_call_returns_when_its_record_is_on_disk(data_dir: Path
             call(limiter)
             after = limiter.counters()
             assert before < after["seq"] == after["durable_seq"]
+
+
+def test_a_read_only_limiter_shows_the_moment_of_its_opening(limiter: flint.Limiter, data_dir: Path) -> None:
+    limiter.limit("k", "10/minute")
+    limiter.check("k")
+    with flint.Limiter(data_dir, read_only=True) as viewer:
+        limiter.check("k")
+        status = viewer.status("k")
+        assert status is not None
+        assert status.total_allowed == 1
+        assert [event.type for event in viewer.history("k")] == ["LIMIT_CONFIGURED", "ALLOW"]
+    assert len(limiter.history("k")) == 3

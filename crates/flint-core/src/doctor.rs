@@ -56,7 +56,7 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
         return Ok(());
     }
     let Some(loaded) = recover::load(dir, Access::Shared, true)? else {
-        return Ok(());
+        return if recover::stored_id(dir).is_some() { Err(recover::lost_store(dir)) } else { Ok(()) };
     };
     report.limits = loaded.table.len();
     report.history_events = loaded.history_events;

@@ -120,7 +120,12 @@ pub(crate) fn absolute_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
         let message = format!("data_dir must name a directory; {} cannot", shown(text.as_borrowed()));
         return Err(invalid_argument(py, message));
     }
-    os.getattr("path")?.call_method1("abspath", (text,))?.extract()
+    os.getattr("path")?.call_method1("abspath", (&text,))?.extract().map_err(|_| {
+        invalid_argument(
+            py,
+            format!("data_dir must be a path that the file system can name; {} is not", shown(text.as_borrowed())),
+        )
+    })
 }
 
 /// A `bool`, nothing that merely has a truth value.

@@ -70,7 +70,9 @@ impl<'py> OwnedItem<'py> {
 
 /// Every item of the iterable `items`. An endless one is given up after the largest accepted number.
 pub(crate) fn parse_items<'py>(items: &Bound<'py, PyAny>) -> PyResult<Vec<OwnedItem<'py>>> {
-    if items.is_instance_of::<PyString>() || items.is_instance_of::<PyBytes>() || items.is_instance_of::<PyDict>() {
+    let single =
+        items.is_instance_of::<PyString>() || items.is_instance_of::<PyBytes>() || items.is_instance_of::<PyDict>();
+    if single || !items.hasattr("__iter__")? {
         let type_name = items.get_type().name()?;
         return Err(PyTypeError::new_err(format!("items must be a list of items, not a single {type_name}")));
     }

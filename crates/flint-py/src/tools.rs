@@ -1,10 +1,11 @@
 //! Functions that look at a directory without opening it: for the command line.
 
 use flint_core::engine::{self, DumpedRecord, Report};
+use flint_core::limit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::absolute_path;
+use crate::convert::{Key, absolute_path};
 use crate::errors::OrRaise;
 
 /// What doctor found, as a dict.
@@ -71,7 +72,14 @@ fn pass_on(py: Python<'_>, record: &DumpedRecord, callback: &Py<PyAny>) -> PyRes
     Ok(!callback.bind(py).call1((dict,))?.is(pyo3::types::PyBool::new(py, false)))
 }
 
+/// Refuse a key that no call would accept, before a directory is opened or made for it. Raises InvalidKey.
+#[pyfunction]
+fn validate_key(py: Python<'_>, key: Key<'_>) -> PyResult<()> {
+    limit::Key::new(key.text()?).map(drop).or_raise(py)
+}
+
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(doctor, m)?)?;
-    m.add_function(wrap_pyfunction!(dump, m)?)
+    m.add_function(wrap_pyfunction!(dump, m)?)?;
+    m.add_function(wrap_pyfunction!(validate_key, m)?)
 }

@@ -38,9 +38,9 @@ def _print_version(context: typer.Context, wanted: bool) -> None:
 def root(
     context: typer.Context,
     data_dir: Annotated[
-        Path,
+        str,
         typer.Option("--data-dir", metavar="DIR", envvar="FLINT_DATA_DIR", help="The data directory."),
-    ] = Path(".flint"),
+    ] = ".flint",
     as_json: Json = False,
     version: Annotated[
         bool,
@@ -49,4 +49,6 @@ def root(
 ) -> None:
     """Rate limits that survive restarts, crashes and power cuts."""
     session = session_of(context, as_json)
-    session.data_dir = data_dir
+    if not data_dir:
+        raise typer.BadParameter("--data-dir must name a directory; it is empty", context)
+    session.data_dir = Path(data_dir)

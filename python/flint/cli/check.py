@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import flint
+from flint import _native
 from flint.cli import describe, output
 from flint.cli.arguments import Cost, Json, Key, WithLimit, integer, suggest_keys
 from flint.cli.errors import DENIED
@@ -16,9 +17,18 @@ from flint.cli.session import Session, session_of
 def check(context: typer.Context, key: Key, cost: Cost = 1, limit: WithLimit = None, as_json: Json = False) -> None:
     """Ask for tokens and take them if there are enough."""
     session = session_of(context, as_json)
+    if limit is not None:
+        _require_possible(key, cost, flint.Limit(limit))
     with session.writing(create=limit is not None) as limiter:
         result = limiter.check(key, cost, limit=limit)
     _tell(session, result)
+
+
+def _require_possible(key: str, cost: int, limit: flint.Limit) -> None:
+    """Refuses what the check would refuse, before a directory is made for it."""
+    _native.validate_key(key)
+    if not 1 <= cost <= limit.capacity:
+        raise flint.InvalidCost(f"{cost} can never succeed; a cost is 1 to the capacity, {limit.capacity}")
 
 
 def peek(context: typer.Context, key: Key, cost: Cost = 1, limit: WithLimit = None, as_json: Json = False) -> None:

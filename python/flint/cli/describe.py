@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def status_row(status: flint.LimitStatus) -> tuple[str, ...]:
 def seconds(value: float) -> str:
     """A waiting time, to the millisecond, rounded up as the library does it: "0.25 s", "1 h 2 min 3 s"."""
     if value < 60:
-        return f"{value:.3f}".rstrip("0").rstrip(".") + " s"
+        return f"{math.ceil(value * 1000) / 1000:.3f}".rstrip("0").rstrip(".") + " s"
     whole = int(value) + (value > int(value))
     minutes, rest = divmod(whole, 60)
     hours, minutes = divmod(minutes, 60)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import flint
+from flint import _native
 from flint.cli import check, describe, output, top
 from flint.cli.arguments import Json, Key, count, integer
 from flint.cli.errors import UnknownKeyError
@@ -67,6 +68,7 @@ def add(
     if amount is None or (rate is None) != (per is None):
         raise typer.BadParameter("--rate and --per go together: --rate 100 --per 1m", context)
     limit = flint.Limit(amount, per, algorithm=algorithm.value, burst=burst)
+    _native.validate_key(key)
     with session.writing(create=True) as limiter:
         limiter.limit(key, limit, on_change=on_change.value)
         status = limiter.status(key)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import flint
+from flint.cli import describe
 
 if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli
@@ -237,3 +238,45 @@ def test_history_is_cut_to_the_newest(cli: Cli) -> None:
         ("ALLOW", 2, 6),
         ("ALLOW", 2, 4),
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["add", "", "10/m"],
+        ["add", "k" * 513, "10/m"],
+        ["check", "", "--limit", "5/m"],
+        ["check", "k", "--limit", "zz"],
+        ["check", "k", "--limit", "5/m", "--cost", "9"],
+    ],
+)
+def test_nonsense_makes_no_directory(cli: Cli, data_dir: Path, arguments: list[str]) -> None:
+    ran = cli("limit", *arguments)
+    assert ran.status == 2, ran
+    assert not data_dir.exists()
+
+
+def test_an_empty_data_dir_is_refused(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = cli("--data-dir", "", "limit", "add", "k", "1/m")
+    assert (ran.status, "--data-dir" in ran.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0.0004, "0.001 s"), (28.9481, "28.949 s"), (0.25, "0.25 s"), (59.9999, "60 s"), (60.1, "1 min 1 s")],
+)
+def test_waiting_times_are_rounded_up(value: float, shown: str) -> None:
+    assert describe.seconds(value) == shown
+
+
+def test_doctor_verify_and_dump_see_that_everything_is_lost(cli: Cli, data_dir: Path) -> None:
+    assert cli("limit", "add", "k", "1/m").status == 0
+    for path in data_dir.iterdir():
+        if path.name != "flint.lock":
+            path.unlink()
+    for command in (["doctor"], ["log", "verify"], ["log", "dump"], ["limit", "list"], ["limit", "add", "k", "1/m"]):
+        ran = cli(*command)
+        assert ran.status == 3, (command, ran)
+        assert "flint.lock" in ran.err + ran.out

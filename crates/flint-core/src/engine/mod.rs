@@ -36,7 +36,7 @@ pub struct Engine {
 
 enum Backend {
     Writer { shared: Arc<Shared>, resources: Mutex<Option<Resources>> },
-    Reader { view: Box<Mutex<View>>, closed: AtomicBool, fork_generation: u64 },
+    Reader { view: Box<Mutex<View>>, seq: u64, closed: AtomicBool, fork_generation: u64 },
 }
 
 /// What an open writer holds besides memory.
@@ -57,10 +57,10 @@ impl Engine {
     /// The same in any directory, such as a simulated one.
     pub fn open_in(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
         if options.read_only {
-            let (view, recovery) = open::reader(&*dir, &options)?;
+            let (view, recovery, seq) = open::reader(&*dir, &options)?;
             let fork_generation = fork::generation();
             let closed = AtomicBool::new(false);
-            let backend = Backend::Reader { view: Box::new(Mutex::new(view)), closed, fork_generation };
+            let backend = Backend::Reader { view: Box::new(Mutex::new(view)), seq, closed, fork_generation };
             return Ok(Self { dir, backend, recovery });
         }
         let batch = options.sync == SyncMode::Batch;
@@ -296,12 +296,12 @@ impl Engine {
                 // What is appended while the files are read is left out, as it is left out of the denials.
                 history::Now { seq: core.writer.seq(), unsaved, ..now }
             }
-            Backend::Reader { view, .. } => {
+            Backend::Reader { view, seq, .. } => {
                 let names = self.dir.list().map_err(|error| Error::storage("cannot list", self.path(), error))?;
                 if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
                     return Ok(old_events(&store, key, limit));
                 }
-                history_now(&mut view.lock(), key)
+                history::Now { seq: *seq, ..history_now(&mut view.lock(), key) }
             }
         };
         history::read(&*self.dir, key, now, limit)
@@ -423,9 +423,7 @@ fn unique<'a>(keys: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()
         keys.clone().find(|key| !seen.insert(*key))
     };
     match twice {
-        Some(key) => {
-            Err(Error::InvalidKey(format!("{key:?} stands twice in one call; give each key once, with its whole cost")))
-        }
+        Some(key) => Err(Error::InvalidKey(format!("{key:?} stands twice in one call; give each key once"))),
         None => Ok(()),
     }
 }

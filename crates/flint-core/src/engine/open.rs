@@ -9,7 +9,7 @@ use crate::legacy::LegacyStore;
 use crate::migrate;
 use crate::recover::repair::{self, Repaired};
 use crate::recover::scan::Tail;
-use crate::recover::{self, Access, Loaded};
+use crate::recover::{self, Access, Loaded, STORE_LINE, lost_store, stored_id};
 use crate::storage::disk::holder;
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 use crate::store::core::Core;
@@ -20,9 +20,6 @@ use crate::sync::Arc;
 use crate::table::Table;
 use crate::time::{Anchor, Timeline};
 use crate::writer::LogWriter;
-
-/// The line of the lock file that says that a store was made here, so that losing every other file is noticed.
-const STORE_LINE: &str = "store ";
 
 /// A directory opened for writing.
 pub(super) struct Opened {
@@ -47,14 +44,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
     let (shared, recovery) = match recover::load(&*dir, Access::Exclusive, false)? {
         None => {
             if known_store.is_some() {
-                return Err(Error::corrupt(
-                    dir.path(),
-                    0,
-                    format!(
-                        "{} says that a store was made here, and all its files are missing; to start empty, remove {0} too",
-                        files::LOCK
-                    ),
-                ));
+                return Err(lost_store(&*dir));
             }
             let store_id = RandomState::new().hash_one(std::process::id());
             let active = repair::create(&*dir, store_id, segment_bytes)?;
@@ -121,29 +111,25 @@ fn describe(dir: &dyn Dir, loaded: &Loaded) -> Recovery {
     recovery
 }
 
-/// A directory opened to look: the state as it is in the files now.
-pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery)> {
+/// A directory opened to look: the state as it is in the files now, and the newest record of it.
+pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     if let Some(store) = migrate::unmigrated(dir, &names)? {
         let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
         let time = Timeline::resume(options.clock.clone(), store.newest_ns, Some(anchor));
         let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
-        return Ok((View { table: table_of(dir, &store)?, time }, recovery));
+        return Ok((View { table: table_of(dir, &store)?, time }, recovery, 0));
     }
     match recover::load(dir, Access::Shared, false)? {
         Some(loaded) => {
             let recovery = describe(dir, &loaded);
             let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
-            Ok((View { table: loaded.table, time }, recovery))
+            Ok((View { table: loaded.table, time }, recovery, loaded.seq))
         }
-        None if stored_id(dir).is_some() => Err(Error::corrupt(
-            dir.path(),
-            0,
-            format!("{} says that a store was made here, and all its files are missing", files::LOCK),
-        )),
+        None if stored_id(dir).is_some() => Err(lost_store(dir)),
         None => {
             let view = View { table: Table::new(), time: Timeline::resume(options.clock.clone(), 0, None) };
-            Ok((view, Recovery { created: true, ..Recovery::default() }))
+            Ok((view, Recovery { created: true, ..Recovery::default() }, 0))
         }
     }
 }
@@ -182,15 +168,6 @@ fn write_lock(dir: &dyn Dir, store_id: Option<u64>) {
     if let Ok(file) = dir.open(files::LOCK, Mode::ReadWrite) {
         drop(file.write_all_at(lock_content(store_id).as_bytes(), 0));
     }
-}
-
-/// The id of the store that was made in this directory, as its lock file tells.
-fn stored_id(dir: &dyn Dir) -> Option<u64> {
-    let file = dir.open(files::LOCK, Mode::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.len().ok()?.min(256)).ok()?];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(STORE_LINE)?, 16).ok())
 }
 
 fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuard>> {

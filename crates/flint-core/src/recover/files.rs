@@ -89,3 +89,27 @@ impl Found {
         Ok(Some(Self { snapshot, segments }))
     }
 }
+
+/// The line of the lock file that says that a store was made here, so that losing every other file is noticed.
+pub(crate) const STORE_LINE: &str = "store ";
+
+/// The id of the store that was made in this directory, as its lock file tells.
+pub(crate) fn stored_id(dir: &dyn Dir) -> Option<u64> {
+    let file = dir.open(files::LOCK, Mode::Read).ok()?;
+    let mut bytes = vec![0; usize::try_from(file.len().ok()?.min(256)).ok()?];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let text = std::str::from_utf8(&bytes).ok()?;
+    text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(STORE_LINE)?, 16).ok())
+}
+
+/// The error for a directory in which a store was made and of which nothing is left: never an empty start.
+pub(crate) fn lost_store(dir: &dyn Dir) -> Error {
+    Error::corrupt(
+        dir.path(),
+        0,
+        format!(
+            "{} says that a store was made here, and all its files are missing; to start empty, remove {0} too",
+            files::LOCK
+        ),
+    )
+}

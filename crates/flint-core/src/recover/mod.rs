@@ -21,7 +21,7 @@ use crate::storage::Dir;
 use crate::table::Table;
 use crate::time::Anchor;
 
-pub(crate) use files::{Found, SnapshotFile, list_segments, open_with_path};
+pub(crate) use files::{Found, STORE_LINE, SnapshotFile, list_segments, lost_store, open_with_path, stored_id};
 use replay::Replayer;
 use scan::{Scan, Tail};
 
