@@ -285,7 +285,7 @@ def test_an_unknown_key_is_named(loose: Any) -> None:
         ([{"key": "a", "rate": "1/s"}, {"key": "\ud800", "rate": "1/s"}], InvalidKey, r"specs\[1\].*surrogate"),
         ([{"key": "a", "rate": "1/s", "on_change": "drop"}], InvalidArgument, '"keep" or "reset", not .drop'),
         (["a"], TypeError, "not str"),
-        (None, TypeError, "items must be a list"),
+        (None, TypeError, "iterable"),
     ],
 )
 def test_specs(loose: Any, specs: Any, error: type[Exception], message: str) -> None:
