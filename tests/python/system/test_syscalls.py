@@ -60,7 +60,8 @@ class Trace:
                 continue
             if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", text):
                 text = unfinished.pop(int(thread)) + resumed[1]
-            if call := re.match(r"(\w+)\((.*)\)\s+= (.*)", text):
+            # A thread's memory is mapped whenever it first needs some; only files are of interest.
+            if (call := re.match(r"(\w+)\((.*)\)\s+= (.*)", text)) and "MAP_ANONYMOUS" not in call[2]:
                 self.calls.append((int(thread), call[1], call[2], call[3]))
 
     def between(self, start: str, end: str) -> list[tuple[int, str, str, str]]:
