@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use hashbrown::HashSet;
 
 use crate::error::Result;
-use crate::image::EventKind;
+use crate::image::{AFTER_IMAGE_LEN, EventKind};
 use crate::limit::{Algorithm, Rate};
-use crate::log::after_image::IMAGE_LEN;
 use crate::log::reader::Frame;
 use crate::log::record::{Denial, Op, Purpose, decode};
 use crate::segments::each_frame;
@@ -101,11 +100,11 @@ impl Collector<'_> {
 
 /// What an allowed check left: the least over the rates, where the log tells which rates were in force.
 fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
-    let images = images.as_chunks::<IMAGE_LEN>().0;
+    let images = images.as_chunks::<AFTER_IMAGE_LEN>().0;
     if rates.is_empty() || rates.len() != images.len() {
         return None;
     }
-    let left = |(rate, image): (&Rate, &[u8; IMAGE_LEN])| {
+    let left = |(rate, image): (&Rate, &[u8; AFTER_IMAGE_LEN])| {
         let value = u128::from_le_bytes(*image);
         let used = match rate.algorithm() {
             Algorithm::TokenBucket => value.div_ceil(u128::from(rate.per_ns().max(1))),

@@ -140,3 +140,11 @@ impl EventKind {
         }
     }
 }
+
+/// Bytes that a record keeps of one rate after an allowed check.
+pub const AFTER_IMAGE_LEN: usize = 16;
+
+/// The state of one rate right after an allowed check, as the log keeps it. A token bucket's used amount (u128), correct at
+/// the record's own time; a fixed window's start and used cost; a sliding log's total and zero, which only verifies the
+/// delta (record time, cost). Little-endian.
+pub type AfterImage = [u8; AFTER_IMAGE_LEN];

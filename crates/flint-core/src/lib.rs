@@ -1,5 +1,5 @@
-//! The engine of Flint: rate limits that survive crashes. No async runtime, no Python, no globals but the fork registry, no
-//! printing.
+//! The engine of Flint: rate limits that survive crashes. No async runtime, no Python, no globals but the
+//! registries that fork handling and locking need, no printing.
 //!
 //! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
 //!

@@ -71,9 +71,7 @@ impl Owned {
 
     fn of(op: Op<'_>) -> Self {
         match op {
-            Op::Allow { id, cost, images } => {
-                Self::Allow(id, cost, flint_core::log::after_image::iter(images).collect())
-            }
+            Op::Allow { id, cost, images } => Self::Allow(id, cost, images.as_chunks().0.to_vec()),
             Op::Configure(c) => {
                 assert_eq!(c.rates().len(), c.rates().count());
                 Self::Configure(c.id, c.key.to_owned(), c.origin, c.rates().collect())

@@ -4,7 +4,6 @@
 //! ([`frame`]: length, sequence number, checksum chain) around one operation ([`record::Op`]). [`reader::Walker`] goes
 //! through a segment record by record; [`reader::find_proof`] tells damage from a torn tail.
 
-pub mod after_image;
 mod cursor;
 pub mod frame;
 pub mod reader;

@@ -3,14 +3,14 @@
 //! that cannot be written changes nothing and log order is decision order.
 
 use crate::error::{Error, Result};
-use crate::image::{Origin, RateChange};
+use crate::image::{AFTER_IMAGE_LEN, AfterImage, Origin, RateChange};
 use crate::limit::{Key, Limit};
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{
     ConfigureOp, Denial, GroupWriter, Purpose, push_allow, push_allow_one, push_anchor, push_configure, push_delete,
     push_denials, push_reset, push_snapshot_mark,
 };
-use crate::table::{IMAGE_LEN, Slot, Table};
+use crate::table::{Slot, Table};
 use crate::writer::{LogWriter, Refusal};
 
 use super::types::{Item, MultiOutcome, OnChange, Outcome};
@@ -58,7 +58,7 @@ pub(crate) struct Core {
     pub(crate) allowed: u64,
     pub(crate) denied: u64,
     /// Reused by multi-key calls.
-    images: Vec<[u8; IMAGE_LEN]>,
+    images: Vec<AfterImage>,
 }
 
 impl Core {
@@ -114,7 +114,7 @@ impl Core {
             return Ok(self.view.outcome(decision, now, cost, 0));
         }
         let rates = usize::from(self.view.table.entry(slot).rates);
-        self.reserve(MIN_RECORD_LEN + 16 + IMAGE_LEN * rates)?;
+        self.reserve(MIN_RECORD_LEN + 16 + AFTER_IMAGE_LEN * rates)?;
         let seq = self.writer.seq() + 1;
         self.view.table.consume(slot, now, cost, seq);
         let (table, images, id) = (&self.view.table, &mut self.images, self.view.table.entry(slot).id);
@@ -213,7 +213,7 @@ impl Core {
                 (None, Some(slot)) => usize::from(self.view.table.entry(slot).rates),
                 (None, None) => unreachable!("an unknown key without a limit was refused"),
             };
-            len += 8 + 16 + IMAGE_LEN * rates;
+            len += 8 + 16 + AFTER_IMAGE_LEN * rates;
         }
         self.reserve(len)?;
         let seq = self.writer.seq() + 1;

@@ -2,11 +2,8 @@
 
 use super::runs::{Queue, RunArena};
 use crate::algorithm::{Verdict, fixed_window_counter, sliding_window_log, token_bucket};
-use crate::image::{RateState, Run};
+use crate::image::{AfterImage, RateState, Run};
 use crate::limit::{Algorithm, Rate};
-
-/// What a record keeps of one rate after an allowed check.
-pub(crate) const IMAGE_LEN: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
 enum State {
@@ -109,7 +106,7 @@ impl Cell {
 
     /// The after-image for the log, taken just after `consume`.
     #[inline]
-    pub(crate) fn image(&self) -> [u8; IMAGE_LEN] {
+    pub(crate) fn image(&self) -> AfterImage {
         let [low, high] = match &self.state {
             State::TokenBucket { used, .. } => *used,
             State::FixedWindow(state) => [state.start_ns, state.used],
@@ -122,7 +119,7 @@ impl Cell {
     pub(crate) fn apply_image(
         &mut self,
         runs: &mut RunArena,
-        image: [u8; IMAGE_LEN],
+        image: AfterImage,
         now: u64,
         cost: u64,
     ) -> Result<(), &'static str> {

@@ -12,11 +12,10 @@ mod plan;
 mod replay;
 mod runs;
 
-pub(crate) use cell::IMAGE_LEN;
 pub(crate) use entry::{Decision, Slot};
 use entry::{Entry, Extra, NO_EXTRA};
 
-use crate::image::{KeyImage, Origin, RateChange, Source};
+use crate::image::{AfterImage, KeyImage, Origin, RateChange, Source};
 use crate::limit::{MAX_RATES, Rate};
 use cell::Cell;
 use chunked::Chunked;
@@ -145,7 +144,7 @@ impl Table {
 
     /// The after-image of one rate, for the record of the check just consumed.
     #[inline]
-    pub(crate) fn image(&self, slot: Slot, rate: usize) -> [u8; IMAGE_LEN] {
+    pub(crate) fn image(&self, slot: Slot, rate: usize) -> AfterImage {
         self.cell(slot, rate).image()
     }
 

@@ -2,8 +2,8 @@
 //! because a snapshot taken beside running checks may hold one key under an old and a new id until the log is replayed.
 
 use super::entry::{Entry, Slot};
-use super::{Cell, IMAGE_LEN, Table};
-use crate::image::{KeyImage, Origin, RateChange, Source};
+use super::{Cell, Table};
+use crate::image::{AFTER_IMAGE_LEN, KeyImage, Origin, RateChange, Source};
 
 impl Table {
     /// Adds a key from a snapshot, without indexing it.
@@ -74,7 +74,7 @@ impl Table {
         seq: u64,
     ) -> Result<(), &'static str> {
         let entry = self.entries.get_mut(slot);
-        let (images, rest) = images.as_chunks::<IMAGE_LEN>();
+        let (images, rest) = images.as_chunks::<AFTER_IMAGE_LEN>();
         if images.len() != usize::from(entry.rates) || !rest.is_empty() {
             return Err("the number of states differs from the number of rates");
         }

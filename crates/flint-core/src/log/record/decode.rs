@@ -1,9 +1,8 @@
 //! Reading bodies. Any bytes may come in; what does not make sense is refused, also where the checksum is right.
 
 use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, Malformed, Op, Purpose};
-use crate::image::{Origin, RateChange, Source};
+use crate::image::{AFTER_IMAGE_LEN, Origin, RateChange, Source};
 use crate::limit::{Algorithm, MAX_RATES, Rate};
-use crate::log::after_image::IMAGE_LEN;
 use crate::log::cursor::Cursor;
 use crate::log::frame::{Kind, WORD};
 
@@ -40,7 +39,8 @@ fn decode_allow(body: &[u8]) -> Result<Op<'_>, Malformed> {
     let id = cursor.u64()?;
     let cost = cursor.u64()?;
     let images = cursor.rest();
-    if images.is_empty() || !images.len().is_multiple_of(IMAGE_LEN) || images.len() > MAX_RATES * IMAGE_LEN {
+    if images.is_empty() || !images.len().is_multiple_of(AFTER_IMAGE_LEN) || images.len() > MAX_RATES * AFTER_IMAGE_LEN
+    {
         return Err("it has no, half or too many states");
     }
     Ok(Op::Allow { id, cost, images })

@@ -21,7 +21,7 @@ pub enum Op<'a> {
         id: u64,
         /// What was taken.
         cost: u64,
-        /// One [`AfterImage`](crate::log::after_image::AfterImage) for each of the key's rates.
+        /// One [`AfterImage`](crate::image::AfterImage) for each of the key's rates.
         images: &'a [u8],
     },
     /// A limit was set or changed.

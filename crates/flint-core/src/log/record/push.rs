@@ -1,8 +1,7 @@
 //! Appending bodies to a record that `frame::begin` started. Every body is a multiple of eight bytes long.
 
 use super::op::{ConfigureOp, Denial, EventOp, Purpose};
-use crate::image::{Origin, RateChange, Source};
-use crate::log::after_image::AfterImage;
+use crate::image::{AfterImage, Origin, RateChange, Source};
 use crate::log::frame::{Kind, WORD};
 use crate::log::record::decode::{NEW_RATE, ORIGIN_CALL, ORIGIN_EXPLICIT, RATE_LEN};
 
