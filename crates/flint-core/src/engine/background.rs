@@ -12,7 +12,7 @@ use crate::sync::Arc;
 use crate::writer::{Full, Refusal};
 
 use crate::store::shared::Shared;
-use crate::store::types::Severity;
+use crate::store::types::{Severity, SyncMode};
 
 /// The worker looks around this often even if nobody rings: denial totals of a store that fell silent are due then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -59,6 +59,28 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     })
 }
 
+fn sync_all(shared: &Shared) -> Result<()> {
+    let seq = shared.core.lock().writer.seq();
+    shared.wait_durable(seq)
+}
+
+/// What the threads would do now, in the caller's thread.
+pub(crate) fn turn(shared: &Shared) -> Result<()> {
+    if shared.options.sync == SyncMode::Batch {
+        sync_all(shared)?;
+    }
+    if is_compaction_due(shared) {
+        compact_in_background(shared);
+    }
+    chores(shared);
+    Ok(())
+}
+
+fn is_compaction_due(shared: &Shared) -> bool {
+    let core = shared.core.lock();
+    shared.compaction_due(&core)
+}
+
 /// Makes spares, seals full segments, saves denial totals, starts compactions.
 pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     spawn("flint-work", move || {
@@ -83,11 +105,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                 if let Some(finished) = compaction.take() {
                     drop(finished.join());
                 }
-                let due = {
-                    let core = shared.core.lock();
-                    shared.compaction_due(&core)
-                };
-                if due {
+                if is_compaction_due(&shared) {
                     let shared = shared.clone();
                     compaction = spawn("flint-compact", move || compact_in_background(&shared)).ok();
                 }
@@ -117,7 +135,10 @@ fn chores(shared: &Shared) -> bool {
         done &= shared.make_spare(len).is_ok();
     }
     for full in segments {
-        if let Err(error) = seal(shared, &full) {
+        // A stopped engine has said why; what fails after that is no news.
+        if let Err(error) = seal(shared, &full)
+            && !shared.is_stopped()
+        {
             shared.notify(Severity::Warning, format!("a full segment could not be sealed: {error}"));
         }
     }
@@ -176,6 +197,8 @@ fn save_denials_if_due(shared: &Shared) -> Result<()> {
 fn compact_in_background(shared: &Shared) {
     match compact::compact(shared) {
         Ok(()) | Err(Error::Closed) => {}
+        // It has said why; that a compaction fails with it is no news.
+        Err(_) if shared.is_stopped() => {}
         Err(error) => {
             {
                 let mut core = shared.core.lock();
@@ -191,9 +214,23 @@ fn compact_in_background(shared: &Shared) {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use crate::engine::{Backend, Engine, OnChange, Options, SyncMode};
+    use crate::engine::{Backend, Engine, OnChange, Options};
     use crate::limit::{Algorithm, parse_limit};
     use crate::storage::sim::SimDisk;
+
+    #[test]
+    fn a_stopped_engine_is_told_of_once() {
+        let disk = SimDisk::new();
+        let options = Options { sync: SyncMode::Batch, ..Options::default() };
+        let engine = Engine::open_in(disk.dir(), options).unwrap();
+        let limit = parse_limit("1/day", Algorithm::TokenBucket).unwrap();
+        engine.limit("k", &limit, OnChange::Keep).unwrap();
+        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        shared.stop("cannot sync", shared.path().to_path_buf(), io::Error::other("broken"));
+        assert_eq!(engine.take_notices().len(), 1);
+        compact_in_background(shared);
+        assert_eq!(engine.take_notices(), [], "that compaction fails now is no news");
+    }
 
     #[test]
     fn the_denials_of_a_store_that_fell_silent_are_saved_after_a_minute() {
