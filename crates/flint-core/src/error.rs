@@ -122,6 +122,15 @@ impl Error {
         Self::Corrupt { path: path.as_ref().to_path_buf(), offset, detail: detail.into() }
     }
 
+    /// Whether the operating system had nothing left to give (room, memory, descriptors), so that the same call may succeed
+    /// later. It says nothing against what is on disk.
+    pub fn is_out_of_resources(&self) -> bool {
+        match self {
+            Self::Storage { source, .. } => out_of_space(source) || out_of_memory(source),
+            _ => false,
+        }
+    }
+
     /// Whether the disk is merely full (or a quota or file size limit was met), so that writing may resume later.
     pub fn is_out_of_space(&self) -> bool {
         match self {
@@ -134,6 +143,11 @@ impl Error {
 /// Whether `error` means that there is no room, as opposed to a failing device.
 pub fn out_of_space(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
+}
+
+/// Whether `error` means that memory, mappings or descriptors ran out.
+fn out_of_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN | libc::EMFILE | libc::ENFILE))
 }
 
 fn locked_message(path: &Path, pid: Option<u32>, command: Option<&str>, same_process: bool) -> String {

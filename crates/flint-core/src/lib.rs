@@ -12,7 +12,7 @@
 //! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files, real and simulated
-//! - `error`, `files`, `sync`: errors; every file name, magic and version; every lock and atomic
+//! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
 
 #![warn(clippy::unwrap_used)]
 
@@ -26,6 +26,8 @@ pub mod engine;
 pub mod error;
 pub mod files;
 mod history;
+#[doc(hidden)]
+pub mod hooks;
 pub mod image;
 pub mod legacy;
 pub mod limit;

@@ -1,7 +1,7 @@
 //! The end of the log: the mapped active segment, the spare that follows it, and what is not yet synced. Used under the
 //! engine's lock; nothing here waits for the disk except creating files, which callers do without the lock.
 
-use crate::error::{Error, Result, out_of_space};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::log::frame::{self, Head, Kind};
 use crate::log::segment::{self, SegmentHeader};
@@ -323,11 +323,8 @@ pub(crate) fn create_spare(dir: &dyn Dir, len: usize) -> Result<Spare> {
     Ok(Spare { file, map, len })
 }
 
-/// Whether the engine has to stop after this error of a write: everything but a lack of room says that the disk cannot be
+/// Whether the engine has to stop after this error of a write: everything but a lack of room, memory or descriptors says that the disk cannot be
 /// trusted.
 pub(crate) fn is_fatal(error: &Error) -> bool {
-    match error {
-        Error::Storage { source, .. } => !out_of_space(source),
-        _ => false,
-    }
+    matches!(error, Error::Storage { .. }) && !error.is_out_of_resources()
 }

@@ -390,7 +390,7 @@ fn a_power_cut_at_each_operation_of_a_scenario_is_reached() {
     };
     let whole = SimDisk::new();
     scenario(&whole).unwrap();
-    assert_eq!(whole.ops(), 8);
+    assert_eq!(whole.ops(), 9);
     for op in 0..whole.ops() {
         let disk = SimDisk::new();
         disk.crash_at(op);

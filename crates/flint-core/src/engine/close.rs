@@ -84,7 +84,7 @@ fn finish(shared: &Shared) -> Result<()> {
         match perform(shared, |core| if core.dirty.is_empty() { Ok(false) } else { core.save_denials() }) {
             Ok(true) => {}
             Ok(false) => break Ok(()),
-            Err(error) if error.is_out_of_space() => break Err(error),
+            Err(error) if error.is_out_of_resources() => break Err(error),
             Err(error) => return Err(error),
         }
     };

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use hashbrown::HashSet;
 
 use crate::error::Result;
+use crate::image::KeyImage;
 
 use super::{Engine, Status, TopBy};
 
@@ -103,6 +104,20 @@ pub(super) fn top(engine: &Engine, by: TopBy, limit: usize) -> Result<Vec<Status
     let mut all = statuses(engine, &keys)?;
     all.retain(|status| total(status, by) > 0);
     all.sort_by(|a, b| total(b, by).cmp(&total(a, by)).then_with(|| a.key.cmp(&b.key)));
+    Ok(all)
+}
+
+/// Every key's image in the order of keys, without denial totals and the numbers of records that carried only those.
+pub(super) fn images(engine: &Engine) -> Result<Vec<KeyImage>> {
+    let mut all = Vec::new();
+    each_slot(engine, |view, slot| {
+        let mut image = KeyImage::default();
+        view.table.export(slot, &mut image);
+        image.seq = 0;
+        (image.totals.denied, image.totals.denied_cost, image.totals.last_denied_ns) = (0, 0, 0);
+        all.push(image);
+    })?;
+    all.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(all)
 }
 

@@ -14,6 +14,7 @@ use crate::doctor;
 use crate::dump;
 use crate::error::{Error, Result};
 use crate::history;
+use crate::image::KeyImage;
 use crate::legacy;
 use crate::limit::{Key, Limit};
 use crate::migrate;
@@ -63,13 +64,16 @@ impl Engine {
             let backend = Backend::Reader { view: Box::new(Mutex::new(view)), seq, closed, fork_generation };
             return Ok(Self { dir, backend, recovery });
         }
-        let batch = options.sync == SyncMode::Batch;
+        let (batch, threads) = (options.sync == SyncMode::Batch, options.threads);
         let open::Opened { shared, lock, recovery, notices } = open::writer(dir.clone(), options)?;
         for notice in notices {
             shared.notify(Severity::Warning, notice);
         }
         let resources = Mutex::new(Some(Resources { threads: Vec::new(), lock }));
         let engine = Self { dir, backend: Backend::Writer { shared: shared.clone(), resources }, recovery };
+        if !threads {
+            return Ok(engine);
+        }
         // From here on a failure drops the engine, which closes it.
         engine.adopt(background::spawn_worker(shared.clone()))?;
         if batch {
@@ -332,6 +336,27 @@ impl Engine {
     pub fn doctor(&self) -> Result<Report> {
         self.usable()?;
         doctor::examine(&*self.dir)
+    }
+
+    /// One round of what the background threads do, for stores opened without them.
+    ///
+    /// # Errors
+    /// `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    #[doc(hidden)]
+    pub fn turn(&self) -> Result<()> {
+        let shared = self.writer("turn")?;
+        shared.usable()?;
+        background::turn(shared)
+    }
+
+    /// Every key with its whole state, in the order of keys, as lines of a snapshot would tell it: the same at any moment, unlike
+    /// a status. Denial totals are left out, because a crash may lose them.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    #[doc(hidden)]
+    pub fn images(&self) -> Result<Vec<KeyImage>> {
+        listing::images(self)
     }
 
     /// What open found and did.

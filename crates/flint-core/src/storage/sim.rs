@@ -43,12 +43,17 @@ pub enum Fault {
     ShortWrite,
     /// EIO at the first sync from the given operation on.
     FsyncFails,
+    /// ENOMEM at the first mapping from the given operation on.
+    MapFails,
+    /// EIO at the read of this number; see [`SimDisk::reads`].
+    ReadFails,
 }
 
 impl Fault {
     fn errno(self) -> i32 {
         match self {
-            Self::Eio | Self::FsyncFails => libc::EIO,
+            Self::Eio | Self::FsyncFails | Self::ReadFails => libc::EIO,
+            Self::MapFails => libc::ENOMEM,
             Self::Enospc | Self::ShortWrite => libc::ENOSPC,
             Self::Edquot => libc::EDQUOT,
         }
@@ -65,8 +70,42 @@ pub enum CrashPlan {
     /// Each dirty sector old, new or in a state between; each directory operation or not, in order for each name; each file's
     /// length old, new or between. The number is the seed.
     Random(u64),
+    /// Like `Random`, and each dirty sector that held nothing but zeros when it was last durable may hold garbage.
+    Garbage(u64),
     /// The first so many changes (writes and directory operations) in issue order; see [`SimDisk::unsynced`].
     KeepPrefix(usize),
+    /// What is chosen of [`SimDisk::doubts`], each for itself: bit n of `names` for the nth directory operation (in order for
+    /// each name), bit n of `pieces` for the nth dirty sector or page, new if set, else old. A file is as long as what
+    /// survived of it needs.
+    Choose {
+        /// Directory operations; those beyond the 64th survive.
+        names: u64,
+        /// Sectors or pages; those beyond the 64th survive.
+        pieces: u64,
+        /// What a bit of `pieces` stands for.
+        unit: Unit,
+    },
+}
+
+/// What is written back as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// 512 bytes.
+    Sector,
+    /// 4,096 bytes, as the page cache does.
+    Page,
+    /// All of a file.
+    File,
+}
+
+impl Unit {
+    fn sectors(self) -> usize {
+        match self {
+            Self::Sector => 1,
+            Self::Page => content::SECTORS_A_PAGE,
+            Self::File => usize::MAX,
+        }
+    }
 }
 
 /// The error of every call from the power cut on.
@@ -123,6 +162,35 @@ impl SimDisk {
     /// Operations so far: the number that the next one has.
     pub fn ops(&self) -> u64 {
         self.state().ops
+    }
+
+    /// Reads so far (of content, lengths and directories): the number that the next one has, for [`Fault::ReadFails`].
+    pub fn reads(&self) -> u64 {
+        self.state().reads
+    }
+
+    /// From now on keeps the disk as it is before each operation, for [`SimDisk::recorded`].
+    pub fn record(&self) {
+        self.state().recording = Some(Vec::new());
+    }
+
+    /// The disk as it was before each operation since [`SimDisk::record`], and as it is now. What was appended to the
+    /// recording is gone from it.
+    pub fn recorded(&self) -> Vec<Self> {
+        let mut state = self.state();
+        let mut all = state.recording.take().unwrap_or_default();
+        all.push(state.clone());
+        all.into_iter().map(Self::from_state).collect()
+    }
+
+    /// How many directory operations and how many dirty sectors (or pages, or files) a power cut decides about now.
+    pub fn doubts(&self, unit: Unit) -> (usize, usize) {
+        self.state().doubts(unit)
+    }
+
+    /// A number that tells disks with different visible files apart: names and contents of the root directory and below.
+    pub fn fingerprint(&self) -> u64 {
+        self.state().fingerprint()
     }
 
     /// Lets operation `op` fail (with `sticky`, all from there on), instead of what was set before. Stores through a mapping

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hooks::{self, Defect};
 use crate::storage::{Dir, fork};
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::writer::{self, Refusal};
@@ -270,7 +271,9 @@ impl Shared {
     /// Whether a call with this record has to be waited for.
     #[inline]
     pub(crate) fn must_wait(&self, seq: u64) -> bool {
-        self.options.sync == SyncMode::Always && seq > self.commit.durable_seq()
+        self.options.sync == SyncMode::Always
+            && seq > self.commit.durable_seq()
+            && !hooks::has(Defect::AcknowledgeBeforeSync)
     }
 
     /// Returns when record `seq` is on disk.
@@ -297,9 +300,13 @@ impl Shared {
         };
         for (name, file) in &job.files {
             self.syncs.fetch_add(1, Ordering::Relaxed);
-            file.sync_data().map_err(|error| self.stop("cannot sync", self.path().join(name), error))?;
+            let synced = match file.sync_data() {
+                Err(_) if hooks::has(Defect::RetryFailedSync) => file.sync_data(),
+                other => other,
+            };
+            synced.map_err(|error| self.stop("cannot sync", self.path().join(name), error))?;
         }
-        if job.directory {
+        if job.directory && !hooks::has(Defect::SkipDirectorySync) {
             self.dir.sync().map_err(|error| self.stop("cannot sync", self.path().to_path_buf(), error))?;
         }
         let mut core = self.core.lock();

@@ -35,6 +35,10 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Source of time.
     pub clock: Arc<dyn Clock>,
+    /// Whether threads sync, seal and compact in the background. Without them nothing happens between two calls except in
+    /// `Engine::turn`, so that the same calls make the same operations every time. For tests.
+    #[doc(hidden)]
+    pub threads: bool,
 }
 
 impl Default for Options {
@@ -47,6 +51,7 @@ impl Default for Options {
             history_bytes: 64 << 20,
             segment_bytes: 4 << 20,
             clock: Arc::new(SystemClock),
+            threads: true,
         }
     }
 }

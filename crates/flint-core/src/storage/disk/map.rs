@@ -29,6 +29,11 @@ pub(super) fn map(file: &File, len: usize) -> io::Result<Box<dyn Map>> {
 impl Map for Mapping {
     #[inline]
     fn store(&mut self, offset: usize, data: &[u8]) {
+        #[cfg(feature = "test-hooks")]
+        if let Some(part) = crate::hooks::dies_in_store(data.len()) {
+            self.0[offset..offset + part].copy_from_slice(&data[..part]);
+            crate::hooks::die();
+        }
         self.0[offset..offset + data.len()].copy_from_slice(data);
     }
 }

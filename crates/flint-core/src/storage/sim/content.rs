@@ -5,7 +5,7 @@ use std::sync::Arc;
 /// What a disk writes whole or not at all.
 pub(super) const SECTOR: usize = 512;
 const PAGE: usize = 4096;
-const SECTORS_A_PAGE: usize = PAGE / SECTOR;
+pub(super) const SECTORS_A_PAGE: usize = PAGE / SECTOR;
 
 type Page = [u8; PAGE];
 
@@ -30,6 +30,28 @@ impl Content {
             Arc::make_mut(last)[len % PAGE..].fill(0);
         }
         self.len = len;
+    }
+
+    /// Whether the sector holds only zeros, or lies beyond the end.
+    pub(super) fn is_zero(&self, sector: usize) -> bool {
+        let (page, at) = (sector / SECTORS_A_PAGE, sector % SECTORS_A_PAGE * SECTOR);
+        match self.pages.get(page) {
+            Some(Some(bytes)) => bytes[at..at + SECTOR].iter().all(|byte| *byte == 0),
+            _ => true,
+        }
+    }
+
+    /// Feeds length and content to `hasher`. Pages of zeros are left out, however they are kept.
+    pub(super) fn hash(&self, hasher: &mut impl std::hash::Hasher) {
+        hasher.write_usize(self.len);
+        for (number, page) in self.pages.iter().enumerate() {
+            if let Some(bytes) = page
+                && bytes.iter().any(|byte| *byte != 0)
+            {
+                hasher.write_usize(number);
+                hasher.write(&bytes[..]);
+            }
+        }
     }
 
     /// The caller has checked that the range lies within the file.

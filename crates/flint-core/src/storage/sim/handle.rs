@@ -53,8 +53,8 @@ impl Dir for SimDir {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let state = self.disk.state();
-        state.alive()?;
+        let mut state = self.disk.state();
+        state.begin_read()?;
         let names = state.dirs[self.dir].names.iter();
         Ok(names.filter(|(_, entry)| matches!(entry, Entry::File(_))).map(|(name, _)| name.clone()).collect())
     }
@@ -171,8 +171,8 @@ struct SimFile {
 
 impl File for SimFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let state = self.disk.state();
-        state.alive()?;
+        let mut state = self.disk.state();
+        state.begin_read()?;
         let content = &state.nodes[self.node].current;
         match position(offset)?.checked_add(buf.len()) {
             Some(end) if end <= content.len() => {
@@ -204,8 +204,8 @@ impl File for SimFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        let state = self.disk.state();
-        state.alive()?;
+        let mut state = self.disk.state();
+        state.begin_read()?;
         Ok(state.nodes[self.node].current.len() as u64)
     }
 
@@ -226,8 +226,8 @@ impl File for SimFile {
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {
-        let state = self.disk.state();
-        state.alive()?;
+        let mut state = self.disk.state();
+        state.begin(Op::Map)?;
         if !self.writable {
             return Err(errno(libc::EACCES));
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::Unit;
 use super::content::{Content, SECTOR};
 use super::random::Random;
 
@@ -47,6 +48,9 @@ pub(super) enum Keep<'a> {
     /// Those before this position.
     Before(u64),
     Random(&'a mut Random),
+    Garbage(&'a mut Random),
+    /// All of these units, by number.
+    Units(&'a [usize], Unit),
 }
 
 impl Node {
@@ -117,8 +121,44 @@ impl Node {
             }
             Keep::Before(order) => self.keep_before(&mut content, order),
             Keep::Random(random) => self.keep_random(&mut content, random),
+            Keep::Garbage(random) => {
+                self.keep_random(&mut content, random);
+                self.spoil(&mut content, random);
+            }
+            Keep::Units(units, unit) => self.keep_units(&mut content, units, unit),
         }
         content
+    }
+
+    /// Numbers of the units with writes that a sync would still make durable.
+    pub(super) fn dirty(&self, unit: Unit) -> Vec<usize> {
+        let writes = self.pieces.iter().filter(|piece| !piece.lost).map(|piece| piece.sector / unit.sectors());
+        writes.collect::<BTreeSet<usize>>().into_iter().collect()
+    }
+
+    fn keep_units(&self, content: &mut Content, units: &[usize], unit: Unit) {
+        let kept = |piece: &&Piece| units.binary_search(&(piece.sector / unit.sectors())).is_ok();
+        let dirty: BTreeSet<usize> =
+            self.pieces.iter().filter(|piece| !piece.lost).filter(kept).map(|piece| piece.sector).collect();
+        for piece in self.pieces.iter().filter(|piece| dirty.contains(&piece.sector)) {
+            piece.apply(content);
+        }
+    }
+
+    /// A sector under way to the disk for the first time may hold anything.
+    fn spoil(&self, content: &mut Content, random: &mut Random) {
+        let dirty: BTreeSet<usize> = self.pieces.iter().map(|piece| piece.sector).collect();
+        for sector in dirty {
+            let start = sector * SECTOR;
+            if !self.durable.is_zero(sector) || start >= content.len() || random.below(3) > 0 {
+                continue;
+            }
+            let mut garbage = [0; SECTOR];
+            for bytes in garbage.chunks_exact_mut(8) {
+                bytes.copy_from_slice(&random.next().to_le_bytes());
+            }
+            content.write(&garbage[..SECTOR.min(content.len() - start)], start);
+        }
     }
 
     /// A sector is written with all that it shows, what an earlier sync failed to write included.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::path::PathBuf;
 
 use super::node::{Keep, Node};
 use super::random::Random;
-use super::{CrashPlan, Fault, PowerCut};
+use super::{CrashPlan, Fault, PowerCut, Unit};
 
 pub(super) const ROOT: usize = 0;
 
@@ -59,6 +60,8 @@ pub(super) enum Op {
     Sync,
     /// Through a mapping: cannot fail.
     Store,
+    /// Making a mapping: only ever short of memory.
+    Map,
 }
 
 #[derive(Clone)]
@@ -76,6 +79,10 @@ pub(super) struct State {
     pending: Vec<Change>,
     next_order: u64,
     pub(super) ops: u64,
+    /// Reads of files and directories: a numbering of their own.
+    pub(super) reads: u64,
+    /// The disk before each operation, if that is wanted.
+    pub(super) recording: Option<Vec<State>>,
     pub(super) crash_at: Option<u64>,
     pub(super) crashed: bool,
     pub(super) failure: Option<Failure>,
@@ -92,6 +99,8 @@ impl State {
             pending: Vec::new(),
             next_order: 0,
             ops: 0,
+            reads: 0,
+            recording: None,
             crash_at: None,
             crashed: false,
             failure: None,
@@ -109,12 +118,18 @@ impl State {
     pub(super) fn begin(&mut self, op: Op) -> io::Result<bool> {
         self.crashed |= self.crash_at.is_some_and(|at| self.ops >= at);
         self.alive()?;
+        if let Some(mut recording) = self.recording.take() {
+            recording.push(self.clone());
+            self.recording = Some(recording);
+        }
         let index = self.ops;
         self.ops += 1;
         let Some(failure) = &mut self.failure else { return Ok(false) };
         let applies = match failure.fault {
             Fault::FsyncFails => op == Op::Sync && index >= failure.at,
-            _ => op != Op::Store && (index == failure.at || (failure.sticky && index > failure.at)),
+            Fault::MapFails => op == Op::Map && index >= failure.at,
+            Fault::ReadFails => false,
+            _ => !matches!(op, Op::Store | Op::Map) && (index == failure.at || (failure.sticky && index > failure.at)),
         };
         if !applies || (failure.fired && !failure.sticky) {
             return Ok(false);
@@ -124,6 +139,23 @@ impl State {
             return Ok(true);
         }
         Err(io::Error::from_raw_os_error(failure.fault.errno()))
+    }
+
+    /// Counts a read, which may fail.
+    pub(super) fn begin_read(&mut self) -> io::Result<()> {
+        self.alive()?;
+        let index = self.reads;
+        self.reads += 1;
+        match &mut self.failure {
+            Some(failure)
+                if failure.fault == Fault::ReadFails
+                    && (index == failure.at || (failure.sticky && index > failure.at)) =>
+            {
+                failure.fired = true;
+                Err(io::Error::from_raw_os_error(failure.fault.errno()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn order(&mut self) -> u64 {
@@ -211,18 +243,50 @@ impl State {
         orders
     }
 
+    /// Numbers of directory operations and of dirty units that are not durable.
+    pub(super) fn doubts(&self, unit: Unit) -> (usize, usize) {
+        (self.pending.len(), self.nodes.iter().map(|node| node.dirty(unit).len()).sum())
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for directory in &self.dirs {
+            hasher.write_usize(directory.names.len());
+            for (name, entry) in &directory.names {
+                name.hash(&mut hasher);
+                match entry {
+                    Entry::File(node) => self.nodes[*node].current.hash(&mut hasher),
+                    Entry::Dir(dir) => hasher.write_usize(*dir),
+                }
+            }
+        }
+        hasher.finish()
+    }
+
     /// A disk that holds what survived; nothing on it is in doubt.
     pub(super) fn after_power_cut(&self, plan: CrashPlan) -> Self {
         let before = match plan {
             CrashPlan::LoseUnsynced => 0,
-            CrashPlan::KeepAll | CrashPlan::Random(_) => u64::MAX,
+            CrashPlan::KeepAll | CrashPlan::Random(_) | CrashPlan::Garbage(_) | CrashPlan::Choose { .. } => u64::MAX,
             CrashPlan::KeepPrefix(n) => self.unsynced().get(n).copied().unwrap_or(u64::MAX),
         };
         let mut random = match plan {
-            CrashPlan::Random(seed) => Some(Random::new(seed)),
+            CrashPlan::Random(seed) | CrashPlan::Garbage(seed) => Some(Random::new(seed)),
             _ => None,
         };
-        let tables = self.surviving_names(before, random.as_mut());
+        let mut chosen_names = match plan {
+            CrashPlan::Choose { names, .. } => Bits(names),
+            _ => Bits(u64::MAX),
+        };
+        let tables = self.surviving_names(before, random.as_mut(), &mut chosen_names);
+        // Which bits are whose depends on all files, those that no name survived of included.
+        let mut chosen_pieces = Vec::new();
+        if let CrashPlan::Choose { pieces, unit, .. } = plan {
+            let mut bits = Bits(pieces);
+            for node in &self.nodes {
+                chosen_pieces.push(node.dirty(unit).into_iter().filter(|_| bits.next()).collect::<Vec<usize>>());
+            }
+        }
         let mut after = Self::new();
         let mut copies = BTreeMap::new();
         let mut todo = vec![(ROOT, ROOT)];
@@ -238,6 +302,8 @@ impl State {
                         let keep = match (plan, &mut random) {
                             (CrashPlan::LoseUnsynced, _) => Keep::None,
                             (CrashPlan::KeepAll, _) => Keep::All,
+                            (CrashPlan::Choose { unit, .. }, _) => Keep::Units(&chosen_pieces[*node], unit),
+                            (CrashPlan::Garbage(_), Some(random)) => Keep::Garbage(random),
                             (_, Some(random)) => Keep::Random(random),
                             (_, None) => Keep::Before(before),
                         };
@@ -252,14 +318,14 @@ impl State {
         after
     }
 
-    fn surviving_names(&self, before: u64, mut random: Option<&mut Random>) -> Vec<Names> {
+    fn surviving_names(&self, before: u64, mut random: Option<&mut Random>, bits: &mut Bits) -> Vec<Names> {
         let mut tables: Vec<Names> = self.dirs.iter().map(|directory| directory.durable.clone()).collect();
         // Once an operation on a name is lost, later ones on that name are too.
         let mut stuck: BTreeSet<(usize, &str)> = BTreeSet::new();
         let mut previous = false;
         for change in &self.pending {
             let free = change.effects.iter().all(|effect| !stuck.contains(&(effect.dir, effect.name.as_str())));
-            let chosen = random.as_mut().is_none_or(|random| random.coin());
+            let chosen = random.as_mut().is_none_or(|random| random.coin()) & bits.next();
             previous = free && chosen && change.order < before && (previous || !change.needs_previous);
             for effect in &change.effects {
                 if previous {
@@ -277,6 +343,8 @@ impl State {
         let mut after = self.clone();
         after.locks.clear();
         after.ops = 0;
+        after.reads = 0;
+        after.recording = None;
         after.crash_at = None;
         after.crashed = false;
         after.failure = None;
@@ -308,6 +376,18 @@ impl State {
             }
         }
         text
+    }
+}
+
+/// A choice for each of 64, then yes.
+struct Bits(u64);
+
+impl Bits {
+    fn next(&mut self) -> bool {
+        let bit = self.0 & 1 == 1;
+        // Ones come in from above.
+        self.0 = self.0.rotate_right(1) | 1 << 63;
+        bit
     }
 }
 
