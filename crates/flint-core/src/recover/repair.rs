@@ -92,12 +92,12 @@ fn redirty(dir: &dyn Dir, segment: &Segment, file: &dyn File, durable_seq: u64, 
             break;
         }
     }
-    let area_end = bytes.len() - segment::SEAL_LEN;
-    if last && has_nonzero(&bytes, end, area_end) {
+    // The place of the seal included: what a power cut left there is no seal.
+    if last && has_nonzero(&bytes, end, bytes.len()) {
         let mut at = end;
-        while at < area_end {
+        while at < bytes.len() {
             // Up to the next page boundary, so that no page is written in two parts.
-            let len = (ZEROS.len() - at % ZEROS.len()).min(area_end - at);
+            let len = (ZEROS.len() - at % ZEROS.len()).min(bytes.len() - at);
             write(at, &ZEROS[..len])?;
             at += len;
         }

@@ -146,7 +146,7 @@ impl Scanner<'_> {
                 // A rotation that a power cut undid half: nothing in it was acknowledged, unless something proves it.
                 self.refuse_lost_segment(&file, index)?;
                 let rest: Vec<_> = segments.map(|(_, rest)| rest).collect();
-                self.refuse_proof_in(&rest)?;
+                self.refuse_proof_in(&rest, &file.name, 0)?;
                 let doomed = std::iter::once(file.name).chain(rest.into_iter().map(|(file, _)| file.name)).collect();
                 self.scan.tail = Tail::Torn { bytes: 0, doomed };
                 return Ok(());
@@ -177,7 +177,9 @@ impl Scanner<'_> {
             let torn = self.walk(file, &header, successor.as_ref(), last)?;
             if let Some(bytes) = torn {
                 let rest: Vec<_> = segments.map(|(_, rest)| rest).collect();
-                self.refuse_proof_in(&rest)?;
+                let (name, offset) =
+                    self.scan.segments.last().map(|cut| (cut.name.clone(), cut.end_offset)).unwrap_or_default();
+                self.refuse_proof_in(&rest, &name, offset)?;
                 let doomed = rest.into_iter().map(|(file, _)| file.name).collect();
                 self.scan.tail = Tail::Torn { bytes, doomed };
                 return Ok(());
@@ -197,7 +199,7 @@ impl Scanner<'_> {
         })
     }
 
-    /// Header and seal of a segment; `None` if the header was never written.
+    /// Header and seal of a segment; `None` if there is no whole header and need not be one.
     fn header(&mut self, file: &SegmentFile, index: usize, store_known: bool) -> Result<Option<Header>> {
         let len =
             file.file.len().map_err(|error| Error::storage("cannot read", self.dir.path().join(&file.name), error))?;
@@ -208,7 +210,8 @@ impl Scanner<'_> {
         };
         let header = match SegmentHeader::decode(&bytes) {
             Ok(header) => header,
-            Err(HeaderProblem::Zero) if index > 0 => return Ok(None),
+            // Zero, or whatever a sector holds that was on its way to the disk for the first time.
+            Err(HeaderProblem::Zero | HeaderProblem::Corrupt(_)) if index > 0 => return Ok(None),
             Err(HeaderProblem::Zero) => return Err(self.corrupt(&file.name, 0, "the header is missing")),
             Err(HeaderProblem::Corrupt(reason)) => {
                 return Err(self.corrupt(&file.name, 0, format!("the header: {reason}")));
@@ -244,8 +247,9 @@ impl Scanner<'_> {
         let mut bytes = [0; segment::SEAL_LEN];
         let seal_offset = segment::seal_offset(len);
         self.read(file, &mut bytes, seal_offset)?;
-        let seal = Seal::decode(&bytes, seed)
-            .map_err(|reason| self.corrupt(&file.name, seal_offset, format!("the seal: {reason}")))?;
+        // A seal that is not whole may be one that a power cut caught on its way to the disk. It says nothing then: the
+        // records are verified one by one, as in any segment that is not sealed yet.
+        let seal = Seal::decode(&bytes, seed).unwrap_or_default();
         Ok(Some(Header { header, len, seal, seed }))
     }
 
@@ -398,7 +402,8 @@ impl Scanner<'_> {
 
     /// A segment without a header was being made when the power went, unless something says that it was complete.
     fn refuse_lost_segment(&self, file: &SegmentFile, index: usize) -> Result<()> {
-        let lost = |detail: &str| Err(self.corrupt(&file.name, 0, format!("the header is missing, but {detail}")));
+        let lost =
+            |detail: &str| Err(self.corrupt(&file.name, 0, format!("the header is missing or damaged, but {detail}")));
         if index > 0 && self.scan.segments.last().is_some_and(|segment| segment.sealed) {
             return lost("the segment before it is sealed");
         }
@@ -410,19 +415,14 @@ impl Scanner<'_> {
     }
 
     /// A torn tail cannot have anything behind it that says that it was on disk.
-    fn refuse_proof_in(&self, rest: &[(SegmentFile, Option<Header>)]) -> Result<()> {
-        let (name, offset) = self
-            .scan
-            .segments
-            .last()
-            .map_or_else(|| (String::new(), 0), |segment| (segment.name.clone(), segment.end_offset));
+    fn refuse_proof_in(&self, rest: &[(SegmentFile, Option<Header>)], name: &str, offset: u64) -> Result<()> {
         for (file, header) in rest {
             let seed = frame::seed(self.scan.store_id, file.first_seq);
             let sealed = header.as_ref().is_some_and(|header| header.seal.is_some());
             let proof = if sealed { Some(file.first_seq) } else { self.proof_in(file, seed)? };
             if let Some(proof) = proof {
                 return Err(self.corrupt(
-                    &name,
+                    name,
                     offset,
                     format!(
                         "record {} is missing or damaged, and {} (record {proof}) says that it was on disk",
