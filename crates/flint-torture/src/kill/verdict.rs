@@ -1,0 +1,152 @@
+//! What has to be true of the directory that a killed process left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use flint_core::Engine;
+use flint_core::clock::ManualClock;
+use flint_core::engine::{self, Options, SyncMode};
+use flint_core::image::KeyImage;
+
+use super::life::{Life, Reference, Session, options, resumed_ns};
+
+/// How many more steps are made after a recovery.
+const MORE: usize = 8;
+
+/// How many steps a worker that went on at `from` told, each of them with the answer of an undisturbed life.
+///
+/// # Panics
+/// When it gave another answer.
+pub fn steps_told(reference: &Reference, from: usize, told: &[String], what: &str) -> usize {
+    let answers = told.iter().filter(|line| *line != "open" && *line != "closed");
+    let mut done = from;
+    for answer in answers {
+        assert_eq!(*answer, reference.told[done], "{what}: another answer than that of an undisturbed life");
+        done += 1;
+    }
+    done
+}
+
+/// Everything in a directory.
+fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        } else {
+            all.insert(path.display().to_string(), fs::read(&path).expect("a file"));
+        }
+    }
+    all
+}
+
+fn assert_sound(dir: &Path, what: &str) {
+    let report = engine::doctor(dir).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
+    assert!(report.ok, "{what}: doctor: {:?}", report.problems);
+}
+
+/// Looks at what is there, which must change nothing, and gives the number of steps that it holds: those that were told,
+/// or one more.
+///
+/// # Panics
+/// When it holds anything else.
+pub fn look(reference: &Reference, dir: &Path, told: usize, what: &str) -> usize {
+    if !dir.exists() {
+        assert_eq!(told, 0, "{what}: the directory is not there");
+        return 0;
+    }
+    let before = contents(dir);
+    assert_sound(dir, what);
+    let clock = Arc::new(ManualClock::new(resumed_ns(told)));
+    let read_only = Options { read_only: true, ..options(SyncMode::Always, clock) };
+    let engine = Engine::open(dir, read_only).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
+    let seen = engine.images().unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
+    assert!(contents(dir) == before, "{what}: looking changed a file");
+    let holds = |done: &usize| reference.states.get(*done) == Some(&seen);
+    [told, told + 1].into_iter().find(holds).unwrap_or_else(|| {
+        let matching: Vec<usize> = (0..reference.states.len()).filter(holds).collect();
+        panic!(
+            "{what}: {told} steps were told, and the state is that after {matching:?}\n{}",
+            difference(&seen, &reference.states[told])
+        )
+    })
+}
+
+fn difference(seen: &[KeyImage], expected: &[KeyImage]) -> String {
+    let parted = seen.iter().zip(expected).find(|(seen, expected)| seen != expected);
+    format!("{} keys, {} expected; they part at {parted:?}", seen.len(), expected.len())
+}
+
+fn assert_state(session: &Session, reference: &Reference, done: usize, what: &str) {
+    let seen = session.images();
+    assert!(
+        seen == reference.states[done],
+        "{what}: not the state after {done} steps: {}",
+        difference(&seen, &reference.states[done])
+    );
+}
+
+/// How a store goes on after a recovery.
+#[derive(Debug, Clone, Copy)]
+pub struct Future {
+    /// The first session after the recovery ends before it wrote anything of its own.
+    pub idle_first: bool,
+    /// To the end of its life, not only some steps.
+    pub to_the_end: bool,
+}
+
+impl Future {
+    /// Each kind now and then.
+    pub const fn of(index: usize) -> Self {
+        Self { idle_first: (index / 2).is_multiple_of(2), to_the_end: index % 16 == 15 }
+    }
+}
+
+/// The store goes on after `done` steps: opened, written to, closed, opened again. Says whether a torn tail was cut.
+///
+/// # Panics
+/// When anything is not as in an undisturbed life.
+pub fn go_on(
+    life: &Life,
+    reference: &Reference,
+    dir: &Path,
+    sync: SyncMode,
+    done: usize,
+    future: Future,
+    what: &str,
+) -> bool {
+    let open = |wall_ns: u64| Session::open(dir, sync, wall_ns, true).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let mut session = open(resumed_ns(done));
+    assert_state(&session, reference, done, what);
+    let torn = session.engine.recovery().cut_bytes > 0;
+    if future.idle_first {
+        session = closed_and_opened(session, &open, dir, what);
+        assert_state(&session, reference, done, what);
+    }
+    let end = if future.to_the_end { life.steps.len() } else { life.steps.len().min(done + MORE) };
+    for n in done..end {
+        assert_eq!(session.make(n, &life.steps[n]), reference.told[n], "{what}: after the recovery");
+        assert_state(&session, reference, n + 1, what);
+    }
+    session = closed_and_opened(session, &open, dir, what);
+    assert_state(&session, reference, end, what);
+    session.engine.close().unwrap_or_else(|error| panic!("{what}: {error}"));
+    torn
+}
+
+/// A clean end and a new beginning, at the same moment, which change nothing, not even denial totals.
+fn closed_and_opened(session: Session, open: &dyn Fn(u64) -> Session, dir: &Path, what: &str) -> Session {
+    let listed =
+        |session: &Session| session.engine.list(None, None, None).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let (before, wall_ns) = (listed(&session), session.wall_ns());
+    session.engine.close().unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_sound(dir, what);
+    let session = open(wall_ns);
+    let recovery = session.engine.recovery();
+    assert!(recovery.clean, "{what}: it was closed after the recovery: {recovery:?}");
+    assert!(listed(&session) == before, "{what}: closing and opening changed something");
+    session
+}
