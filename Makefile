@@ -18,7 +18,8 @@ PY := $(VENV)/bin/python
 TOOLS := $(VENV)/.tools
 BUILT := $(VENV)/.built
 EXTENSION := python/flint/_native.abi3.so
-PY_SOURCES := python tests/python demo $(wildcard benchmarks)
+EVIDENCE := $(CURDIR)/target/evidence
+PY_SOURCES := python tests/python demo scripts $(wildcard benchmarks)
 
 # A new or removed file changes its directory, so directories count as sources too.
 RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -type d \)) \
@@ -27,6 +28,8 @@ RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -ty
 # The same interpreter for every build, or cargo would configure and compile the binding anew each time.
 export PYO3_PYTHON := $(abspath $(PY))
 export VIRTUAL_ENV := $(abspath $(VENV))
+# Rust tests that need system tools ask for it.
+export FLINT_SYSTEM := $(SYSTEM)
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PYTHONPATH PYTHONHOME
@@ -55,7 +58,9 @@ demo: $(BUILT)
 # One after the other, whatever -j says: they share two cores and one target directory.
 test:
 	@$(MAKE) --no-print-directory -j1 rust-tools system-tools
-	@$(MAKE) --no-print-directory -j1 $(BUILT) lint test-rust test-python
+	@mkdir -p "$(dir $(EVIDENCE))" && rm -f "$(EVIDENCE)"
+	@FLINT_EVIDENCE="$(EVIDENCE)" $(MAKE) --no-print-directory -j1 $(BUILT) lint test-rust test-python
+	@$(PY) scripts/check_evidence.py "$(EVIDENCE)" $(if $(filter 0,$(SYSTEM)),--no-system)
 
 rust-tools:
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt || { \
@@ -73,11 +78,13 @@ lint: $(TOOLS)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
-	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo
+	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts
 	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)
 	cargo test --workspace --locked
+	cargo test -p flint-core --features shuttle --locked --lib shuttle_tests
+	cargo test -p flint-core --features shuttle --locked --test shuttle
 
 test-python: $(BUILT)
 ifneq ($(SYSTEM),0)
@@ -86,6 +93,7 @@ else
 	$(PY) -m pytest tests/python -m "not system"
 	@echo "Left out because of SYSTEM=0:"
 	@$(PY) -m pytest tests/python -m system --collect-only --quiet | grep '::' || echo "(none)"
+	@sed -n 's/.* left_out("\(.*\)").*/crates\/flint-torture\/tests\/kill_points.rs::\1/p' crates/flint-torture/tests/kill_points.rs
 endif
 
 bench: $(BUILT)

@@ -25,6 +25,7 @@ __all__ = [
     "_limit_of",
     "doctor",
     "dump",
+    "salvage",
     "validate_key",
 ]
 
@@ -399,6 +400,9 @@ class Limiter:
 
 def doctor(path: str | PathLike[str]) -> _Report:
     """Verify the files of a directory without opening it."""
+
+def salvage(path: str | PathLike[str], output: str | PathLike[str]) -> dict[str, Any]:
+    """Write a repaired copy of the directory `path` to `output`, and say what it lacks."""
 
 def dump(path: str | PathLike[str], after: int, callback: Callable[[dict[str, Any]], object]) -> int:
     """Call `callback` with each log record above the sequence number `after`, until it returns False."""

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hooks::{self, Defect};
 use crate::image::KeyImage;
 use crate::recover::list_segments;
 use crate::snapshot::{Header, Writer};
@@ -28,6 +29,8 @@ pub(crate) fn threshold(snapshot_bytes: u64) -> u64 {
 
 /// Writes a snapshot, unless nothing happened since the newest one, then removes what is no longer needed.
 pub(crate) fn compact(shared: &Shared) -> Result<()> {
+    // First of all, because in a forked child nobody will ever release the lock if the parent was compacting.
+    shared.usable()?;
     let _one_at_a_time = shared.compacting.lock();
     let dir = &*shared.dir;
     shared.usable()?;
@@ -51,6 +54,9 @@ pub(crate) fn compact(shared: &Shared) -> Result<()> {
     let start = header.start;
     let written = write(shared, &header).inspect_err(|_| drop(dir.remove(files::SNAPSHOT_TMP)))?;
     let name = files::snapshot_name(start);
+    if hooks::has(Defect::DeleteBeforePublish) {
+        trim(shared, start)?;
+    }
     dir.rename(files::SNAPSHOT_TMP, &name)
         .and_then(|()| dir.sync())
         .map_err(|error| Error::storage("cannot publish", dir.path().join(&name), error))?;
@@ -119,6 +125,8 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
             break (core.writer.seq(), core.view.table.next_id());
         }
         drop(core);
+        #[cfg(feature = "test-hooks")]
+        hooks::between_slices();
         shared.usable()?;
         if writer.pending_bytes() >= CHUNK {
             append(&mut bytes, &writer.take_chunk())?;
@@ -126,8 +134,12 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
     };
     let chunk = writer.finish(end, next_id);
     append(&mut bytes, &chunk)?;
-    shared.wait_durable(end)?;
-    file.sync_data().map_err(failed("cannot sync"))?;
+    if !hooks::has(Defect::SnapshotAheadOfLog) {
+        shared.wait_durable(end)?;
+    }
+    if !hooks::has(Defect::RenameBeforeSync) {
+        file.sync_data().map_err(failed("cannot sync"))?;
+    }
     Ok(Written { end, bytes })
 }
 
@@ -135,10 +147,10 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
 fn trim(shared: &Shared, start: u64) -> Result<()> {
     let dir = &*shared.dir;
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
-    let mut removed = false;
-    let mut remove = |name: &str| -> Result<()> {
-        removed = true;
-        dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))
+    // Each removal is durable before the next: of two, a power cut may keep the second alone, and that is a gap.
+    let remove = |name: &str| -> Result<()> {
+        dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))?;
+        dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))
     };
     for old in names.iter().filter_map(|name| files::parse_snapshot_name(name)).filter(|&old| old < start) {
         remove(&files::snapshot_name(old))?;
@@ -162,9 +174,6 @@ fn trim(shared: &Shared, start: u64) -> Result<()> {
     }
     for &first_seq in &segments[..keep_from] {
         remove(&files::segment_name(first_seq))?;
-    }
-    if removed {
-        dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))?;
     }
     Ok(())
 }

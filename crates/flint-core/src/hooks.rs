@@ -111,7 +111,36 @@ mod chosen {
 }
 
 #[cfg(feature = "test-hooks")]
+mod slices {
+    use std::cell::RefCell;
+
+    type Visitor = Box<dyn FnMut()>;
+
+    thread_local! {
+        static VISITOR: RefCell<Option<Visitor>> = const { RefCell::new(None) };
+    }
+
+    /// Lets `visit` run between two slices of every snapshot that this thread writes, with no lock held.
+    pub fn visit_between_slices(visit: Option<Visitor>) {
+        VISITOR.set(visit);
+    }
+
+    pub(crate) fn between_slices() {
+        // Taken out meanwhile: what it calls may write a snapshot too.
+        if let Some(mut visit) = VISITOR.take() {
+            visit();
+            VISITOR.set(Some(visit));
+        }
+    }
+}
+
+#[cfg(feature = "test-hooks")]
+pub use slices::visit_between_slices;
+
+#[cfg(feature = "test-hooks")]
 pub(crate) use chosen::{die, dies_in_store, has};
+#[cfg(feature = "test-hooks")]
+pub(crate) use slices::between_slices;
 
 /// Whether this defect was chosen: no.
 #[cfg(not(feature = "test-hooks"))]

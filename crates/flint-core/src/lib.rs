@@ -4,10 +4,11 @@
 //! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
 //!
 //! - `engine`: the facade; opening, closing, background threads, listing
+//! - `salvage`: a repaired copy of a damaged directory
 //! - `doctor`, `dump`, `history`: looking at the files
 //! - `compact`, `migrate`, `segments`: snapshots beside running checks; old formats brought forward; reading the log in order
 //! - `recover`, `store`: from files to state; what the lock protects and the calls that decide
-//! - `commit`, `writer`: group commit; the end of the log
+//! - `bulk`, `commit`, `writer`: a whole store written at once; group commit; the end of the log
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
 //! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
@@ -17,6 +18,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod algorithm;
+mod bulk;
 pub mod clock;
 mod commit;
 mod compact;
@@ -34,6 +36,7 @@ pub mod limit;
 pub mod log;
 mod migrate;
 mod recover;
+mod salvage;
 mod segments;
 pub mod snapshot;
 pub mod storage;

@@ -7,23 +7,13 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::bulk::{self, NewStore, PastEvent, remove_if_there, storage_error, sync_dir};
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::legacy::{self, LegacyStore};
-use crate::log::frame::{self, Head, Kind};
-use crate::log::record::{EventOp, push_anchor, push_event};
-use crate::log::segment::{self, SegmentHeader};
-use crate::snapshot::{self, Header, Migrated, Writer};
+use crate::snapshot::{self, Migrated};
 use crate::storage::{Dir, Mode};
 use crate::store::types::Options;
-
-fn storage_error<'a>(dir: &'a dyn Dir, op: &'static str, name: &'a str) -> impl FnOnce(std::io::Error) -> Error + 'a {
-    move |error| Error::storage(op, dir.path().join(name), error)
-}
-
-fn sync_dir(dir: &dyn Dir) -> Result<()> {
-    dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))
-}
 
 /// Reads a whole file; `None` if it does not exist.
 fn read_file(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
@@ -127,123 +117,38 @@ pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Opti
     Ok(Some(store.release))
 }
 
-/// The segments of a migration, built in memory and written whole.
-struct SegmentBuilder<'a> {
-    dir: &'a dyn Dir,
-    store_id: u64,
-    segment_bytes: usize,
-    first_seq: u64,
-    seq: u64,
-    crc: u32,
-    header_crc: u32,
-    records: Vec<u8>,
-    buf: Vec<u8>,
-}
-
-impl SegmentBuilder<'_> {
-    fn push(&mut self, kind: Kind, now_ns: u64, fill: impl Fn(&mut Vec<u8>)) -> Result<()> {
-        let room = self.segment_bytes - segment::HEADER_LEN - segment::SEAL_LEN;
-        frame::begin(&mut self.buf, now_ns);
-        fill(&mut self.buf);
-        // The frame is finished below; here only its length counts. A tenth stays free for the first session's records.
-        if !self.records.is_empty() && self.records.len() + self.buf.len() + 8 > room - room / 10 {
-            self.flush()?;
-        }
-        let seed = frame::seed(self.store_id, self.first_seq);
-        let head = Head { seq: self.seq + 1, prev_crc: self.crc, durable_seq: 0, kind, flags: 0 };
-        self.crc = frame::finish(&mut self.buf, seed, &head);
-        self.seq += 1;
-        self.records.extend_from_slice(&self.buf);
-        Ok(())
-    }
-
-    /// Writes the segment and starts the next.
-    fn flush(&mut self) -> Result<()> {
-        let name = files::migrating_name(self.first_seq);
-        let header = SegmentHeader {
-            prev_crc: self.header_crc,
-            features: files::SEGMENT_FEATURES,
-            store_id: self.store_id,
-            first_seq: self.first_seq,
-            segment_len: self.segment_bytes as u64,
-        };
-        let mut bytes = header.encode().to_vec();
-        bytes.append(&mut self.records);
-        bytes.resize(self.segment_bytes, 0);
-        let file = self.dir.open(&name, Mode::CreateNew).map_err(storage_error(self.dir, "cannot create", &name))?;
-        for (index, page) in bytes.chunks(4096).enumerate() {
-            file.write_all_at(page, index as u64 * 4096).map_err(storage_error(self.dir, "cannot write", &name))?;
-        }
-        file.sync_data().map_err(storage_error(self.dir, "cannot sync", &name))?;
-        self.first_seq = self.seq + 1;
-        self.header_crc = self.crc;
-        Ok(())
-    }
-}
-
 /// Writes the new files up to and including the commit.
 fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
-    let store_id = u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes"));
     let segment_bytes = usize::try_from(options.segment_bytes)
         .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
-    let mut builder = SegmentBuilder {
-        dir,
-        store_id,
-        segment_bytes,
-        first_seq: 1,
-        seq: 0,
-        crc: 0,
-        header_crc: 0,
-        records: Vec::new(),
-        buf: Vec::new(),
-    };
-    // History is bounded: the oldest events of a very long log stay in legacy/ only.
-    let mut budget = options.history_bytes;
-    let newest = store.events.iter().rev().take_while(|event| {
-        let len = 64 + event.key.len().next_multiple_of(8) as u64;
-        budget = budget.saturating_sub(len);
-        budget > 0
+    let past = store.events.iter().map(|event| PastEvent {
+        kind: event.kind,
+        key: &event.key,
+        at_ns: event.at_ns,
+        cost: event.cost,
+        count: event.count,
     });
-    let skipped = store.events.len() - newest.count();
-    for event in &store.events[skipped..] {
-        let op = EventOp { kind: event.kind as u8, key: &event.key, cost: event.cost, count: event.count };
-        builder.push(Kind::Event, event.at_ns, |buf| push_event(buf, &op))?;
-    }
-    builder.push(Kind::Anchor, store.newest_ns, |buf| push_anchor(buf, store.newest_ns))?;
-    builder.flush()?;
-    let start = builder.seq;
-    let header = Header {
-        store_id,
-        start,
+    let events: Vec<_> = past.collect();
+    let new = NewStore {
+        store_id: u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes")),
+        segment_bytes,
+        events: &events,
+        // History is bounded: the oldest events of a very long log stay in legacy/ only.
+        history_bytes: options.history_bytes,
+        images: &store.images,
+        next_id: store.images.len() as u64 + 1,
         engine_ns: store.newest_ns,
         wall_ns: store.newest_ns,
         migrated: Some(Migrated { release: store.release, sha256: store.aof_sha256 }),
+        marked: false,
     };
-    let mut writer = Writer::new(&header);
-    for image in &store.images {
-        writer.push(image);
-    }
-    let bytes = writer.finish(start, store.images.len() as u64 + 1);
-    let name = files::SNAPSHOT_TMP;
-    remove_if_there(dir, name)?;
-    let file = dir.open(name, Mode::CreateNew).map_err(storage_error(dir, "cannot create", name))?;
-    file.write_all_at(&bytes, 0).map_err(storage_error(dir, "cannot write", name))?;
-    file.sync_data().map_err(storage_error(dir, "cannot sync", name))?;
-    sync_dir(dir)?;
-    dir.rename(name, &files::snapshot_name(start)).map_err(storage_error(dir, "cannot rename", name))?;
-    sync_dir(dir)
+    let start = bulk::write_segments(dir, &new)?;
+    bulk::write_snapshot(dir, &new, start)
 }
 
 /// Everything behind the commit; each step may have been done before.
 fn finish(dir: &dyn Dir, names: &[String]) -> Result<()> {
-    let mut renamed = false;
-    for name in names {
-        if let FileKind::MigratingSegment(first_seq) = files::classify(name) {
-            dir.rename(name, &files::segment_name(first_seq)).map_err(storage_error(dir, "cannot rename", name))?;
-            renamed = true;
-        }
-    }
-    if renamed {
+    if bulk::name_segments(dir, names)? {
         sync_dir(dir)?;
     }
     let current = read_file(dir, files::LEGACY_AOF)?;
@@ -282,13 +187,4 @@ fn write_tombstone(dir: &dyn Dir) -> Result<()> {
     file.sync_data().map_err(storage_error(dir, "cannot sync", name))?;
     dir.rename(name, files::LEGACY_AOF).map_err(storage_error(dir, "cannot rename", name))?;
     sync_dir(dir)
-}
-
-fn remove_if_there(dir: &dyn Dir, name: &str) -> Result<()> {
-    match dir.remove(name) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(storage_error(dir, "cannot remove", name)(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -10,7 +10,7 @@ use crate::log::reader::{Frame, Step, Walker};
 use crate::log::segment::{self, SegmentHeader};
 use crate::recover::list_segments;
 use crate::storage::{Dir, File, Mode};
-use crate::sync::Arc;
+use crate::sync::{self, Arc};
 
 /// How often a file may vanish under the reader before it gives up.
 const ATTEMPTS: u32 = 50;
@@ -27,7 +27,7 @@ fn open_all(dir: &dyn Dir) -> Result<Vec<(String, Arc<dyn File>)>> {
             match dir.open(&name, Mode::Read) {
                 Ok(file) => segments.push((name, file)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {
-                    std::thread::sleep(Duration::from_millis(1));
+                    sync::sleep(Duration::from_millis(1));
                     continue 'again;
                 }
                 Err(error) => return Err(Error::storage("cannot open", dir.path().join(&name), error)),

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hooks::{self, Defect};
 use crate::log::frame::{self, Head, Kind};
 use crate::log::segment::{self, SegmentHeader};
 use crate::storage::{Dir, File, Map, Mode};
@@ -210,6 +211,9 @@ impl LogWriter {
             last_crc: self.crc,
         });
         self.rotations += 1;
+        if hooks::has(Defect::SealTooEarly) {
+            self.to_seal.append(&mut self.full);
+        }
         Ok(())
     }
 
@@ -238,6 +242,9 @@ impl LogWriter {
             return None;
         }
         let mut files: Vec<_> = self.full.iter().map(|full| (full.name.clone(), full.file.clone())).collect();
+        if hooks::has(Defect::SkipPredecessorSync) {
+            files.clear();
+        }
         files.push((self.active.name.clone(), self.active.file.clone()));
         Some(SyncJob { files, directory: !self.full.is_empty(), seq: self.seq, end: self.end, full: self.full.len() })
     }
@@ -247,7 +254,7 @@ impl LogWriter {
     pub(crate) fn finish_sync(&mut self, job: &SyncJob) {
         self.durable_seq = self.durable_seq.max(job.seq);
         self.synced_end = self.synced_end.max(job.end);
-        self.to_seal.extend(self.full.drain(..job.full));
+        self.to_seal.extend(self.full.drain(..job.full.min(self.full.len())));
     }
 
     /// Bytes left for records in the active segment.

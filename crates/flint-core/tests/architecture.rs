@@ -153,6 +153,22 @@ fn the_engine_has_no_runtime_no_python_and_prints_nothing() {
     }
 }
 
+/// With them a store would work only inside of a test.
+#[test]
+fn the_model_checker_is_in_no_build_but_that_of_its_tests() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let dependency = manifest.lines().find(|line| line.starts_with("shuttle = {")).expect("a dependency");
+    assert!(dependency.contains("optional = true"), "{dependency}");
+    assert!(!manifest.contains("default ="), "features that are enabled by default");
+    for other in ["crates/flint-py/Cargo.toml", "crates/flint-torture/Cargo.toml", "Cargo.toml", "pyproject.toml"] {
+        let text = fs::read_to_string(root().join("../..").join(other)).unwrap();
+        assert!(!text.contains("shuttle"), "{other} names it");
+    }
+    // The features of a build are those that any package of it asks for.
+    let enabled = cfg!(feature = "shuttle");
+    assert!(!enabled, "this build has it");
+}
+
 #[test]
 fn unsafe_code_stands_in_few_small_files() {
     let mut files = Vec::new();

@@ -1,6 +1,6 @@
 //! Functions that look at a directory without opening it: for the command line.
 
-use flint_core::engine::{self, DumpedRecord, Report};
+use flint_core::engine::{self, Dropped, DumpedRecord, KeyDoubt, Report, Salvage};
 use flint_core::limit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -35,6 +35,66 @@ fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
     let path = absolute_path(path)?;
     let report = py.detach(|| engine::doctor(&path)).or_raise(py)?;
     report_dict(py, &report)
+}
+
+/// Write a repaired copy of the directory `path` to `output`, and say what it lacks. Only reads `path`.
+///
+/// The dict has "written" (False: the directory opens as it is, and nothing was written), "complete" (the copy lacks nothing),
+/// "problem", "limits", "history_events", "records", "dropped", "doubts", "unknown_ids", "lost_keys" and "notes". Raises
+/// InvalidArgument for an `output` that is not empty or inside `path`, StorageError when nothing can be copied.
+#[pyfunction]
+fn salvage<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    let (path, output) = (absolute_path(path)?, absolute_path(output)?);
+    let salvage = py.detach(|| engine::salvage(&path, &output)).or_raise(py)?;
+    salvage_dict(py, &salvage)
+}
+
+fn salvage_dict<'py>(py: Python<'py>, salvage: &Salvage) -> PyResult<Bound<'py, PyDict>> {
+    let dropped = salvage.dropped.iter().map(|dropped| dropped_dict(py, dropped)).collect::<PyResult<Vec<_>>>()?;
+    let doubts = salvage.doubts.iter().map(|doubt| doubt_dict(py, doubt)).collect::<PyResult<Vec<_>>>()?;
+    let mut unknown_ids = Vec::with_capacity(salvage.unknown_ids.len());
+    for unknown in &salvage.unknown_ids {
+        let dict = PyDict::new(py);
+        dict.set_item("id", unknown.id)?;
+        dict.set_item("operations", unknown.operations)?;
+        unknown_ids.push(dict);
+    }
+    let dict = PyDict::new(py);
+    dict.set_item("written", salvage.written)?;
+    dict.set_item("complete", salvage.is_complete())?;
+    dict.set_item("problem", &salvage.problem)?;
+    dict.set_item("limits", salvage.limits)?;
+    dict.set_item("history_events", salvage.history_events)?;
+    dict.set_item("records", salvage.records)?;
+    dict.set_item("dropped", dropped)?;
+    dict.set_item("doubts", doubts)?;
+    dict.set_item("unknown_ids", unknown_ids)?;
+    dict.set_item("lost_keys", &salvage.lost_keys)?;
+    dict.set_item("notes", &salvage.notes)?;
+    Ok(dict)
+}
+
+fn dropped_dict<'py>(py: Python<'py>, dropped: &Dropped) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("file", dropped.path.as_os_str())?;
+    dict.set_item("from_byte", dropped.from)?;
+    dict.set_item("to_byte", dropped.to)?;
+    dict.set_item("first_record", dropped.records.map(|records| records.first))?;
+    dict.set_item("last_record", dropped.records.and_then(|records| records.last))?;
+    dict.set_item("loss", dropped.loss.name())?;
+    dict.set_item("reason", &dropped.reason)?;
+    Ok(dict)
+}
+
+fn doubt_dict<'py>(py: Python<'py>, doubt: &KeyDoubt) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("key", &doubt.key)?;
+    dict.set_item("limit", doubt.limit)?;
+    dict.set_item("state", doubt.state)?;
+    dict.set_item("totals", doubt.totals)?;
+    dict.set_item("used_up", doubt.used_up)?;
+    dict.set_item("unverified", doubt.unverified)?;
+    Ok(dict)
 }
 
 /// Call `callback` with each log record of the directory `path` whose sequence number is above `after`, in order.
@@ -80,6 +140,7 @@ fn validate_key(py: Python<'_>, key: Key<'_>) -> PyResult<()> {
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(doctor, m)?)?;
+    m.add_function(wrap_pyfunction!(salvage, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
     m.add_function(wrap_pyfunction!(validate_key, m)?)
 }

@@ -4,7 +4,7 @@
     app        the tree of commands and its root options
     limit      flint limit …          check     flint limit check|check-all|peek
     top        flint limit top        log       flint log …
-    doctor     flint doctor
+    doctor     flint doctor             repair    flint doctor --repair
     arguments  options and arguments that commands share
     session    root options of one run, and how it opens the data directory
     output     tables, JSON, escaping, progress
@@ -24,7 +24,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command (default: this process's own) and returns its exit status.
 
-    0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data or any unexpected error, 130 interrupted.
+    0 allowed or done, 1 denied (or repaired with losses), 2 usage or unknown key, 3 storage, data or any unexpected
+    error, 130 interrupted.
     """
     try:
         from flint.cli.run import run

@@ -1,22 +1,41 @@
-"""`flint doctor`: is the data directory in order?"""
+"""`flint doctor`: is the data directory in order, and what can be saved of one that is not?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from flint import _native
 from flint.cli import output
+from flint.cli import repair as repairing
 from flint.cli.arguments import Json
 from flint.cli.errors import STORAGE
 from flint.cli.session import Session, session_of
 
 
-def doctor(context: typer.Context, as_json: Json = False) -> None:
-    """Examine the data directory, beside a running application too; changes nothing."""
-    examine(session_of(context, as_json), "healthy")
+def doctor(
+    context: typer.Context,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Write a repaired copy of a directory that does not open beside it.")
+    ] = False,
+    output_dir: Annotated[
+        str | None,
+        typer.Option("--output", metavar="DIR", help="Where the copy goes; by default beside it, with .repaired."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Examine the data directory, beside a running application too; changes nothing in it."""
+    session = session_of(context, as_json)
+    if output_dir is not None and not repair:
+        raise typer.BadParameter("--output belongs to --repair", context)
+    if output_dir == "":
+        raise typer.BadParameter("--output must name a directory; it is empty", context)
+    if repair:
+        repairing.repair(session, output_dir)
+    else:
+        examine(session, "healthy")
 
 
 def examine(session: Session, verdict: str) -> None:
@@ -41,4 +60,8 @@ def examine(session: Session, verdict: str) -> None:
         output.line(f"note: {output.printable(str(note))}")
     for problem in report["problems"]:
         output.line(f"problem: {output.printable(str(problem))}")
-    output.line(verdict if report["ok"] else f"{len(report['problems'])} problem(s) found; nothing was changed")
+    if report["ok"]:
+        output.line(verdict)
+        return
+    output.line(f"{len(report['problems'])} problem(s) found; nothing was changed")
+    output.line("docs/recovery.md says what to do; `flint doctor --repair` writes a repaired copy beside the original")

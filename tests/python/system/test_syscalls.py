@@ -7,11 +7,10 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.python.system.support import Ran, run, state
+from tests.python.system.support import run, state
 
 import flint
 
@@ -22,16 +21,16 @@ FILES = (
 )
 
 
-def strace(log: Path, trace: str, *more: str, fast: bool = True) -> list[str]:
+def strace(log: Path, trace: str, *more: str) -> list[str]:
     """A wrapper for `run` that writes down some system calls, with the path of each descriptor.
 
-    With `fast` the process stops at these calls alone, not at all of them. Signals cannot be injected then.
+    The process stops at these calls alone, not at all of them. Signals cannot be injected that way.
     """
     return [
         "strace",
         "-f",
         "-y",
-        *(["--seccomp-bpf"] if fast else []),
+        "--seccomp-bpf",
         "-s",
         "64",
         "-o",
@@ -393,70 +392,3 @@ def test_a_failing_openat_is_told_and_harms_nothing(when: int, tmp_path: Path) -
     assert ran.err == ""
     assert "INJECTED" in log.read_text(), "the call was never made"
     reopen(data_dir, int(ran.out.splitlines()[-1]))
-
-
-# --- death at a system call -------------------------------------------------------------------------------------------
-
-DYING = """
-limiter = flint.Limiter(sys.argv[1], sync=sys.argv[2], history_bytes=0, flush_every_ms=1)
-limiter.limit("a", 10**9, "1d", algorithm=FIXED)
-os.write(1, b"0\\n")
-for n in range(1, 30):
-    limiter.check("a")
-    os.write(1, b"%d\\n" % n)
-    if n % 8 == 4:
-        limiter.compact()
-limiter.close()
-limiter = flint.Limiter(sys.argv[1])
-limiter.check("a")
-os.write(1, b"30\\n")
-limiter.close()
-"""
-
-# How often each is made in one such life: found by counting, and checked below.
-POINTS = {
-    "openat": (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 18, 22),
-    "pwrite64": (1, 2, 500, 1023, 1024, 1025, 1026, 1027, 1028, 1029),
-    "fdatasync": (1, 2, 3, 4, 5, 8, 12, 20, 30, 35),
-    "fsync": (1, 2, 3, 4, 5, 6, 7, 8),
-    "renameat": (1, 2, 3, 4),
-    "unlinkat": (1, 2, 3, 4),
-    "flock": (1, 2, 3),
-    "mmap": (1, 2),
-    "ftruncate": (1, 2),
-    "mkdirat": (1,),
-}
-
-
-def dying(data_dir: Path, sync: str, syscall: str, when: int) -> Ran:
-    """A life that ends by SIGKILL at the `when`-th such call that concerns the data directory."""
-    names = ["flint-spare.tmp", "flint.lock", "flint-snapshot.tmp", "flint-00000000000000000001.aof"]
-    paths = [argument for name in ("", *names) for argument in ("-P", str(data_dir / name))]
-    log = data_dir.with_suffix(".strace")
-    wrapper = strace(
-        log, syscall, *paths, "-P", str(data_dir.parent), "-e", f"inject={syscall}:signal=KILL:when={when}", fast=False
-    )
-    return run(PRELUDE + DYING, data_dir, sync, wrapper=wrapper)
-
-
-@pytest.mark.parametrize("sync", ["always", "batch"])
-def test_sigkill_at_a_system_call(sync: str, tmp_path: Path) -> None:
-    died: Counter[str] = Counter()
-
-    def one(point: tuple[str, int]) -> None:
-        syscall, when = point
-        base = tmp_path / f"{syscall}-{when}"
-        base.mkdir()
-        ran = dying(base / "data", sync, syscall, when)
-        assert ran.err == "", (point, ran)
-        assert ran.status in (0, -9), (point, ran)
-        died[syscall] += ran.status == -9
-        told = [int(line) for line in ran.out.split()]
-        reopen(base / "data", told[-1] if told else -1)
-
-    points = [(syscall, when) for syscall, places in POINTS.items() for when in places]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(one, points))
-    print(f"{sync}: died at {died.total()} of {len(points)} places: {dict(died)}")
-    assert died.total() >= 45
-    assert set(POINTS) == {syscall for syscall, count in died.items() if count}

@@ -2,13 +2,12 @@
 //! dropping the last handle ends them.
 
 use std::io;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::compact;
 use crate::error::{Error, Result};
 use crate::log::segment::{self, Seal};
-use crate::sync::Arc;
+use crate::sync::{Arc, JoinHandle, spawn_named};
 use crate::writer::{Full, Refusal};
 
 use crate::store::shared::Shared;
@@ -19,13 +18,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long the worker leaves a full disk alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
-}
-
 /// Batch mode: syncs a while after the first unsynced call, or at once when the batch is full.
 pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    spawn("flint-flush", move || {
+    spawn_named("flint-flush", move || {
         let delay = Duration::from_millis(shared.options.flush_every_ms);
         loop {
             let mut ring = shared.flusher.state.lock();
@@ -83,7 +78,7 @@ fn is_compaction_due(shared: &Shared) -> bool {
 
 /// Makes spares, seals full segments, saves denial totals, starts compactions.
 pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
-    spawn("flint-work", move || {
+    spawn_named("flint-work", move || {
         let mut compaction: Option<JoinHandle<()>> = None;
         let mut pause = None;
         loop {
@@ -107,7 +102,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                 }
                 if is_compaction_due(&shared) {
                     let shared = shared.clone();
-                    compaction = spawn("flint-compact", move || compact_in_background(&shared)).ok();
+                    compaction = spawn_named("flint-compact", move || compact_in_background(&shared)).ok();
                 }
             }
             if !chores(&shared) {

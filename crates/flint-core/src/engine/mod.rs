@@ -7,7 +7,6 @@ mod listing;
 mod open;
 
 use std::path::Path;
-use std::thread::JoinHandle;
 
 use crate::compact;
 use crate::doctor;
@@ -18,13 +17,15 @@ use crate::image::KeyImage;
 use crate::legacy;
 use crate::limit::{Key, Limit};
 use crate::migrate;
-use crate::storage::disk::{DiskDir, reject_unsupported_fs};
+use crate::salvage;
+use crate::storage::disk::{DiskDir, NewDir, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, fork};
 use crate::store::shared::Shared;
 use crate::store::view::View;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering};
 
 pub use crate::dump::DumpedRecord;
+pub use crate::salvage::{Dropped, KeyDoubt, Loss, Records, Salvage, UnknownId};
 pub use crate::store::core::{MAX_ITEMS, MAX_SPECS};
 pub use crate::store::types::*;
 
@@ -151,7 +152,7 @@ impl Engine {
     /// The same for 1 to 1,000 different keys, all or nothing.
     ///
     /// # Errors
-    /// As `try_check`; `InvalidArgument` for no item, too many, or a key that stands twice.
+    /// As `try_check`; `InvalidArgument` for no item or too many, `InvalidKey` for a key that stands twice.
     #[inline]
     pub fn try_check_all(&self, items: &[Item<'_>], block: bool) -> Result<Option<MultiOutcome>> {
         let shared = self.writer("check_all")?;
@@ -224,7 +225,7 @@ impl Engine {
     /// Sets up to 100,000 limits in one record: all of them or none.
     ///
     /// # Errors
-    /// As [`Self::limit`]; `InvalidArgument` for too many or a key that stands twice.
+    /// As [`Self::limit`]; `InvalidArgument` for too many, `InvalidKey` for a key that stands twice.
     pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
         let shared = self.writer("limit_many")?;
         if specs.len() > MAX_SPECS {
@@ -504,3 +505,38 @@ pub fn dump(path: &Path, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool)
     let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
     dump::dump(&*dir, after, each)
 }
+
+/// Writes a repaired copy of the directory `path` to `output`, and says exactly what it lacks. `output` must not exist, or be
+/// empty, and must not lie in `path`; the directory above it must exist. `path` is only read, and without its lock: beside a
+/// live writer the copy holds some moment of the work. If `path` opens as it is, nothing is written.
+///
+/// # Errors
+/// `InvalidArgument` for such an `output`; `Unsupported` when nothing is left that could be copied or only a newer version can
+/// tell; `Storage`. After an error there is no copy, not even a part of one.
+pub fn salvage(path: &Path, output: &Path) -> Result<Salvage> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+    let place = NewDir::check(path, output)
+        .map_err(|error| Error::storage("cannot write", output, error))?
+        .map_err(Error::InvalidArgument)?;
+    let Some(prepared) = salvage::prepare(&*dir)? else { return Ok(Salvage::default()) };
+    reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
+    let cannot_create = |error| Error::storage("cannot create", output, error);
+    let copy = place.create().map_err(cannot_create)?;
+    prepared.claim(&*copy).inspect_err(|_| place.give_back())?;
+    prepared.write(&*copy).inspect_err(|_| place.discard())
+}
+
+/// The same in any directories, such as simulated ones. `output` must be empty; after an error it holds a part of a copy,
+/// which no open accepts.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_in(dir: &dyn Dir, output: &dyn Dir) -> Result<Salvage> {
+    let Some(prepared) = salvage::prepare(dir)? else { return Ok(Salvage::default()) };
+    prepared.claim(output)?;
+    prepared.write(output)
+}
+
+#[cfg(test)]
+#[cfg(feature = "shuttle")]
+mod shuttle_tests;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::snapshot;
 use crate::storage::Dir;
+use crate::sync;
 use crate::table::Table;
 use crate::time::Anchor;
 
@@ -59,16 +60,19 @@ pub(crate) fn load(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Opti
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let result = Found::open(dir, access)
-            .and_then(|found| found.map(|found| load_found(dir, found, access, thorough)).transpose());
-        match result {
+        match load_once(dir, access, thorough) {
             // Beside a writer a file may vanish or grow a successor between two looks.
             Err(Error::Corrupt { .. } | Error::Storage { .. }) if access == Access::Shared && attempt < ATTEMPTS => {
-                std::thread::sleep(PAUSE);
+                sync::sleep(PAUSE);
             }
             other => return other,
         }
     }
+}
+
+/// The same in one attempt: beside a writer an error may be no more than a bad moment.
+pub(crate) fn load_once(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Option<Loaded>> {
+    Found::open(dir, access).and_then(|found| found.map(|found| load_found(dir, found, access, thorough)).transpose())
 }
 
 fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Result<Loaded> {

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hooks::{self, Defect};
 use crate::log::frame;
 use crate::log::reader::{Step, Walker, has_nonzero};
 use crate::log::segment::{self, SegmentHeader};
@@ -29,11 +30,13 @@ fn sync_dir(dir: &dyn Dir) -> Result<()> {
 /// Cuts a torn tail off and makes every accepted record durable.
 pub(crate) fn repair(dir: &dyn Dir, scan: &Scan, snapshot_start: u64) -> Result<Repaired> {
     if let Tail::Torn { doomed, .. } = &scan.tail {
-        // Newest first: whatever is left after a crash still follows from what is before it.
-        for name in doomed.iter().rev() {
-            dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))?;
+        // Newest first, each durable before the next: whatever is left after a crash still follows from what is before it.
+        let mut order: Vec<&String> = doomed.iter().rev().collect();
+        if hooks::has(Defect::RemoveOldestFirst) {
+            order.reverse();
         }
-        if !doomed.is_empty() {
+        for name in order {
+            dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))?;
             sync_dir(dir)?;
         }
     }
@@ -87,13 +90,13 @@ fn redirty(dir: &dyn Dir, segment: &Segment, file: &dyn File, durable_seq: u64, 
     let prev_crc = header.map_or(0, |header| header.prev_crc);
     let mut walker = Walker::new(&bytes, segment.seed, segment.first_seq, prev_crc);
     while let Step::Record(frame) = walker.next() {
-        if frame.seq > durable_seq {
+        if frame.seq > durable_seq && !hooks::has(Defect::SkipRewrite) {
             write(frame.offset, &bytes[frame.offset..end])?;
             break;
         }
     }
     // The place of the seal included: what a power cut left there is no seal.
-    if last && has_nonzero(&bytes, end, bytes.len()) {
+    if last && !hooks::has(Defect::KeepTornTail) && has_nonzero(&bytes, end, bytes.len()) {
         let mut at = end;
         while at < bytes.len() {
             // Up to the next page boundary, so that no page is written in two parts.

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::hooks::{self, Defect};
 use crate::log::frame;
 use crate::log::reader::{Frame, Step, Walker, find_proof};
 use crate::log::segment::{self, HeaderProblem, Seal, SegmentHeader};
@@ -119,7 +120,7 @@ pub(crate) fn scan(
     let mut scanner = Scanner { dir, access, thorough, each, start, end, scan };
     scanner.run(segments, base.is_some())?;
     let scan = scanner.scan;
-    if scan.last_seq < end.max(start) {
+    if scan.last_seq < end.max(start) && !hooks::has(Defect::IgnoreSnapshotEnd) {
         let segment = scan.segments.last().map_or_else(String::new, |segment| segment.name.clone());
         let offset = scan.segments.last().map_or(0, |segment| segment.end_offset);
         return Err(Error::corrupt(
@@ -346,7 +347,9 @@ impl Scanner<'_> {
             self.accept(file, header, stop as u64, last_seq, crc);
             return Ok(None);
         }
-        if let Some(proof) = find_proof(&bytes, stop, header.seed, next_seq) {
+        if let Some(proof) = find_proof(&bytes, stop, header.seed, next_seq)
+            && !hooks::has(Defect::IgnoreDurableMarks)
+        {
             let what = reason.unwrap_or("the record is missing");
             return Err(self.corrupt(
                 &file.name,
@@ -357,7 +360,7 @@ impl Scanner<'_> {
                 ),
             ));
         }
-        if last_seq < self.end {
+        if last_seq < self.end && !hooks::has(Defect::IgnoreSnapshotEnd) {
             let what = reason.unwrap_or("the record is missing");
             return Err(self.corrupt(
                 &file.name,

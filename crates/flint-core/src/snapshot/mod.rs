@@ -9,6 +9,7 @@
 //! Any JSON reader understands it, but only what [`Writer`] produces is accepted: fixed field order, no spaces, defaults left
 //! out, shortest numbers. `docs/storage-format.md` has the grammar.
 
+mod lines;
 mod parse;
 mod read;
 mod write;
@@ -16,6 +17,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use lines::{Line, read_lines};
 pub use read::{read, read_header};
 pub use write::Writer;
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::parse::{Cursor, Fault};
 use super::{Header, KNOWN_FEATURES, Trailer, VERSION};
 use crate::error::{Error, Result};
+use crate::hooks::{self, Defect};
 use crate::image::KeyImage;
 use crate::storage::File;
 
@@ -62,7 +63,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(&KeyImage) -> Res
         }
         hash.update(&lines[..digits_at]);
         let digest: [u8; 32] = hash.finalize().into();
-        if digest != trailer.sha256 {
+        if digest != trailer.sha256 && !hooks::has(Defect::SkipSnapshotChecksum) {
             return Err(Error::corrupt(path, 0, "the SHA-256 of the snapshot does not match its trailer"));
         }
         if keys != trailer.keys || max_id >= trailer.next_id || max_seq > trailer.end {

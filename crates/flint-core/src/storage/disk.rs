@@ -5,6 +5,7 @@ mod filesystem;
 pub(crate) mod holder;
 mod lock;
 mod map;
+mod new_dir;
 
 use std::fs::File as StdFile;
 use std::io;
@@ -17,6 +18,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, mkdirat, openat, 
 use rustix::io::Errno;
 
 pub use filesystem::reject_unsupported_fs;
+pub(crate) use new_dir::NewDir;
 
 use super::fork::ProcessFile;
 use super::{Dir, File, Locked, Map, Mode};

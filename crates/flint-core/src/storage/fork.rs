@@ -18,7 +18,8 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr;
 use std::sync::OnceLock;
 
-use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
+use crate::sync::Ordering;
+use crate::sync::process::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 
 /// How many forks lie between the process that loaded this library and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);

@@ -164,6 +164,11 @@ impl SimDisk {
         self.state().ops
     }
 
+    /// Syncs so far, failed ones included.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
     /// Reads so far (of content, lengths and directories): the number that the next one has, for [`Fault::ReadFails`].
     pub fn reads(&self) -> u64 {
         self.state().reads
@@ -202,6 +207,11 @@ impl SimDisk {
     /// Takes back [`SimDisk::set_fail`] and says whether it ever struck.
     pub fn clear_fail(&self) -> bool {
         self.state().failure.take().is_some_and(|failure| failure.fired)
+    }
+
+    /// Whether a fault ever struck.
+    pub fn was_struck(&self) -> bool {
+        self.state().struck
     }
 
     /// With true, whatever needs room (new names, writes that lengthen a file) fails with ENOSPC; the rest works.

@@ -3,6 +3,7 @@
 //! that cannot be written changes nothing and log order is decision order.
 
 use crate::error::{Error, Result};
+use crate::hooks::{self, Defect};
 use crate::image::{AFTER_IMAGE_LEN, AfterImage, Origin, RateChange};
 use crate::limit::{Key, Limit};
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
@@ -114,9 +115,14 @@ impl Core {
             return Ok(self.view.outcome(decision, now, cost, 0));
         }
         let rates = usize::from(self.view.table.entry(slot).rates);
+        if hooks::has(Defect::ChangeBeforeReserve) {
+            self.view.table.consume(slot, now, cost, self.writer.seq() + 1);
+        }
         self.reserve(MIN_RECORD_LEN + 16 + AFTER_IMAGE_LEN * rates)?;
         let seq = self.writer.seq() + 1;
-        self.view.table.consume(slot, now, cost, seq);
+        if !hooks::has(Defect::ChangeBeforeReserve) {
+            self.view.table.consume(slot, now, cost, seq);
+        }
         let (table, images, id) = (&self.view.table, &mut self.images, self.view.table.entry(slot).id);
         self.writer.push(Kind::Allow, now, |buf| {
             if rates == 1 {
@@ -192,6 +198,8 @@ impl Core {
                 if let Some(slot) = part.slot {
                     self.count_denied(slot, now, item.cost);
                 }
+            } else if denied.is_some() && hooks::has(Defect::CountDeniedItems) {
+                self.write_group(Purpose::CheckAll, &[*item], std::slice::from_ref(part), now)?;
             } else if denied.is_some() {
                 // Nothing was consumed: report what is there, not what would have been left.
                 decision = self.view.look(part, now);

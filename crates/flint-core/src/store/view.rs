@@ -2,6 +2,7 @@
 //! and by read-only ones.
 
 use crate::error::{Error, Result};
+use crate::hooks::{self, Defect};
 use crate::image::{Origin, RateChange};
 use crate::limit::{Key, Limit};
 use crate::table::{Decision, Slot, Table};
@@ -100,7 +101,7 @@ impl View {
             cost,
             limit: decision.limit,
             remaining: verdict.remaining,
-            retry_after_ns: verdict.retry_after_ns,
+            retry_after_ns: verdict.retry_after_ns.saturating_sub(u64::from(hooks::has(Defect::RetryTooEarly))),
             reset_after_ns: verdict.reset_after_ns,
             reset_at_wall_ns: to_wall(now.saturating_add(verdict.reset_after_ns), self.time.offset_ns(now)),
             seq,

@@ -35,6 +35,9 @@ pub(crate) struct Table {
     runs: RunArena,
     live: u64,
     next_id: u64,
+    /// The id of the key that was removed last: only a deliberate defect looks at it.
+    #[cfg(feature = "test-hooks")]
+    freed_id: u64,
 }
 
 impl Table {
@@ -49,6 +52,8 @@ impl Table {
             runs: RunArena::new(),
             live: 0,
             next_id: 1,
+            #[cfg(feature = "test-hooks")]
+            freed_id: 0,
         }
     }
 
@@ -63,7 +68,11 @@ impl Table {
     }
 
     /// The id that the next new key gets.
-    pub(crate) const fn next_id(&self) -> u64 {
+    pub(crate) fn next_id(&self) -> u64 {
+        #[cfg(feature = "test-hooks")]
+        if self.freed_id != 0 && crate::hooks::has(crate::hooks::Defect::ReuseKeyIds) {
+            return self.freed_id;
+        }
         self.next_id
     }
 
@@ -225,6 +234,10 @@ impl Table {
         self.keys.remove(entry.key);
         if entry.extra != NO_EXTRA {
             self.free_extras.push(entry.extra);
+        }
+        #[cfg(feature = "test-hooks")]
+        {
+            self.freed_id = entry.id;
         }
         self.entries.get_mut(slot).id = 0;
         self.free.push(slot);

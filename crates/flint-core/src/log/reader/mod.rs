@@ -1,6 +1,7 @@
 //! Reading a segment's bytes: record by record, and, behind the last good record, what the rest proves.
 
 mod proof;
+mod search;
 mod span_crc;
 mod walker;
 
@@ -10,6 +11,7 @@ use super::frame::WORD;
 use super::segment;
 
 pub use proof::{Proof, find_proof, has_nonzero};
+pub use search::{Found, Search};
 pub use walker::{Frame, Step, Walker};
 
 /// The room for records in a file with these bytes, which may have been cut short.

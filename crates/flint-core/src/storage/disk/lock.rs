@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::storage::fork::{self, ProcessFile};
 use crate::storage::{LockGuard, Locked};
-use crate::sync::Mutex;
+use crate::sync::process::Mutex;
 
 /// Lock files that this process holds. Locked only inside `fork::exclude`, so that it is free in every child.
 static HELD: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
@@ -56,8 +56,9 @@ pub(super) fn lock(open: impl Fn() -> io::Result<File>, content: &str) -> io::Re
             Attempt::Stale => {}
             Attempt::Taken(lock) => {
                 let file = lock.file.file()?;
-                // The content only helps whoever finds the directory locked; a full disk must not keep anybody from opening.
-                let _ = file.set_len(0).and_then(|()| file.write_all_at(content.as_bytes(), 0));
+                // The content helps whoever finds the directory locked, and whoever finds nothing else in it; a full disk must
+                // not keep anybody from opening. Cut last, so that a write that fails leaves the old content.
+                let _ = file.write_all_at(content.as_bytes(), 0).and_then(|()| file.set_len(content.len() as u64));
                 return Ok(Locked::Guard(Box::new(lock)));
             }
         }

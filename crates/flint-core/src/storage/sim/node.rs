@@ -18,6 +18,8 @@ struct Piece {
     /// The part of `data` that is meant.
     start: usize,
     len: usize,
+    /// Whether the write had anything but zeros.
+    content: bool,
     /// A sync failed after this write: the page counts as clean and is not written by later syncs.
     lost: bool,
 }
@@ -39,6 +41,26 @@ pub(super) struct Node {
     pub(super) current: Content,
     durable: Content,
     pieces: Vec<Piece>,
+    /// Sectors that were synced with something of a write that was not all zeros.
+    used: Sectors,
+}
+
+/// A set of sectors.
+#[derive(Clone, Default)]
+struct Sectors(Vec<u64>);
+
+impl Sectors {
+    fn insert(&mut self, sector: usize) {
+        let word = sector / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (sector % 64);
+    }
+
+    fn contains(&self, sector: usize) -> bool {
+        self.0.get(sector / 64).is_some_and(|word| word >> (sector % 64) & 1 == 1)
+    }
 }
 
 /// Which unsynced writes of a file a power cut leaves.
@@ -56,7 +78,11 @@ pub(super) enum Keep<'a> {
 impl Node {
     /// A file that survives whatever comes.
     pub(super) fn durable(current: Content) -> Self {
-        Self { durable: current.clone(), current, pieces: Vec::new() }
+        let mut used = Sectors::default();
+        (0..current.len().div_ceil(SECTOR))
+            .filter(|&sector| !current.is_zero(sector))
+            .for_each(|sector| used.insert(sector));
+        Self { durable: current.clone(), current, pieces: Vec::new(), used }
     }
 
     pub(super) fn write(&mut self, data: &[u8], offset: usize, order: u64) {
@@ -65,11 +91,12 @@ impl Node {
         }
         self.current.write(data, offset);
         let shared: Arc<[u8]> = data.into();
+        let content = data.iter().any(|byte| *byte != 0);
         let mut start = 0;
         while start < data.len() {
             let (sector, at) = ((offset + start) / SECTOR, (offset + start) % SECTOR);
             let len = (SECTOR - at).min(data.len() - start);
-            self.pieces.push(Piece { order, sector, at, data: Arc::clone(&shared), start, len, lost: false });
+            self.pieces.push(Piece { order, sector, at, data: Arc::clone(&shared), start, len, content, lost: false });
             start += len;
         }
     }
@@ -77,6 +104,9 @@ impl Node {
     /// Makes durable every sector written since the last sync, with all that it shows now, and the length.
     pub(super) fn sync(&mut self) {
         self.durable.set_len(self.current.len());
+        for piece in self.pieces.iter().filter(|piece| piece.content && !piece.lost) {
+            self.used.insert(piece.sector);
+        }
         if self.pieces.iter().any(|piece| piece.lost) {
             let mut dirty: Vec<usize> = self.pieces.iter().filter(|p| !p.lost).map(|p| p.sector).collect();
             dirty.sort_unstable();
@@ -109,8 +139,20 @@ impl Node {
         self.durable.len()
     }
 
-    /// The content after a power cut.
-    pub(super) fn after_power_cut(&self, keep: Keep<'_>) -> Content {
+    /// The file after a power cut.
+    pub(super) fn after_power_cut(&self, keep: Keep<'_>) -> Self {
+        let mut after = Self::durable(self.content_after_power_cut(keep));
+        for (word, more) in self.used.0.iter().enumerate() {
+            (0..64).filter(|bit| more >> bit & 1 == 1).for_each(|bit| after.used.insert(word * 64 + bit));
+        }
+        // What survived of a write may be zeros here and yet belong to it.
+        for piece in self.pieces.iter().filter(|piece| piece.content) {
+            after.used.insert(piece.sector);
+        }
+        after
+    }
+
+    fn content_after_power_cut(&self, keep: Keep<'_>) -> Content {
         let mut content = self.durable.clone();
         match keep {
             Keep::None => {}
@@ -145,12 +187,12 @@ impl Node {
         }
     }
 
-    /// A sector under way to the disk for the first time may hold anything.
+    /// A sector under way to the disk with its first content may hold anything.
     fn spoil(&self, content: &mut Content, random: &mut Random) {
         let dirty: BTreeSet<usize> = self.pieces.iter().map(|piece| piece.sector).collect();
         for sector in dirty {
             let start = sector * SECTOR;
-            if !self.durable.is_zero(sector) || start >= content.len() || random.below(3) > 0 {
+            if self.used.contains(sector) || start >= content.len() || random.below(3) > 0 {
                 continue;
             }
             let mut garbage = [0; SECTOR];

@@ -79,6 +79,10 @@ pub(super) struct State {
     pending: Vec<Change>,
     next_order: u64,
     pub(super) ops: u64,
+    /// Whether a fault ever struck.
+    pub(super) struck: bool,
+    /// Syncs of files and directories, failed ones included.
+    pub(super) syncs: u64,
     /// Reads of files and directories: a numbering of their own.
     pub(super) reads: u64,
     /// The disk before each operation, if that is wanted.
@@ -99,6 +103,8 @@ impl State {
             pending: Vec::new(),
             next_order: 0,
             ops: 0,
+            struck: false,
+            syncs: 0,
             reads: 0,
             recording: None,
             crash_at: None,
@@ -124,6 +130,7 @@ impl State {
         }
         let index = self.ops;
         self.ops += 1;
+        self.syncs += u64::from(op == Op::Sync);
         let Some(failure) = &mut self.failure else { return Ok(false) };
         let applies = match failure.fault {
             Fault::FsyncFails => op == Op::Sync && index >= failure.at,
@@ -135,6 +142,7 @@ impl State {
             return Ok(false);
         }
         failure.fired = true;
+        self.struck = true;
         if failure.fault == Fault::ShortWrite && op == Op::Write {
             return Ok(true);
         }
@@ -152,6 +160,7 @@ impl State {
                     && (index == failure.at || (failure.sticky && index > failure.at)) =>
             {
                 failure.fired = true;
+                self.struck = true;
                 Err(io::Error::from_raw_os_error(failure.fault.errno()))
             }
             _ => Ok(()),
@@ -307,7 +316,7 @@ impl State {
                             (_, Some(random)) => Keep::Random(random),
                             (_, None) => Keep::Before(before),
                         };
-                        after.nodes.push(Node::durable(self.nodes[*node].after_power_cut(keep)));
+                        after.nodes.push(self.nodes[*node].after_power_cut(keep));
                         after.nodes.len() - 1
                     })),
                 };
@@ -343,6 +352,7 @@ impl State {
         let mut after = self.clone();
         after.locks.clear();
         after.ops = 0;
+        after.syncs = 0;
         after.reads = 0;
         after.recording = None;
         after.crash_at = None;
