@@ -1,6 +1,7 @@
 # make demo   build, then kill real processes in mid-stream and show that nothing was lost
 # make test   everything that CI checks; SYSTEM=0 leaves out tests that need system tools
 # make dev    build only: .venv/bin/python can import flint
+# make soak   the long run of the proofs;  make sabotage  shows that the tests notice deliberate defects
 # make bench  measure;  make fmt  format;  make clean  remove what was built
 #
 # Needs Python 3.10 or later with venv, a Rust toolchain and GNU make. PYTHON=... chooses the interpreter.
@@ -8,7 +9,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := dev
 .DELETE_ON_ERROR:
-.PHONY: demo test dev bench fmt clean rust-tools system-tools test-rust test-python lint
+.PHONY: demo test dev bench soak sabotage fmt clean rust-tools system-tools test-rust test-python lint
 
 PYTHON ?= python3
 SYSTEM ?= 1
@@ -99,6 +100,16 @@ endif
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
+
+# The long run: half an hour on two cores. Optimised, and with the checks of a debug build.
+soak: system-tools
+	cargo build --profile soak --locked -p flint-torture --bins
+	target/soak/soak
+	target/soak/fuzz --seconds 60
+
+# Each deliberate defect in the engine has to turn some test red.
+sabotage: $(TOOLS) system-tools
+	$(PY) scripts/sabotage.py
 
 fmt: $(TOOLS)
 	cargo fmt

@@ -12,11 +12,15 @@ use crate::store::types::{Problem, Report};
 
 /// Verifies everything in `dir`.
 pub(crate) fn examine(dir: &dyn Dir) -> Result<Report> {
-    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
-    let snapshot_exists =
-        names.iter().any(|name| matches!(files::classify(name), FileKind::Snapshot(_) | FileKind::LegacySnapshot));
-    let mut report = Report { snapshot_exists, format: "none", ..Report::default() };
-    let outcome = examine_store(dir, &names, &mut report);
+    let mut report = Report::default();
+    let outcome = recover::look(dir, || {
+        report = Report { format: "none", ..Report::default() };
+        let names = list(dir)?;
+        report.snapshot_exists =
+            names.iter().any(|name| matches!(files::classify(name), FileKind::Snapshot(_) | FileKind::LegacySnapshot));
+        examine_store(dir, &names, &mut report)
+    });
+    let names = list(dir)?;
     if let Err(error) = outcome {
         report.problems.push(problem(dir.path(), error));
     }
@@ -29,6 +33,10 @@ pub(crate) fn examine(dir: &dyn Dir) -> Result<Report> {
     }
     report.ok = report.problems.is_empty();
     Ok(report)
+}
+
+fn list(dir: &dyn Dir) -> Result<Vec<String>> {
+    dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))
 }
 
 fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result<()> {
@@ -55,6 +63,8 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
         }
         return Ok(());
     }
+    let finished = migrate::finished(dir, names)?;
+    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
     let Some(loaded) = recover::load(dir, Access::Shared, true)? else {
         return if recover::stored_id(dir).is_some() { Err(recover::lost_store(dir)) } else { Ok(()) };
     };

@@ -42,6 +42,8 @@ pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord)
             ),
         });
     }
+    let finished = migrate::finished(dir, &names)?;
+    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
     let mut keys = HashMap::new();
     let mut offset_ns = 0;
     // The names of keys are learned from the whole log, not only from the part that is asked for.

@@ -5,20 +5,25 @@
 //! 2. The snapshot is renamed into place: committed.
 //! 3. The segments get their names, the old files move to `legacy/`, and a `flint.aof` that 0.2 refuses takes their place.
 
+use std::io;
+use std::path::Path;
+
 use sha2::{Digest, Sha256};
 
 use crate::bulk::{self, NewStore, PastEvent, remove_if_there, storage_error, sync_dir};
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::legacy::{self, LegacyStore};
+use crate::recover::{self, Access};
 use crate::snapshot::{self, Migrated};
-use crate::storage::{Dir, Mode};
+use crate::storage::{Dir, File, Locked, Mode};
 use crate::store::types::Options;
+use crate::sync::Arc;
 
 /// Reads a whole file; `None` if it does not exist.
 fn read_file(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
     let file = match dir.open(name, Mode::Read) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(storage_error(dir, "cannot open", name))?,
     };
     let len = file.len().map_err(storage_error(dir, "cannot read", name))?;
@@ -34,15 +39,6 @@ fn migrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Migrated>> {
     let file = dir.open(&name, Mode::Read).map_err(storage_error(dir, "cannot open", &name))?;
     let header = snapshot::read_header(&*file, &dir.path().join(&name))?;
     Ok(header.migrated)
-}
-
-fn verify_snapshot(dir: &dyn Dir, names: &[String]) -> Result<()> {
-    if let Some(start) = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max() {
-        let name = files::snapshot_name(start);
-        let file = dir.open(&name, Mode::Read).map_err(storage_error(dir, "cannot open", &name))?;
-        snapshot::read(&*file, &dir.path().join(&name), &mut |_| Ok(()))?;
-    }
-    Ok(())
 }
 
 /// Whether the old log is still where the old release left it, and its SHA-256.
@@ -75,12 +71,75 @@ pub(crate) fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Legac
     }
     match (old, migrated(dir, names)?) {
         (None, _) => Ok(None),
-        // Committed but not finished: nothing was written since, so the old files still say it all. They are moved away only
-        // when every new segment has its name.
-        (Some(sha256), Some(migrated)) if migrated.sha256 == sha256 => {
-            if has(|kind| matches!(kind, FileKind::MigratingSegment(_))) { legacy::read(dir) } else { Ok(None) }
-        }
+        // Committed: the new files are the store. Who looks at them sees them through [`finished`].
+        (Some(sha256), Some(migrated)) if migrated.sha256 == sha256 => Ok(None),
         (Some(_), _) => Err(both_formats(dir)),
+    }
+}
+
+/// A directory whose migration is committed, as it will be when the migration is finished: segments under their own names.
+pub(crate) struct Finished<'a>(&'a dyn Dir);
+
+/// The directory as a writer's open will have it, if a migration in it was committed and not all segments have their names.
+pub(crate) fn finished<'a>(dir: &'a dyn Dir, names: &[String]) -> Result<Option<Finished<'a>>> {
+    let unfinished = names.iter().any(|name| is_waiting(names, name));
+    Ok((unfinished && migrated(dir, names)?.is_some()).then_some(Finished(dir)))
+}
+
+fn looking_only<T>() -> io::Result<T> {
+    Err(io::ErrorKind::ReadOnlyFilesystem.into())
+}
+
+impl Dir for Finished<'_> {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+        if mode != Mode::Read {
+            return looking_only();
+        }
+        match self.0.open(name, mode) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let waiting = files::parse_segment_name(name).map(files::migrating_name);
+        let names = self.0.list()?;
+        let waiting = waiting.filter(|waiting| is_waiting(&names, waiting));
+        self.0.open(waiting.as_deref().unwrap_or(name), mode)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = self.0.list()?;
+        let named = |name: &String| match files::parse_migrating_name(name) {
+            Some(first_seq) if is_waiting(&names, name) => files::segment_name(first_seq),
+            _ => name.clone(),
+        };
+        Ok(names.iter().map(named).collect())
+    }
+
+    fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
+        looking_only()
+    }
+
+    fn remove(&self, _name: &str) -> io::Result<()> {
+        looking_only()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        looking_only()
+    }
+
+    fn subdir(&self, _name: &str, _create: bool) -> io::Result<Arc<dyn Dir>> {
+        looking_only()
+    }
+
+    fn move_into(&self, _name: &str, _subdir: &str) -> io::Result<()> {
+        looking_only()
+    }
+
+    fn lock(&self, _name: &str, _content: &str) -> io::Result<Locked> {
+        looking_only()
     }
 }
 
@@ -94,11 +153,12 @@ pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Opti
         if old.is_some_and(|sha256| sha256 != migrated.sha256) {
             return Err(both_formats(dir));
         }
-        // Nothing is moved before the snapshot that makes the old files expendable is verified.
-        let begun = old.is_some() || has(|kind| matches!(kind, FileKind::MigratingSegment(_)));
-        if begun {
-            verify_snapshot(dir, &names)?;
-            // A killed process may have left its name without a sync, and then nothing is committed yet.
+        let begun = old.is_some() || names.iter().any(|name| is_waiting(&names, name));
+        if begun || !is_finished(dir, &names)? {
+            // Nothing is touched before what makes the old files expendable is verified: a store that is refused is left as it
+            // is.
+            recover::load(&Finished(dir), Access::Exclusive, false)?;
+            // A killed process may have left the snapshot's name without a sync, and then nothing is committed yet.
             sync_dir(dir)?;
         }
         finish(dir, &names)?;
@@ -146,17 +206,33 @@ fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
     bulk::write_snapshot(dir, &new, start)
 }
 
+/// Whether 0.2 would refuse the directory and none of its files is left there.
+fn is_finished(dir: &dyn Dir, names: &[String]) -> Result<bool> {
+    let current = read_file(dir, files::LEGACY_AOF)?;
+    let has_tombstone = current.is_some_and(|bytes| files::is_tombstone(&bytes));
+    Ok(has_tombstone && !names.iter().any(|name| name == files::LEGACY_SNAPSHOT))
+}
+
+/// Whether this is a segment of a migration that still waits for its name: the snapshot covers it, and no segment has that
+/// name.
+fn is_waiting(names: &[String], name: &str) -> bool {
+    let Some(first_seq) = files::parse_migrating_name(name) else { return false };
+    let start = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max();
+    start.is_some_and(|start| first_seq <= start) && !names.contains(&files::segment_name(first_seq))
+}
+
 /// Everything behind the commit; each step may have been done before.
 fn finish(dir: &dyn Dir, names: &[String]) -> Result<()> {
-    if bulk::name_segments(dir, names)? {
+    let waiting: Vec<String> = names.iter().filter(|name| is_waiting(names, name)).cloned().collect();
+    if bulk::name_segments(dir, &waiting)? {
         sync_dir(dir)?;
+    }
+    if is_finished(dir, names)? {
+        return Ok(());
     }
     let current = read_file(dir, files::LEGACY_AOF)?;
     let has_tombstone = current.as_ref().is_some_and(|bytes| files::is_tombstone(bytes));
     let has_old_snapshot = names.iter().any(|name| name == files::LEGACY_SNAPSHOT);
-    if has_tombstone && !has_old_snapshot {
-        return Ok(());
-    }
     let legacy = dir
         .subdir(files::LEGACY_DIR, true)
         .map_err(|error| Error::storage("cannot create", dir.path().join(files::LEGACY_DIR), error))?;

@@ -12,7 +12,7 @@ use flint_core::engine::{OnChange, Options, Status, SyncMode, doctor_in};
 use flint_core::storage::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::storage::{Dir, Mode};
 use flint_core::{Engine, Error, Result, files};
-use recovery_support::{assert_same, everything, options, plans, tokens};
+use recovery_support::{assert_same, everything, options, plans, store_files, tokens};
 use serde_json::Value;
 
 const GOOD: [&str; 4] = ["v0_1_log_only", "v0_2_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"];
@@ -252,12 +252,59 @@ fn both_formats_together_are_refused() {
     // A backup of another directory, put back over the tombstone.
     migrated.write_file(files::LEGACY_AOF, &old_disk("v0_1_log_only").read_file(files::LEGACY_AOF).unwrap());
     for disk in [disk, migrated] {
-        let before = recovery_support::store_files(&disk);
+        let before = store_files(&disk);
         for opened in [open(&disk), look(&disk)] {
             let Err(Error::Unsupported { detail, .. }) = opened else { panic!("both formats opened") };
             assert!(detail.contains(files::LEGACY_AOF), "{detail}");
         }
         assert!(!doctor_in(&*disk.dir()).unwrap().ok);
-        assert_eq!(recovery_support::store_files(&disk), before);
+        assert_eq!(store_files(&disk), before);
     }
+}
+
+/// Whoever meets new files that are damaged refuses them before it renames, moves or writes anything.
+#[test]
+fn damaged_new_files_are_refused_at_every_step_and_nothing_is_changed() {
+    let counted = old_disk("v0_2_log_only");
+    open(&counted).unwrap().close().unwrap();
+    let mut tried = 0;
+    for op in 0..counted.ops() {
+        let disk = old_disk("v0_2_log_only");
+        disk.crash_at(op);
+        if open(&disk).is_ok() {
+            break;
+        }
+        let left = disk.power_cut(CrashPlan::KeepAll);
+        let names = left.dir().list().unwrap();
+        if !names.iter().any(|name| files::parse_snapshot_name(name).is_some()) {
+            continue;
+        }
+        let is_segment =
+            |name: &&String| files::parse_segment_name(name).is_some() || files::parse_migrating_name(name).is_some();
+        let segment = names.iter().find(is_segment).expect("a segment");
+        let mut bytes = left.read_file(segment).unwrap();
+        bytes[100] ^= 1;
+        left.write_file(segment, &bytes);
+        let before = store_files(&left);
+        assert!(matches!(look(&left), Err(Error::Corrupt { .. })), "operation {op}: a reader opens it");
+        assert!(!doctor_in(&*left.dir()).unwrap().ok, "operation {op}: the doctor sees nothing");
+        assert!(matches!(open(&left), Err(Error::Corrupt { .. })), "operation {op}: a writer opens it");
+        assert_eq!(store_files(&left), before, "operation {op}: refused and changed");
+        tried += 1;
+    }
+    assert!(tried >= 10, "{tried}");
+}
+
+/// A key of an old release may be longer than a small segment.
+#[test]
+fn old_history_of_a_very_long_key_gets_a_larger_segment() {
+    let disk = SimDisk::new();
+    let key = "k".repeat(40_000);
+    let config = format!("{{\"key\":\"{key}\",\"rate\":7,\"per_seconds\":60,\"algorithm\":\"token_bucket\"}}");
+    let event = format!("{{\"type\":\"LIMIT_CONFIGURED\",\"config\":{config}}}");
+    disk.write_file(files::LEGACY_AOF, format!("{{\"ts\":\"2026-01-01T00:00:15Z\",\"event\":{event}}}\n").as_bytes());
+    open(&disk).unwrap().close().unwrap();
+    let again = open(&disk).unwrap();
+    assert_eq!(again.counters().keys, 1);
+    assert!(doctor_in(&*disk.kill().dir()).unwrap().ok);
 }

@@ -16,6 +16,7 @@ use flint_core::engine::{Engine, Options, doctor_in};
 use flint_core::image::KeyImage;
 use flint_core::storage::sim::{CrashPlan, SimDisk, Unit};
 
+use crate::evidence;
 use crate::ledger::Ledger;
 use crate::random::Random;
 use crate::stage::{clock_at, goes_on, images, open, options};
@@ -56,6 +57,21 @@ impl Tally {
     /// Crash states in all.
     pub fn total(&self) -> u64 {
         [&self.states, &self.nested, &self.twice].map(|count| count.load(Ordering::Relaxed)).iter().sum()
+    }
+}
+
+impl Tally {
+    /// Notes the counts as evidence.
+    pub fn record(&self) {
+        for (name, count) in [
+            ("crash_points", &self.points),
+            ("crash_states", &self.states),
+            ("crash_states_distinct", &self.distinct),
+            ("crash_states_in_recovery", &self.nested),
+            ("crash_states_in_recovery_twice", &self.twice),
+        ] {
+            evidence::record(name, count.load(Ordering::Relaxed));
+        }
     }
 }
 

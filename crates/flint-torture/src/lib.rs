@@ -3,15 +3,19 @@
 //! The tests of this crate run bounded parts of it and count what they did; `make soak` runs the same code for longer. It
 //! builds `flint-core` with the feature `test-hooks`, which nothing that is shipped enables.
 //!
+//! - `corruption` damages stores at rest: bits, lengths, records, files
 //! - `crash` cuts the power and kills the process at every operation of a `story`, whose `ledger` says what may be recovered
 //! - `faults` tells stories on disks that fail
+//! - `fuzz` feeds changed bytes, text and whole directories to everything that reads
 //! - `kill` starts real processes, kills them at exact points and judges what they left
 //! - `linearizability` explains what concurrent callers saw by calls one after the other, or says that nothing can
 //! - `stage`, `random`, `evidence`: how stores are opened here, chance, counting
 
+pub mod corruption;
 pub mod crash;
 pub mod evidence;
 pub mod faults;
+pub mod fuzz;
 pub mod kill;
 pub mod ledger;
 pub mod linearizability;

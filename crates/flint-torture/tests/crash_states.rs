@@ -1,9 +1,6 @@
 //! Every crash state of short stories on a simulated disk.
 
-use std::sync::atomic::Ordering;
-
 use flint_torture::crash::{Effort, Tally, sweep};
-use flint_torture::evidence::record;
 use flint_torture::ledger::tell;
 use flint_torture::random::Random;
 use flint_torture::stage::MODES;
@@ -27,18 +24,6 @@ fn sweep_all(stories: &[Story], effort: Effort) -> Tally {
     tally
 }
 
-fn record_all(tally: &Tally) {
-    for (name, count) in [
-        ("crash_points", &tally.points),
-        ("crash_states", &tally.states),
-        ("crash_states_distinct", &tally.distinct),
-        ("crash_states_in_recovery", &tally.nested),
-        ("crash_states_in_recovery_twice", &tally.twice),
-    ] {
-        record(name, count.load(Ordering::Relaxed));
-    }
-}
-
 #[test]
 fn every_story_does_what_it_is_for() {
     for story in story::all() {
@@ -56,7 +41,7 @@ fn every_story_does_what_it_is_for() {
 #[test]
 fn nothing_acknowledged_is_lost_in_any_crash_state() {
     let tally = sweep_all(&story::all(), effort());
-    record_all(&tally);
+    tally.record();
     assert!(tally.total() >= 50_000, "{tally:?}");
 }
 
@@ -65,6 +50,6 @@ fn nothing_acknowledged_is_lost_in_crash_states_of_random_stories() {
     let effort = effort();
     let stories: Vec<_> = (0..4).map(|n| story::random(effort.seed.wrapping_add(n), 40)).collect();
     let tally = sweep_all(&stories, Effort { nested_every: 12, ..effort });
-    record_all(&tally);
+    tally.record();
     assert!(tally.total() >= 4_000, "{tally:?}");
 }

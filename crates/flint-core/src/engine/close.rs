@@ -7,7 +7,7 @@ use crate::store::shared::Shared;
 use crate::sync::Ordering;
 use crate::writer::Refusal;
 
-use super::{Backend, Engine, Resources};
+use super::{Backend, Engine, Resources, background};
 
 impl Engine {
     /// Makes everything durable, writes the close record, ends the threads and releases the lock. Doing it twice is fine;
@@ -102,5 +102,8 @@ fn finish(shared: &Shared) -> Result<()> {
     }
     let seq = shared.core.lock().writer.seq();
     shared.wait_durable(seq)?;
+    // Only a seal tells that the segment behind it is missing.
+    let full = shared.core.lock().writer.take_to_seal();
+    full.iter().try_for_each(|full| background::seal(shared, full))?;
     totals
 }

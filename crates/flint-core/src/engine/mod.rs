@@ -306,7 +306,11 @@ impl Engine {
                 if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
                     return Ok(old_events(&store, key, limit));
                 }
-                history::Now { seq: *seq, ..history_now(&mut view.lock(), key) }
+                let now = history::Now { seq: *seq, ..history_now(&mut view.lock(), key) };
+                if let Some(finished) = migrate::finished(&*self.dir, &names)? {
+                    return history::read(&finished, key, now, limit);
+                }
+                now
             }
         };
         history::read(&*self.dir, key, now, limit)

@@ -113,6 +113,10 @@ fn describe(dir: &dyn Dir, loaded: &Loaded) -> Recovery {
 
 /// A directory opened to look: the state as it is in the files now, and the newest record of it.
 pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
+    recover::look(dir, || look(dir, options))
+}
+
+fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     if let Some(store) = migrate::unmigrated(dir, &names)? {
         let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
@@ -120,6 +124,8 @@ pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery
         let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
         return Ok((View { table: table_of(dir, &store)?, time }, recovery, 0));
     }
+    let finished = migrate::finished(dir, &names)?;
+    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
     match recover::load(dir, Access::Shared, false)? {
         Some(loaded) => {
             let recovery = describe(dir, &loaded);
@@ -201,7 +207,8 @@ fn remove_strays(dir: &dyn Dir) -> Result<()> {
     }
     for name in &names {
         let stray = match files::classify(name) {
-            FileKind::Spare | FileKind::SnapshotTmp => true,
+            // A migration that was committed has given the names that it had to give.
+            FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_) => true,
             FileKind::Snapshot(start) => Some(start) < newest,
             _ => false,
         };

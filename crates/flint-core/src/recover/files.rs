@@ -1,14 +1,18 @@
 //! Finding and opening the files of a store.
 
+use std::hash::{BuildHasher, Hash as _, Hasher};
 use std::io;
 
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, FileKind};
 use crate::snapshot;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::Arc;
 
 use super::Access;
+
+/// Bytes per read.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// The newest snapshot.
 pub(crate) struct SnapshotFile {
@@ -88,6 +92,36 @@ impl Found {
         }
         Ok(Some(Self { snapshot, segments }))
     }
+}
+
+/// A number that changes when any file of the store does: names, lengths and contents, because storing into a mapping leaves
+/// no other trace. What cannot be read counts with its error.
+pub(super) fn imprint(dir: &dyn Dir, hash: &impl BuildHasher) -> u64 {
+    let mut hasher = hash.build_hasher();
+    let mut names = dir.list().unwrap_or_default();
+    names.retain(|name| !matches!(files::classify(name), FileKind::Lock | FileKind::Foreign));
+    names.sort_unstable();
+    for name in &names {
+        name.hash(&mut hasher);
+        match dir.open(name, Mode::Read).and_then(|file| hash_content(&*file, &mut hasher)) {
+            Ok(len) => hasher.write_u64(len),
+            Err(error) => (error.kind(), error.raw_os_error()).hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+fn hash_content(file: &dyn File, hasher: &mut impl Hasher) -> io::Result<u64> {
+    let len = file.len()?;
+    let mut piece = vec![0; usize::try_from(len).map_or(PIECE_BYTES, |len| len.min(PIECE_BYTES))];
+    let mut offset = 0;
+    while offset < len {
+        let more = usize::try_from(len - offset).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        file.read_exact_at(&mut piece[..more], offset)?;
+        hasher.write(&piece[..more]);
+        offset += more as u64;
+    }
+    Ok(len)
 }
 
 /// The line of the lock file that says that a store was made here, so that losing every other file is noticed.

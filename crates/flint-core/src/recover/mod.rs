@@ -22,6 +22,7 @@ use crate::sync;
 use crate::table::Table;
 use crate::time::Anchor;
 
+use files::imprint;
 pub(crate) use files::{Found, STORE_LINE, SnapshotFile, list_segments, lost_store, open_with_path, stored_id};
 use replay::Replayer;
 use scan::{Scan, Tail};
@@ -31,11 +32,16 @@ use scan::{Scan, Tail};
 pub(crate) enum Access {
     /// The caller holds the lock: what is read stays.
     Exclusive,
-    /// A writer may be at work. What looks damaged is looked at again.
+    /// A writer may be at work: see [`look`].
     Shared,
 }
 
-/// How often a read-only opener starts over when a writer changes the files under it, and how long it waits before.
+/// The largest sequence number and key id that is believed, so that nobody who counts on from there overflows: at a million
+/// records a second a store would take 146,000 years to come here.
+const MAX_NUMBER: u64 = 1 << 62;
+const BEYOND: &str = "its numbers are larger than any store can have";
+
+/// How often a look starts over when a writer changes the files under it, and how long it waits before.
 const ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -54,25 +60,33 @@ pub(crate) struct Loaded {
     pub(crate) history_events: u64,
 }
 
-/// Reads the store in `dir`; `None` if there is none. `thorough` also decodes sealed segments that the snapshot covers, which
-/// otherwise only have their SHA-256 verified.
-pub(crate) fn load(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Option<Loaded>> {
-    let mut attempt = 0;
-    loop {
-        attempt += 1;
-        match load_once(dir, access, thorough) {
-            // Beside a writer a file may vanish or grow a successor between two looks.
-            Err(Error::Corrupt { .. } | Error::Storage { .. }) if access == Access::Shared && attempt < ATTEMPTS => {
-                sync::sleep(PAUSE);
+/// Calls `once`, which reads the directory, until its answer can be believed. Beside a writer a file may vanish or grow a
+/// successor between two readings, which looks like damage. But every state that a writer leaves behind can be opened, at any
+/// instruction: a refusal counts as soon as nothing changed while `once` was reading.
+pub(crate) fn look<T>(dir: &dyn Dir, mut once: impl FnMut() -> Result<T>) -> Result<T> {
+    let hash = hashbrown::DefaultHashBuilder::default();
+    let mut before = None;
+    for attempt in 1.. {
+        match once() {
+            Ok(found) => return Ok(found),
+            Err(error) => {
+                let after = imprint(dir, &hash);
+                if attempt == ATTEMPTS || before == Some(after) {
+                    return Err(error);
+                }
+                if before.replace(after).is_some() {
+                    sync::sleep(PAUSE);
+                }
             }
-            other => return other,
         }
     }
+    unreachable!("the last attempt returns")
 }
 
-/// The same in one attempt: beside a writer an error may be no more than a bad moment.
-pub(crate) fn load_once(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Option<Loaded>> {
-    Found::open(dir, access).and_then(|found| found.map(|found| load_found(dir, found, access, thorough)).transpose())
+/// Reads the store in `dir`; `None` if there is none. `thorough` also decodes sealed segments that the snapshot covers, which
+/// otherwise only have their SHA-256 verified. In shared access call it through [`look`].
+pub(crate) fn load(dir: &dyn Dir, access: Access, thorough: bool) -> Result<Option<Loaded>> {
+    Found::open(dir, access)?.map(|found| load_found(dir, found, access, thorough)).transpose()
 }
 
 fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Result<Loaded> {
@@ -86,6 +100,9 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
         })?;
         if header.start != file.start {
             return Err(Error::corrupt(&path, 0, "its name does not agree with its header"));
+        }
+        if trailer.end.max(trailer.next_id).max(header.start) > MAX_NUMBER {
+            return Err(Error::corrupt(&path, 0, BEYOND));
         }
         replayer.cover(header.start, trailer.end, trailer.next_id);
         replayer.anchor(Anchor { engine_ns: header.engine_ns, wall_ns: header.wall_ns });
@@ -114,4 +131,57 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
         records,
         history_events,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files;
+    use crate::storage::sim::SimDisk;
+
+    fn damage() -> Result<()> {
+        Err(Error::corrupt("somewhere", 0, "as it seems"))
+    }
+
+    #[test]
+    fn damage_in_files_that_stay_is_told_at_the_second_look() {
+        let disk = SimDisk::new();
+        disk.write_file(&files::segment_name(1), b"content");
+        let mut looks = 0;
+        let found = look(&*disk.dir(), || {
+            looks += 1;
+            // The lock's content is not the store's.
+            disk.write_file(files::LOCK, &[looks]);
+            damage()
+        });
+        assert!(matches!(found, Err(Error::Corrupt { .. })));
+        assert_eq!(looks, 2);
+    }
+
+    #[test]
+    fn while_a_writer_changes_the_files_damage_is_not_believed() {
+        let disk = SimDisk::new();
+        let changes: [&dyn Fn(u8); 4] = [
+            &|look| disk.write_file(&files::segment_name(1), &[look; 8]),
+            &|look| disk.write_file(&files::segment_name(u64::from(look)), b""),
+            &|look| disk.write_file(&files::snapshot_name(1), &vec![0; usize::from(look)]),
+            &|_| drop(disk.dir().rename(&files::snapshot_name(1), &files::snapshot_name(2))),
+        ];
+        let mut looks = 0;
+        let found = look(&*disk.dir(), || {
+            let Some(change) = changes.get(usize::from(looks)) else { return Ok(()) };
+            looks += 1;
+            change(looks);
+            damage()
+        });
+        assert!(found.is_ok());
+        let mut looks = 0;
+        let found = look(&*disk.dir(), || {
+            looks += 1;
+            disk.write_file(&files::segment_name(1), &[looks; 8]);
+            damage()
+        });
+        assert!(matches!(found, Err(Error::Corrupt { .. })));
+        assert_eq!(u32::from(looks), ATTEMPTS);
+    }
 }

@@ -17,6 +17,7 @@ use crate::table::{Slot, Table};
 use crate::time::Anchor;
 
 use super::ids::IdMap;
+use super::{BEYOND, MAX_NUMBER};
 
 /// Where a record stands, for messages.
 #[derive(Clone)]
@@ -202,6 +203,13 @@ impl Replayer {
     fn configure_applied(&mut self, name: &str, frame: &Frame<'_>, op: &ConfigureRef<'_>) -> Result<bool, String> {
         self.changes.clear();
         self.changes.extend(op.rates());
+        if op.id > MAX_NUMBER {
+            return Err(BEYOND.to_owned());
+        }
+        // No call writes such a limit, and no snapshot could hold it as it is.
+        if self.changes.iter().any(|change| !change.rate.is_valid()) {
+            return Err("its limit is out of bounds".to_owned());
+        }
         let slot = match self.ids.get(op.id) {
             Some(slot) if self.table.entry(slot).seq >= frame.seq => return Ok(false),
             Some(slot) => Some(slot),

@@ -14,8 +14,8 @@ use crate::log::segment::{self, HeaderProblem, Seal, SegmentHeader};
 use crate::storage::{Dir, File};
 use crate::sync::Arc;
 
-use super::Access;
 use super::files::SegmentFile;
+use super::{Access, BEYOND, MAX_NUMBER};
 
 /// A segment as it was found.
 pub(crate) struct Segment {
@@ -165,7 +165,7 @@ impl Scanner<'_> {
             let last = index + 1 == count;
             if last && header.seal.is_some() {
                 return Err(self.corrupt(
-                    &files::segment_name(header.seal.as_ref().map_or(0, |seal| seal.last_seq + 1)),
+                    &files::segment_name(header.seal.as_ref().map_or(0, |seal| seal.last_seq.saturating_add(1))),
                     0,
                     "the segment before it is sealed, so this one existed, and it is missing",
                 ));
@@ -232,6 +232,9 @@ impl Scanner<'_> {
         if header.first_seq != file.first_seq {
             return Err(self.corrupt(&file.name, 32, "the name does not agree with the header"));
         }
+        if header.first_seq > MAX_NUMBER {
+            return Err(self.corrupt(&file.name, 32, BEYOND));
+        }
         if header.segment_len != len {
             return Err(self.corrupt(
                 &file.name,
@@ -257,6 +260,10 @@ impl Scanner<'_> {
     /// Accepts a sealed segment that the snapshot covers by its SHA-256 alone.
     fn skip(&mut self, file: SegmentFile, header: &Header) -> Result<()> {
         let seal = header.seal.as_ref().expect("only sealed segments are skipped");
+        if seal.end_offset > segment::seal_offset(header.len) {
+            let offset = segment::seal_offset(header.len);
+            return Err(self.corrupt(&file.name, offset, "the seal's end lies behind the room for records"));
+        }
         let sha256 = segment::sha256_of(&*file.file, seal.end_offset)
             .map_err(|error| Error::storage("cannot read", self.dir.path().join(&file.name), error))?;
         if sha256 != seal.sha256 {
@@ -409,6 +416,9 @@ impl Scanner<'_> {
             |detail: &str| Err(self.corrupt(&file.name, 0, format!("the header is missing or damaged, but {detail}")));
         if index > 0 && self.scan.segments.last().is_some_and(|segment| segment.sealed) {
             return lost("the segment before it is sealed");
+        }
+        if file.first_seq <= self.scan.last_seq {
+            return lost("the segment before it holds records that its name claims");
         }
         let seed = frame::seed(self.scan.store_id, file.first_seq);
         if let Some(proof) = self.proof_in(file, seed)? {

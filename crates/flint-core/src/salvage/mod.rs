@@ -113,7 +113,7 @@ fn problem(dir: &dyn Dir, names: &[String]) -> Result<Option<Error>> {
 fn load(dir: &dyn Dir) -> Result<bool> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match recover::load_once(dir, Access::Shared, true) {
+        match recover::load(dir, Access::Shared, true) {
             Err(error @ (Error::Corrupt { .. } | Error::Storage { .. })) => {
                 let text = error.to_string();
                 if text == last && !is_changing(&error) {
@@ -125,7 +125,7 @@ fn load(dir: &dyn Dir) -> Result<bool> {
             other => return other.map(|loaded| loaded.is_some()),
         }
     }
-    recover::load_once(dir, Access::Shared, true).map(|loaded| loaded.is_some())
+    recover::load(dir, Access::Shared, true).map(|loaded| loaded.is_some())
 }
 
 /// Whether it only says that a writer is at work.

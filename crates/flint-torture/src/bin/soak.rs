@@ -1,0 +1,108 @@
+//! The long run: `soak [--states N] [--kills N]`. A million crash states, faults in stories by chance, a thousand deaths of real
+//! processes, and everything that can happen to the bytes of a store at rest. `make soak` runs it, then the fuzzers, for a
+//! minute each.
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use flint_torture::crash::{self, Effort};
+use flint_torture::faults::{self, FAULTS};
+use flint_torture::ledger::tell;
+use flint_torture::random::Random;
+use flint_torture::stage::MODES;
+use flint_torture::{corruption, evidence, kill, story};
+
+/// Random stories that get a fault at every operation.
+const FAULTY_STORIES: u64 = 4;
+/// Seeds of damaged stores.
+const DAMAGED: u64 = 2;
+
+fn main() -> ExitCode {
+    let (mut states, mut kills) = (1_000_000, 1_000);
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let number = arguments.next().and_then(|text| text.parse().ok());
+        match (argument.as_str(), number) {
+            ("--states", Some(number)) => states = number,
+            ("--kills", Some(number)) => kills = number,
+            _ => {
+                say("soak: [--states N] [--kills N]");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let seed = Random::seed();
+    timed("crash states", || crash_states(states, seed));
+    timed("faults", || faulty_stories(seed));
+    timed("kills", || {
+        let report = kill::run(usize::try_from(kills).unwrap_or(usize::MAX), seed);
+        evidence::record("kill_points", report.stores + report.calls);
+        evidence::record("kill_points_nested", report.nested);
+    });
+    timed("damage", || {
+        let mut counts = corruption::Counts::default();
+        for n in 0..DAMAGED {
+            counts += corruption::every_kind(seed.wrapping_add(n));
+        }
+        counts.record();
+    });
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "a program")]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn timed(what: &str, run: impl FnOnce()) {
+    let began = Instant::now();
+    run();
+    say(&format!("{what}: {} s", began.elapsed().as_secs()));
+}
+
+/// The stories of the tests with more of each kind of outcome, then stories by chance until there are enough states.
+fn crash_states(states: u64, seed: u64) {
+    let effort = Effort { exhaustive: 8, random: 30, nested_every: 4, twice_every: 30, look_every: 16, seed };
+    let tally = crash::Tally::default();
+    let mut told = 0;
+    for story in story::all() {
+        // Migrating the large sample takes some milliseconds each time: less of it.
+        let large = story.before.iter().any(|(_, bytes)| bytes.len() > 100_000);
+        let effort = if large { Effort { exhaustive: 3, random: 4, nested_every: 100, ..effort } } else { effort };
+        for sync in MODES {
+            crash::sweep(&story.name, &tell(&story, sync), effort, &tally);
+            told += 1;
+        }
+    }
+    let effort = Effort { exhaustive: 6, random: 12, nested_every: 8, ..effort };
+    for n in 0.. {
+        if tally.total() >= states {
+            break;
+        }
+        let story = story::random(seed.wrapping_add(n), 60);
+        for sync in MODES {
+            crash::sweep(&story.name, &tell(&story, sync), effort, &tally);
+            told += 1;
+        }
+    }
+    evidence::record("stories", told);
+    tally.record();
+}
+
+fn faulty_stories(seed: u64) {
+    let tally = faults::Tally::default();
+    for n in 0..FAULTY_STORIES {
+        let story = story::random(seed.wrapping_add(n), 40);
+        for sync in MODES {
+            let ledger = tell(&story, sync);
+            for fault in FAULTS {
+                for sticky in [false, true] {
+                    faults::sweep(&story, &ledger, fault, sticky, &tally);
+                }
+            }
+        }
+    }
+    evidence::record("faults", tally.struck.load(Ordering::Relaxed));
+    evidence::record("faults_stopped", tally.stopped.load(Ordering::Relaxed));
+}

@@ -1,0 +1,86 @@
+//! Damage to stores at rest: every bit, every length, every record and every file of small stores.
+//!
+//! A store that was closed is refused, with the place named and nothing changed, or gives the identical state. A crashed one may
+//! also give an earlier state of its life, one that reaches the last durable mark and everything before the damage. The
+//! doctor and read-only opening agree with opening every time, and what opens goes on.
+//!
+//! What the files cannot tell, and the oracle therefore allows:
+//!
+//! - If every store file of a directory is another store's, or of an earlier moment, then that is the store. `flint.lock` says
+//!   which store was made there, but never speaks against one: its content is nobody's promise.
+//! - The active segment of an earlier moment is what a power cut leaves, down to the newest snapshot's end.
+//! - The newest segment of a crashed store, missing while the one before it is not sealed, is a rotation that was undone.
+//! - Release 0.1 wrote no checksums.
+
+mod edits;
+mod flips;
+mod judge;
+mod legacy;
+mod life;
+mod specimen;
+mod sweep;
+
+use std::ops::AddAssign;
+
+use crate::evidence;
+
+pub use edits::{file_edits, record_edits, truncations};
+pub use flips::{Bits, bit_flips};
+pub use judge::Tally;
+pub use legacy::{LegacySpecimen, legacy_flips, legacy_truncations};
+pub use specimen::{Kind, Specimen};
+
+/// What was done to stores.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Bits flipped.
+    pub bit_flips: Tally,
+    /// Files shortened and lengthened.
+    pub truncations: Tally,
+    /// Records removed, cleared, repeated, swapped.
+    pub record_edits: Tally,
+    /// Files lost and exchanged.
+    pub file_edits: Tally,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.bit_flips += other.bit_flips;
+        self.truncations += other.truncations;
+        self.record_edits += other.record_edits;
+        self.file_edits += other.file_edits;
+    }
+}
+
+impl Counts {
+    /// Notes the counts as evidence.
+    pub fn record(&self) {
+        let all = [
+            ("bit_flips", self.bit_flips),
+            ("truncations", self.truncations),
+            ("record_edits", self.record_edits),
+            ("file_edits", self.file_edits),
+        ];
+        for (name, tally) in all.into_iter().filter(|(_, tally)| tally.cases() > 0) {
+            evidence::record(name, tally.cases());
+        }
+    }
+}
+
+/// Everything to one store of each kind, with lives that `seed` decides: some millions of cases.
+///
+/// # Panics
+/// When damage makes a store what it must not be.
+pub fn every_kind(seed: u64) -> Counts {
+    let mut counts = Counts::default();
+    for kind in Kind::ALL {
+        let specimen = Specimen::new(kind, seed);
+        counts += Counts {
+            bit_flips: bit_flips(&specimen, Bits::All),
+            truncations: truncations(&specimen, 1),
+            record_edits: record_edits(&specimen, usize::MAX),
+            file_edits: file_edits(&specimen),
+        };
+    }
+    counts
+}
