@@ -274,6 +274,11 @@ impl Account<'_> {
                 let reason = "a snapshot was published when the log was longer";
                 self.missing(&name, at..at, seq, Some(reached), u64::MAX, reason);
             }
+            // A new segment that a power cut undid looks the same; nobody can tell.
+            None if segment.header.is_err() && segment.records.is_empty() => {
+                let reason = "without its header nothing tells whether there were records in it";
+                self.missing(&name, at..at, seq, None, u64::MAX, reason);
+            }
             _ if used > at => self.unneeded(index, at..used, "it is behind the last record"),
             _ => {}
         }

@@ -4,8 +4,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    static LIVE: Cell<usize> = const { Cell::new(0) };
-    static PEAK: Cell<usize> = const { Cell::new(0) };
+    /// Less than nothing when more was freed here that other threads had allocated.
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 /// The system's allocator with a count for each thread. A test binary installs it with `#[global_allocator]`; without it
@@ -14,15 +15,12 @@ thread_local! {
 pub struct Counting;
 
 fn grown(bytes: usize) {
-    LIVE.set(LIVE.get().wrapping_add(bytes));
-    // Memory that another thread allocated may be freed here: less than nothing is live then.
-    if LIVE.get() < usize::MAX / 2 {
-        PEAK.set(PEAK.get().max(LIVE.get()));
-    }
+    LIVE.set(LIVE.get().saturating_add_unsigned(bytes));
+    PEAK.set(PEAK.get().max(LIVE.get()));
 }
 
 fn shrunk(bytes: usize) {
-    LIVE.set(LIVE.get().wrapping_sub(bytes));
+    LIVE.set(LIVE.get().saturating_sub_unsigned(bytes));
 }
 
 // SAFETY: every call is passed on to the system's allocator as it is. The counters are thread-local, need no destructor and
@@ -60,7 +58,7 @@ pub(super) fn most_during<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = LIVE.get();
     PEAK.set(before);
     let result = work();
-    (result, PEAK.get().wrapping_sub(before))
+    (result, usize::try_from(PEAK.get().saturating_sub(before)).unwrap_or(0))
 }
 
 /// Whether the counting allocator is installed.
