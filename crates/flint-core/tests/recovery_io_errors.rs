@@ -1,5 +1,5 @@
-//! A disk that fails or is full: what fails changes nothing, a failed fsync stops the engine until it is reopened, and no
-//! promise is broken by either.
+//! A disk that fails or is full, with the background threads at work: what fails changes nothing, a failed fsync stops the engine
+//! until it is reopened. A fault at every operation of whole stories is in `flint-torture`.
 
 mod recovery_support;
 
@@ -9,63 +9,7 @@ use flint_core::clock::ManualClock;
 use flint_core::engine::{OnChange, Options, Severity, SyncMode};
 use flint_core::storage::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Engine, Error};
-use recovery_support::script;
-use recovery_support::{START, clock_at, everything, goes_on, identify, open_at, options, tokens, without_denials};
-
-#[expect(clippy::print_stdout, reason = "how much was tried belongs into the test's output")]
-fn sweep(sync: SyncMode) {
-    let rehearsal = script::rehearse(sync);
-    let known = &rehearsal.moments;
-    let (mut runs, mut retried, mut stopped) = (0, 0, 0);
-    let faults = [
-        (Fault::Eio, false),
-        (Fault::Enospc, false),
-        (Fault::Enospc, true),
-        (Fault::Edquot, true),
-        (Fault::ShortWrite, false),
-        (Fault::ShortWrite, true),
-        (Fault::FsyncFails, false),
-    ];
-    for (fault, sticky) in faults {
-        for op in 0.. {
-            let disk = SimDisk::new();
-            disk.set_fail(op, fault, sticky);
-            let run = script::run_with_faults(&disk, sync, known);
-            if run.finished && disk.ops() <= op {
-                break;
-            }
-            let what = format!("{sync:?}, {fault:?} at operation {op}, sticky: {sticky}");
-            disk.clear_fail();
-            runs += 1;
-            retried += run.retried;
-            stopped += usize::from(run.stopped);
-            // The lock is free, whatever close() said.
-            let here = identify(&disk.kill(), sync, known, &run, run.moments.len() - 1, &what);
-            for plan in [CrashPlan::LoseUnsynced, CrashPlan::Random(op)] {
-                if fault == Fault::ShortWrite && plan != CrashPlan::LoseUnsynced {
-                    // Half a seal that is undone at once, and then the half alone surviving: no page cache does that to 64 bytes.
-                    continue;
-                }
-                identify(&disk.power_cut(plan), sync, known, &run, run.durable, &what);
-            }
-            goes_on(&disk, sync, &known[here], &what);
-        }
-    }
-    println!("{sync:?}: {runs} faults, {retried} calls failed and were repeated, {stopped} engines stopped");
-    assert!(runs >= 800, "{runs}");
-    assert!(retried >= 50, "{retried}");
-    assert!(stopped >= 100, "{stopped}");
-}
-
-#[test]
-fn a_fault_at_every_operation_with_sync_always() {
-    sweep(SyncMode::Always);
-}
-
-#[test]
-fn a_fault_at_every_operation_with_sync_batch() {
-    sweep(SyncMode::Batch);
-}
+use recovery_support::{START, clock_at, everything, open_at, options, tokens, without_denials};
 
 fn store(sync: SyncMode) -> (SimDisk, Arc<ManualClock>, Engine) {
     let disk = SimDisk::new();

@@ -284,14 +284,17 @@ impl Sweep<'_> {
         (engine, recovered)
     }
 
-    /// `doctor` and a read-only opening find the same.
+    /// `doctor` and a read-only opening find the same, and what an open store shows is on disk.
     fn look(&self, left: &SimDisk, what: &str) {
         let report = doctor_in(&*left.dir()).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
         assert!(report.ok, "{what}: {report:?}");
         let reader = Options { read_only: true, ..self.options(0) };
         let reader = open(left, reader).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
         let seen = images(&reader);
-        let (_, recovered) = self.recover(&left.kill(), what);
+        let disk = left.kill();
+        let (_engine, recovered) = self.recover(&disk, what);
         assert_eq!(seen, recovered.images, "{what}: a reader sees something else");
+        let (_, again) = self.recover(&disk.power_cut(CrashPlan::LoseUnsynced), what);
+        assert_eq!(again.images, recovered.images, "{what}: shown by an open store and lost by a power cut");
     }
 }

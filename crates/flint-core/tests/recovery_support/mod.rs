@@ -1,8 +1,6 @@
-//! A scenario that uses everything the engine writes, and comparing what is recovered with what the live engine held.
+//! Opening simulated disks, and looking at what is there.
 
 #![allow(dead_code, reason = "each scenario file uses a part of it")]
-
-pub(crate) mod script;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +11,6 @@ use flint_core::clock::ManualClock;
 use flint_core::engine::{Options, Status, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::storage::sim::{CrashPlan, SimDisk};
-use script::{Moment, Run};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 /// When every scenario begins.
@@ -104,62 +101,4 @@ pub(crate) fn plans(disk: &SimDisk, seed: u64, random: u64) -> Vec<CrashPlan> {
         plans.extend(prefixes.into_iter().filter(|&n| n > 0).map(CrashPlan::KeepPrefix));
     }
     plans
-}
-
-/// Opens a copy of the disk and finds the moment that it holds. Panics if it holds none, one older than `promised`, or one
-/// newer than the call that was under way.
-pub(crate) fn identify(
-    disk: &SimDisk,
-    sync: SyncMode,
-    known: &[Moment],
-    run: &Run,
-    promised: usize,
-    what: &str,
-) -> usize {
-    let newest = run.moments.len().min(known.len() - 1);
-    let probe = disk.kill();
-    let engine = open_at(&probe, sync, known[newest].wall_ns).unwrap_or_else(|error| panic!("{what}: {error}"));
-    // Opening wrote one record, the anchor.
-    let last = engine.counters().seq - 1;
-    drop(engine);
-    let below = known[..=newest].iter().rposition(|moment| moment.seq <= last).expect("the empty store");
-    // The call under way may have written less than it would have; an opening that was cut short may have written an anchor.
-    let oldest = known.iter().position(|moment| moment.seq + 2 >= last).unwrap_or(below);
-    for index in (oldest..=newest.min(below + 1)).rev() {
-        let copy = disk.kill();
-        let engine = open_at(&copy, sync, known[index].wall_ns).unwrap_or_else(|error| panic!("{what}: {error}"));
-        if without_denials(everything(&engine)) == known[index].statuses {
-            assert!(
-                index >= promised,
-                "{what}: recovered the state after call {index}, but call {promised} was promised"
-            );
-            return index;
-        }
-    }
-    panic!("{what}: the state with {last} records is that of no call near {below} (of {newest})");
-}
-
-/// The store goes on: looked at, written, closed, opened again.
-pub(crate) fn goes_on(disk: &SimDisk, sync: SyncMode, moment: &Moment, what: &str) {
-    let reader = read_at(disk, moment.wall_ns).unwrap_or_else(|error| panic!("{what}: {error}"));
-    let seen = without_denials(everything(&reader));
-    let report = reader.doctor().expect("a directory that can be listed");
-    assert!(report.ok, "{what}: {report:?}");
-    let clock = clock_at(moment.wall_ns);
-    let engine = Engine::open_in(disk.dir(), options(sync, &clock)).unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert_eq!(seen, without_denials(everything(&engine)), "{what}: a reader sees something else");
-    clock.advance_ns(1_000);
-    let given = tokens("5/minute");
-    for _ in 0..3 {
-        engine.check("new", 2, Some(&given)).unwrap_or_else(|error| panic!("{what}: {error}"));
-        for status in &moment.statuses {
-            engine.check(&status.key, 1, None).unwrap_or_else(|error| panic!("{what}: {error}"));
-        }
-    }
-    let before = everything(&engine);
-    engine.close().unwrap_or_else(|error| panic!("{what}: {error}"));
-    let engine = Engine::open_in(disk.dir(), options(sync, &clock)).unwrap_or_else(|error| panic!("{what}: {error}"));
-    assert!(engine.recovery().clean, "{what}");
-    assert_eq!(everything(&engine), before, "{what}: after closing and opening again");
-    engine.close().unwrap_or_else(|error| panic!("{what}: {error}"));
 }
