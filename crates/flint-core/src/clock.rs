@@ -1,6 +1,6 @@
 //! The only place that reads a clock.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Mutex;
 
 /// A source of time. Both readings are in nanoseconds.
 pub trait Clock: Send + Sync {
@@ -9,6 +9,10 @@ pub trait Clock: Send + Sync {
     fn monotonic_ns(&self) -> u64;
     /// Nanoseconds since the Unix epoch, as people set it; it may step either way.
     fn wall_ns(&self) -> u64;
+    /// Both at one moment, monotonic first.
+    fn both_ns(&self) -> (u64, u64) {
+        (self.monotonic_ns(), self.wall_ns())
+    }
 }
 
 /// The operating system's clocks.
@@ -39,34 +43,55 @@ impl Clock for SystemClock {
 /// A clock that only moves when told to; the two readings can be moved together or apart.
 #[derive(Debug)]
 pub struct ManualClock {
-    monotonic_ns: AtomicU64,
-    wall_ns: AtomicU64,
+    /// Monotonic and wall: whoever reads both sees no moment at which only one has moved.
+    readings: Mutex<(u64, u64)>,
 }
 
 impl ManualClock {
     /// A clock whose wall reading is `wall_ns`.
     pub fn new(wall_ns: u64) -> Self {
-        Self { monotonic_ns: AtomicU64::new(1), wall_ns: AtomicU64::new(wall_ns) }
+        Self { readings: Mutex::new((1, wall_ns)) }
     }
 
     /// Lets `ns` nanoseconds pass, on both clocks.
     pub fn advance_ns(&self, ns: u64) {
-        self.monotonic_ns.fetch_add(ns, Ordering::SeqCst);
-        self.wall_ns.fetch_add(ns, Ordering::SeqCst);
+        let mut readings = self.readings.lock();
+        *readings = (readings.0.wrapping_add(ns), readings.1.wrapping_add(ns));
     }
 
     /// Steps the wall clock alone, as an administrator or NTP would.
     pub fn set_wall_ns(&self, ns: u64) {
-        self.wall_ns.store(ns, Ordering::SeqCst);
+        self.readings.lock().1 = ns;
     }
 }
 
 impl Clock for ManualClock {
     fn monotonic_ns(&self) -> u64 {
-        self.monotonic_ns.load(Ordering::SeqCst)
+        self.readings.lock().0
     }
 
     fn wall_ns(&self) -> u64 {
-        self.wall_ns.load(Ordering::SeqCst)
+        self.readings.lock().1
+    }
+
+    fn both_ns(&self) -> (u64, u64) {
+        *self.readings.lock()
+    }
+}
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_readings_move_at_once() {
+        let clock = ManualClock::new(1_000_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..200_000).for_each(|_| clock.advance_ns(7)));
+            for _ in 0..200_000 {
+                let (monotonic_ns, wall_ns) = clock.both_ns();
+                assert_eq!(wall_ns - monotonic_ns, 999_999);
+            }
+        });
     }
 }

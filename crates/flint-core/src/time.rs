@@ -41,7 +41,7 @@ impl Timeline {
     /// Goes on after `newest_ns`, the newest time in the store. The time that passed meanwhile is what the wall clock says
     /// passed since then; a wall clock that went back counts as no time passed.
     pub(crate) fn resume(clock: Arc<dyn Clock>, newest_ns: u64, anchor: Option<Anchor>) -> Self {
-        let wall = clock.wall_ns();
+        let (base_monotonic_ns, wall) = clock.both_ns();
         let start = match anchor {
             None => wall.max(newest_ns).max(1),
             Some(anchor) => {
@@ -51,7 +51,7 @@ impl Timeline {
         };
         let offset = offset(wall, start);
         Self {
-            base_monotonic_ns: clock.monotonic_ns(),
+            base_monotonic_ns,
             clock,
             base_engine_ns: start,
             newest_ns: start,
@@ -68,7 +68,12 @@ impl Timeline {
             self.newest_ns = self.newest_ns.max(self.clock.wall_ns());
             return self.newest_ns;
         }
-        let elapsed = self.clock.monotonic_ns().saturating_sub(self.base_monotonic_ns);
+        self.at(self.clock.monotonic_ns())
+    }
+
+    #[inline]
+    fn at(&mut self, monotonic_ns: u64) -> u64 {
+        let elapsed = monotonic_ns.saturating_sub(self.base_monotonic_ns);
         self.newest_ns = self.newest_ns.max(self.base_engine_ns.saturating_add(elapsed));
         self.newest_ns
     }
@@ -81,7 +86,8 @@ impl Timeline {
 
     /// Looks at the wall clock and gives the pairing.
     pub(crate) fn anchor(&mut self) -> Anchor {
-        let (engine_ns, wall_ns) = (self.now(), self.clock.wall_ns());
+        let (monotonic_ns, wall_ns) = self.clock.both_ns();
+        let engine_ns = self.at(monotonic_ns);
         self.offset_ns = offset(wall_ns, engine_ns);
         self.offset_read_ns = engine_ns;
         Anchor { engine_ns, wall_ns }
