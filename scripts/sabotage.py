@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOOKS = ROOT / "crates/flint-core/src/hooks.rs"
 # A defect may also make a test hang; nothing takes this long otherwise.
-PATIENCE_S = 900
+PATIENCE_S = 300
 AT_LEAST = 15
 
 

@@ -66,10 +66,11 @@ impl Ledger {
         let returned = self.marks.iter().take_while(|mark| mark.ops <= ops).count();
         let marks = &self.marks[..returned];
         let durable_seq = marks.iter().map(|mark| mark.durable_seq).max().unwrap_or(0);
+        // What a call changes is in its last record; in a batch, a sync for the sake of room may come before that.
         let newest = |all: bool| {
             (1..returned)
                 .rev()
-                .find(|&n| marks[n].images != marks[n - 1].images && (all || marks[n - 1].seq < durable_seq))
+                .find(|&n| marks[n].images != marks[n - 1].images && (all || marks[n].seq <= durable_seq))
                 .unwrap_or(0)
         };
         let kill = newest(true);

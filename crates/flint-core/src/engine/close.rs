@@ -102,8 +102,14 @@ fn finish(shared: &Shared) -> Result<()> {
     }
     let seq = shared.core.lock().writer.seq();
     shared.wait_durable(seq)?;
-    // Only a seal tells that the segment behind it is missing.
+    // Only a seal tells that the segment behind it is missing. A file size limit that does not let it be written is no reason to
+    // call everything else into question: the next open makes up for it.
     let full = shared.core.lock().writer.take_to_seal();
-    full.iter().try_for_each(|full| background::seal(shared, full))?;
+    for full in &full {
+        match background::seal(shared, full) {
+            Err(error) if error.is_out_of_resources() => {}
+            sealed => sealed?,
+        }
+    }
     totals
 }
