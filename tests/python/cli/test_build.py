@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import flint
+
 ROOT = Path(__file__).parents[3]
 INSTALL = ROOT / "scripts" / "install-system-tools.sh"
 MAKE = shutil.which("make") or "make"
@@ -67,3 +69,10 @@ def test_ci_runs_the_tests_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert lines[-1] == "exec make test"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_what_is_installed_has_no_test_hooks() -> None:
+    extension = Path(flint._native.__file__).read_bytes()
+    assert b"flint-spare.tmp" in extension, "file names can be found in it"
+    for variable in (b"FLINT_DEFECT", b"FLINT_KILL_AT_STORE"):
+        assert variable not in extension
