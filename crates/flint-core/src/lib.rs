@@ -13,6 +13,7 @@
 //! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files, real and simulated
+//! - `stats`: distributions of the engine's own figures
 //! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
 
 #![warn(clippy::unwrap_used)]
@@ -39,6 +40,7 @@ mod recover;
 mod salvage;
 mod segments;
 pub mod snapshot;
+mod stats;
 pub mod storage;
 mod store;
 mod sync;

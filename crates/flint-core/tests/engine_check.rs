@@ -4,7 +4,7 @@ mod engine_support;
 
 use engine_support::{HOUR, MINUTE, MODES, MS, SECOND, World, bucket, item, limit};
 use flint_core::clock::Clock;
-use flint_core::engine::{OnChange, Outcome};
+use flint_core::engine::{OnChange, Outcome, RateVerdicts};
 use flint_core::limit::{Algorithm, Limit, Rate};
 
 #[test]
@@ -22,6 +22,7 @@ fn an_allowed_check_tells_what_is_left_and_when_all_is_back() {
         retry_after_ns: 0,
         reset_after_ns: 3 * SECOND,
         reset_at_wall_ns: wall + 3 * SECOND,
+        verdicts: RateVerdicts::One(bucket("10/10s").rates()[0]),
         seq: got.seq,
     };
     assert_eq!(got, expected);
@@ -262,7 +263,7 @@ fn a_single_item_of_check_all_decides_like_check() {
         world.clock.advance_ns(step * SECOND);
         let one = engine.check("one", 2, None).unwrap();
         let all = engine.check_all(&[item("all", 2)]).unwrap();
-        assert_eq!(Outcome { seq: 0, ..all.items[0] }, Outcome { seq: 0, ..one });
+        assert_eq!(Outcome { seq: 0, ..all.items[0].clone() }, Outcome { seq: 0, ..one.clone() });
         assert_eq!((all.allowed, all.retry_after_ns), (one.allowed, one.retry_after_ns));
     }
 }

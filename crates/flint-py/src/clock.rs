@@ -17,7 +17,7 @@ const NS_PER_MS: u64 = 1_000_000;
 /// A clock that moves only when told to. Pass it as `Limiter(clock=...)`.
 ///
 /// `start` is its wall clock's first reading, an aware datetime; 2026-01-01T00:00:00Z by default.
-#[pyclass(module = "flint.testing", name = "ManualClock", frozen)]
+#[pyclass(module = "flint._native", name = "ManualClock", subclass, frozen)]
 pub(crate) struct ManualClock(Arc<CoreClock>);
 
 impl ManualClock {
@@ -68,6 +68,11 @@ impl ManualClock {
     /// The wall clock's reading, an aware UTC datetime.
     fn now<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         datetime(py, self.0.wall_ns())
+    }
+
+    /// Nanoseconds that have passed since some moment; stepping the wall clock changes nothing.
+    fn _monotonic_ns(&self) -> u64 {
+        self.0.monotonic_ns()
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

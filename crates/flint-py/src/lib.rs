@@ -11,9 +11,11 @@ mod items;
 mod limit;
 mod limiter;
 mod live;
+mod loops;
 mod notices;
 mod open;
 mod rate;
+mod rate_state;
 mod record;
 mod recovery;
 mod results;
@@ -50,11 +52,13 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     record::register(m)?;
     rate::register(m)?;
     limit::register(m)?;
+    rate_state::register(m)?;
     results::register(m)?;
     status::register(m)?;
     event::register(m)?;
     recovery::register(m)?;
     clock::register(m)?;
+    loops::register(m)?;
     limiter::register(m)?;
     live::register(m)?;
     tools::register(m)

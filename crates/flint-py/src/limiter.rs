@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, OnceLock};
 
-use flint_core::engine::{Item, MultiOutcome, Outcome, SyncMode, TopBy};
+use flint_core::engine::{Item, MultiOutcome, Outcome, Patience, SyncMode, TopBy};
 use flint_core::{Engine, Error};
+use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyTuple};
 
 use crate::convert::{Cost, Count, Key, absolute_path, choice};
 use crate::errors::OrRaise;
 use crate::event::Event;
 use crate::items::{OwnedItem, parse_items};
 use crate::limit::{self, LimitArg};
+use crate::loops::{Loops, running_loop};
 use crate::open::{Settings, sync_name};
 use crate::recovery::Recovery;
 use crate::results::{CheckResult, MultiCheckResult};
@@ -50,6 +53,8 @@ struct Open {
     engine: Arc<Engine>,
     sync: SyncMode,
     read_only: bool,
+    clock: Option<Py<PyAny>>,
+    loops: Loops,
 }
 
 impl Limiter {
@@ -70,10 +75,10 @@ impl Limiter {
     #[inline]
     fn decide(&self, py: Python<'_>, key: &str, cost: u64, limit: Option<&LimitArg<'_>>) -> PyResult<Outcome> {
         let engine = self.engine()?;
-        let limit = limit.map(LimitArg::core);
-        let decided = match engine.try_check(key, cost, limit, false) {
+        let item = Item { key, cost, limit: limit.map(LimitArg::core) };
+        let decided = match engine.try_check(&item, Patience::None) {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => py.detach(|| engine.check(key, cost, limit)),
+            Ok(None) => py.detach(|| engine.check(item.key, item.cost, item.limit)),
             Err(error) => Err(error),
         };
         let durable = match &decided {
@@ -89,7 +94,7 @@ impl Limiter {
     fn decide_all(&self, py: Python<'_>, items: &[OwnedItem<'_>]) -> PyResult<MultiOutcome> {
         let engine = self.engine()?;
         let items: Vec<Item<'_>> = items.iter().map(OwnedItem::borrow).collect::<PyResult<_>>()?;
-        let decided = match engine.try_check_all(&items, false) {
+        let decided = match engine.try_check_all(&items, Patience::None) {
             Ok(Some(outcome)) => Ok(outcome),
             Ok(None) => py.detach(|| engine.check_all(&items)),
             Err(error) => Err(error),
@@ -102,6 +107,44 @@ impl Limiter {
         let outcome = decided.or_raise(py)?;
         durable.or_raise(py)?;
         Ok(outcome)
+    }
+
+    /// For event loops: decides now, whatever the disk does. Gives what `answer` makes of it when nothing has to be waited
+    /// for, else a future of that; None when the decision itself would have to wait for the disk.
+    fn begin<'py, T: Send>(
+        &self,
+        py: Python<'py>,
+        decide: impl Fn(&Engine, Patience) -> flint_core::Result<Option<T>> + Sync,
+        seq: impl FnOnce(&T) -> u64,
+        answer: impl FnOnce(T) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let open = self.open()?;
+        let engine = &*open.engine;
+        // Before anything is decided, because without a loop nobody could wait for it.
+        let event_loop = if open.sync == SyncMode::Always { Some(running_loop(py)?) } else { None };
+        let decided = match decide(engine, Patience::None) {
+            Ok(None) => py.detach(|| decide(engine, Patience::Lock)),
+            other => other,
+        };
+        notices::emit(py, engine);
+        let Some(decided) = decided.or_raise(py)? else { return Ok(None) };
+        let seq = seq(&decided);
+        let answer = answer(decided)?;
+        match event_loop {
+            Some(event_loop) if engine.must_wait(seq) => {
+                open.loops.future(&event_loop, &open.engine, seq, answer.unbind()).map(Some)
+            }
+            _ => Ok(Some(answer)),
+        }
+    }
+
+    /// The same for calls that have no answer but that they are done: True.
+    fn begin_write<'py>(
+        &self,
+        py: Python<'py>,
+        write: impl Fn(&Engine, Patience) -> flint_core::Result<Option<u64>> + Sync,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.begin(py, write, |seq| *seq, |_| Ok(PyBool::new(py, true).to_owned().into_any()))
     }
 
     /// Runs `call` with the GIL released.
@@ -125,8 +168,11 @@ impl Drop for Limiter {
         if open.engine.is_forked() {
             // Threads, locks and files belong to the parent process.
             std::mem::forget(open);
-        } else if !open.engine.is_closed() {
-            Python::attach(|py| live::close_quietly(py, &open.engine));
+        } else {
+            Python::attach(|py| {
+                live::close_quietly(py, &open.engine);
+                open.loops.ring(py);
+            });
         }
     }
 }
@@ -165,12 +211,13 @@ impl Limiter {
         let data_dir = data_dir.unwrap_or(".flint".into_pyobject(py)?.into_any());
         let path = absolute_path(&data_dir)?;
         let (sync, read_only) = (options.sync, options.read_only);
+        let clock = clock.map(|clock| clock.clone().unbind());
         let engine = Arc::new(py.detach(|| Engine::open(&path, options)).or_raise(py)?);
         notices::emit(py, &engine);
         live::add(&engine);
         // Only reachable when two threads initialise the same object; the loser's engine is closed as it is dropped.
         self.0
-            .set(Open { engine, sync, read_only })
+            .set(Open { engine, sync, read_only, clock, loops: Loops::default() })
             .map_err(|_| PyRuntimeError::new_err("this Limiter is already open"))
     }
 
@@ -362,8 +409,11 @@ impl Limiter {
         tools::report_dict(py, &report)
     }
 
-    /// Totals of all keys since opening, as a dict of integers: keys, allowed, denied, seq, durable_seq, log_bytes, syncs, rotations,
-    /// compactions.
+    /// Totals since opening, as a dict.
+    ///
+    /// Integers: keys, allowed, denied, seq, durable_seq, log_bytes, syncs, rotations, compactions, recovery_ns (how long opening
+    /// took). Distributions: sync_ns (how long each fsync took), sync_records (how many records each made durable); each a dict of
+    /// bounds (the largest value that each bucket but the last takes), counts (values in each bucket, not cumulated) and sum.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let counters =
             self.run(py, |engine| if engine.is_forked() { Err(Error::Forked) } else { Ok(engine.counters()) })?;
@@ -378,8 +428,16 @@ impl Limiter {
             ("syncs", counters.syncs),
             ("rotations", counters.rotations),
             ("compactions", counters.compactions),
+            ("recovery_ns", counters.recovery_ns),
         ] {
             dict.set_item(name, value)?;
+        }
+        for (name, distribution) in [("sync_ns", counters.sync_ns), ("sync_records", counters.sync_records)] {
+            let parts = PyDict::new(py);
+            parts.set_item("bounds", PyTuple::new(py, distribution.bounds)?)?;
+            parts.set_item("counts", PyTuple::new(py, distribution.counts)?)?;
+            parts.set_item("sum", distribution.sum)?;
+            dict.set_item(name, parts)?;
         }
         Ok(dict)
     }
@@ -388,16 +446,180 @@ impl Limiter {
     ///
     /// Raises StorageError when the flush fails; the directory is unlocked all the same.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        self.run(py, Engine::close)
+        let closed = self.run(py, Engine::close);
+        self.open()?.loops.ring(py);
+        closed
     }
 
     fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
         slf
     }
 
+    /// Through the attribute, because a subclass has more to close.
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
-        self.close(py)
+    fn __exit__(slf: &Bound<'_, Self>, _exception: &Bound<'_, PyTuple>) -> PyResult<()> {
+        slf.call_method0("close").map(drop)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.0.get() {
+            Some(open) => {
+                visit.call(&open.clock)?;
+                open.loops.traverse(&visit)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// check() for an event loop: a CheckResult, a future of one while the disk works, or None when check() has to wait for
+    /// the disk before it can decide.
+    #[pyo3(signature = (key, cost, limit, /))]
+    fn _begin_check<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key<'py>,
+        cost: Cost,
+        limit: Option<LimitArg<'_>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let text = key.text()?;
+        let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
+        self.begin(
+            py,
+            |engine, patience| engine.try_check(&item, patience),
+            |outcome| outcome.seq,
+            |outcome| CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any),
+        )
+    }
+
+    /// check_all() for an event loop, as _begin_check().
+    #[pyo3(signature = (items, /))]
+    fn _begin_check_all<'py>(&self, py: Python<'py>, items: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let items = parse_items(items)?;
+        let borrowed: Vec<Item<'_>> = items.iter().map(OwnedItem::borrow).collect::<PyResult<_>>()?;
+        self.begin(
+            py,
+            |engine, patience| engine.try_check_all(&borrowed, patience),
+            |outcome| outcome.seq,
+            |outcome| {
+                let keys = items.iter().map(|item| item.key.0.clone().unbind()).collect();
+                MultiCheckResult::wrap(py, keys, outcome).map(Bound::into_any)
+            },
+        )
+    }
+
+    /// check() for whoever waits and asks again: a denial counts for nothing.
+    #[pyo3(signature = (key, cost, limit, /))]
+    fn _attempt<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key<'py>,
+        cost: Cost,
+        limit: Option<LimitArg<'_>>,
+    ) -> PyResult<Bound<'py, CheckResult>> {
+        let text = key.text()?;
+        let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
+        let outcome = self.run(py, |engine| {
+            let outcome = engine.try_acquire(&item, Patience::Disk)?.expect("a blocking call has a result");
+            if engine.must_wait(outcome.seq) {
+                engine.wait_durable(outcome.seq)?;
+            }
+            Ok(outcome)
+        })?;
+        CheckResult::wrap(py, key.0, outcome)
+    }
+
+    /// _attempt() for an event loop, as _begin_check().
+    #[pyo3(signature = (key, cost, limit, /))]
+    fn _begin_attempt<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key<'py>,
+        cost: Cost,
+        limit: Option<LimitArg<'_>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let text = key.text()?;
+        let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
+        self.begin(
+            py,
+            |engine, patience| engine.try_acquire(&item, patience),
+            |outcome| outcome.seq,
+            |outcome| CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any),
+        )
+    }
+
+    /// Counts the denial of a call that waited and gives up.
+    #[pyo3(signature = (key, cost, /))]
+    fn _count_denial(&self, py: Python<'_>, key: Key<'_>, cost: Cost) -> PyResult<()> {
+        let key = key.text()?;
+        self.run(py, |engine| engine.count_denial(key, cost.0))
+    }
+
+    /// Nanoseconds until the last of `costs` would have been allowed if they were taken in this order, each as soon as it
+    /// fits, and nobody else took anything.
+    #[pyo3(signature = (key, costs, limit, /))]
+    fn _forecast(&self, py: Python<'_>, key: Key<'_>, costs: Vec<u64>, limit: Option<LimitArg<'_>>) -> PyResult<u64> {
+        let text = key.text()?;
+        let limit = limit.as_ref().map(LimitArg::core);
+        self.run(py, |engine| engine.forecast(text, limit, &costs))
+    }
+
+    /// limit() for an event loop: True, a future of it while the disk works, or None as _begin_check().
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the public API")]
+    #[pyo3(signature = (key, rate, per, algorithm, burst, on_change, /))]
+    fn _begin_limit<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key<'_>,
+        rate: &Bound<'_, PyAny>,
+        per: Option<&Bound<'_, PyAny>>,
+        algorithm: Option<&Bound<'_, PyAny>>,
+        burst: Option<&Bound<'_, PyAny>>,
+        on_change: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let limit = limit::parse(rate, per, algorithm, burst)?;
+        let on_change = parse_on_change(on_change)?;
+        let key = key.text()?;
+        self.begin_write(py, |engine, patience| engine.try_limit(key, &limit, on_change, patience))
+    }
+
+    /// limit_many() for an event loop, as _begin_limit().
+    #[pyo3(signature = (specs, /))]
+    fn _begin_limit_many<'py>(&self, py: Python<'py>, specs: &Bound<'_, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let specs = parse_specs(specs)?;
+        let borrowed: Vec<_> = specs
+            .iter()
+            .map(|Spec { key, limit, on_change }| Ok((key.text()?, *limit, *on_change)))
+            .collect::<PyResult<_>>()?;
+        self.begin_write(py, |engine, patience| engine.try_limit_many(&borrowed, patience))
+    }
+
+    /// reset() for an event loop, as _begin_limit().
+    #[pyo3(signature = (key, /))]
+    fn _begin_reset<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let key = key.text()?;
+        self.begin_write(py, |engine, patience| engine.try_reset(key, patience))
+    }
+
+    /// delete() for an event loop, as _begin_limit().
+    #[pyo3(signature = (key, /))]
+    fn _begin_delete<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let key = key.text()?;
+        self.begin_write(py, |engine, patience| engine.try_delete(key, patience))
+    }
+
+    /// flush() for an event loop: a future of True.
+    fn _begin_flush<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let open = self.open()?;
+        let event_loop = running_loop(py)?;
+        let seq = self.run(py, Engine::newest_seq)?;
+        let done = PyBool::new(py, true).to_owned().into_any().unbind();
+        open.loops.future(&event_loop, &open.engine, seq, done)
+    }
+
+    /// The clock that was given to the constructor, or None.
+    #[getter]
+    fn _clock<'py>(&self, py: Python<'py>) -> PyResult<Option<&Bound<'py, PyAny>>> {
+        Ok(self.open()?.clock.as_ref().map(|clock| clock.bind(py)))
     }
 
     /// What opening the directory found and did.

@@ -1,11 +1,12 @@
 //! `flint.CheckResult` and `flint.MultiCheckResult`.
 
-use flint_core::engine::{MultiOutcome, Outcome};
+use flint_core::engine::{MultiOutcome, Outcome, RateVerdicts};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::convert::Key;
+use crate::rate_state::RateState;
 use crate::record::{Record, names};
 use crate::time::{datetime, seconds_up};
 
@@ -34,7 +35,10 @@ impl CheckResult {
 #[pymethods]
 impl CheckResult {
     #[new]
-    #[pyo3(signature = (allowed, key, cost, limit, remaining, retry_after_ns = 0, reset_after_ns = 0, reset_at_ns = 0))]
+    #[pyo3(
+        signature = (allowed, key, cost, limit, remaining, retry_after_ns = 0, reset_after_ns = 0, reset_at_ns = 0, rates = None),
+        text_signature = "(allowed, key, cost, limit, remaining, retry_after_ns=0, reset_after_ns=0, reset_at_ns=0, rates=())"
+    )]
     #[expect(clippy::too_many_arguments, reason = "one per field")]
     fn new(
         allowed: bool,
@@ -45,7 +49,9 @@ impl CheckResult {
         retry_after_ns: u64,
         reset_after_ns: u64,
         reset_at_ns: u64,
+        rates: Option<Vec<Bound<'_, RateState>>>,
     ) -> PyClassInitializer<Self> {
+        let verdicts = rates.unwrap_or_default().iter().map(|state| state.get().verdict()).collect();
         let outcome = Outcome {
             allowed,
             cost,
@@ -54,6 +60,7 @@ impl CheckResult {
             retry_after_ns,
             reset_after_ns,
             reset_at_wall_ns: reset_at_ns,
+            verdicts: RateVerdicts::Each(verdicts),
             seq: 0,
         };
         PyClassInitializer::from(Record).add_subclass(Self { key: key.0.unbind(), outcome })
@@ -74,13 +81,27 @@ impl CheckResult {
                 "reset_after_ns",
                 "reset_after",
                 "reset_at",
+                "rates",
             ],
         )
     }
 
     #[classattr]
     fn _state(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-        names(py, &["allowed", "key", "cost", "limit", "remaining", "retry_after_ns", "reset_after_ns", "reset_at_ns"])
+        names(
+            py,
+            &[
+                "allowed",
+                "key",
+                "cost",
+                "limit",
+                "remaining",
+                "retry_after_ns",
+                "reset_after_ns",
+                "reset_at_ns",
+                "rates",
+            ],
+        )
     }
 
     fn __bool__(&self) -> bool {
@@ -152,6 +173,12 @@ impl CheckResult {
     fn reset_at<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         datetime(py, self.outcome.reset_at_wall_ns)
     }
+
+    /// Rate by rate, in the order of the limit: a RateState each.
+    #[getter]
+    fn rates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        RateState::tuple(py, &self.outcome.rates())
+    }
 }
 
 /// The answer to a check of several keys. True when all of them were allowed, and only then was anything consumed.
@@ -198,7 +225,7 @@ impl MultiCheckResult {
             denied_key: denied_key.map(|key| key.0.unbind()),
             retry_after_ns,
             keys: results.iter().map(|result| result.get().key.clone_ref(py)).collect(),
-            outcomes: results.iter().map(|result| result.get().outcome).collect(),
+            outcomes: results.iter().map(|result| result.get().outcome.clone()).collect(),
             results: PyOnceLock::new(),
         })
     }
@@ -247,7 +274,7 @@ impl MultiCheckResult {
         let results = self.results.get_or_try_init(py, || -> PyResult<_> {
             let pairs = self.keys.iter().zip(&self.outcomes);
             let results: Vec<_> = pairs
-                .map(|(key, outcome)| CheckResult::wrap(py, key.bind(py).clone(), *outcome))
+                .map(|(key, outcome)| CheckResult::wrap(py, key.bind(py).clone(), outcome.clone()))
                 .collect::<PyResult<_>>()?;
             Ok(PyTuple::new(py, results)?.unbind())
         })?;

@@ -8,6 +8,8 @@ pub mod fixed_window_counter;
 pub mod sliding_window_log;
 pub mod token_bucket;
 
+use crate::limit::Rate;
+
 /// What one rate says to a cost at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
@@ -20,6 +22,15 @@ pub struct Verdict {
     pub retry_after_ns: u64,
     /// Nanoseconds until the full limit is back, from the state that `remaining` describes.
     pub reset_after_ns: u64,
+}
+
+/// What one of a limit's rates says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateVerdict {
+    /// The rate.
+    pub rate: Rate,
+    /// What it says.
+    pub verdict: Verdict,
 }
 
 /// `retry_after_ns` of a cost above the capacity.

@@ -2,6 +2,7 @@
 //! dropping the last handle ends them.
 
 use std::io;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::compact;
@@ -52,6 +53,26 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             }
         }
     })
+}
+
+/// Syncs for those who wait without a thread of their own, and wakes them: all of them once a sync.
+pub(crate) fn spawn_waker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    spawn_named("flint-wake", move || {
+        while let Some(waiting) = shared.wakers.wait() {
+            // A failure has stopped the engine; they find that out when they look.
+            drop(sync_all(&shared));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    })
+}
+
+/// What that thread would do now, in the caller's thread.
+pub(crate) fn serve_wakers_now(shared: &Shared) {
+    let waiting = shared.wakers.take();
+    if !waiting.is_empty() {
+        drop(sync_all(shared));
+        waiting.into_iter().for_each(Waker::wake);
+    }
 }
 
 fn sync_all(shared: &Shared) -> Result<()> {

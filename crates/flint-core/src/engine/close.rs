@@ -26,10 +26,11 @@ impl Engine {
             }
             Backend::Writer { shared, resources } => {
                 let mut held = resources.lock();
-                let Some(Resources { threads, lock }) = held.take() else { return Ok(()) };
+                let Some(Resources { threads, lock, .. }) = held.take() else { return Ok(()) };
                 shared.core.lock().closed = true;
                 shared.flusher.shutdown();
                 shared.worker.shutdown();
+                shared.wakers.shutdown();
                 for thread in threads {
                     // A panic in a background thread was printed by the thread; closing goes on.
                     drop(thread.join());
@@ -39,6 +40,7 @@ impl Engine {
                 let result = finish(shared);
                 let result = result.and(shared.end_spares());
                 drop(compacting);
+                shared.wakers.end();
                 // From here on the directory may be somebody else's.
                 drop(lock);
                 result

@@ -7,6 +7,8 @@ mod listing;
 mod open;
 
 use std::path::Path;
+use std::task::Waker;
+use std::time::Instant;
 
 use crate::compact;
 use crate::doctor;
@@ -20,6 +22,7 @@ use crate::migrate;
 use crate::salvage;
 use crate::storage::disk::{DiskDir, NewDir, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, fork};
+use crate::store::core::Denied;
 use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering};
@@ -34,6 +37,7 @@ pub struct Engine {
     dir: Arc<dyn Dir>,
     backend: Backend,
     recovery: Recovery,
+    recovery_ns: u64,
 }
 
 enum Backend {
@@ -44,6 +48,8 @@ enum Backend {
 /// What an open writer holds besides memory.
 struct Resources {
     threads: Vec<JoinHandle<()>>,
+    /// Whether one of them serves `Shared::wakers`; it starts with the first who asks.
+    serves_wakers: bool,
     lock: Box<dyn LockGuard>,
 }
 
@@ -58,20 +64,28 @@ impl Engine {
 
     /// The same in any directory, such as a simulated one.
     pub fn open_in(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
+        let began = Instant::now();
+        let mut engine = Self::open_untimed(dir, options)?;
+        engine.recovery_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok(engine)
+    }
+
+    fn open_untimed(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
         if options.read_only {
             let (view, recovery, seq) = open::reader(&*dir, &options)?;
             let fork_generation = fork::generation();
             let closed = AtomicBool::new(false);
             let backend = Backend::Reader { view: Box::new(Mutex::new(view)), seq, closed, fork_generation };
-            return Ok(Self { dir, backend, recovery });
+            return Ok(Self { dir, backend, recovery, recovery_ns: 0 });
         }
         let (batch, threads) = (options.sync == SyncMode::Batch, options.threads);
         let open::Opened { shared, lock, recovery, notices } = open::writer(dir.clone(), options)?;
         for notice in notices {
             shared.notify(Severity::Warning, notice);
         }
-        let resources = Mutex::new(Some(Resources { threads: Vec::new(), lock }));
-        let engine = Self { dir, backend: Backend::Writer { shared: shared.clone(), resources }, recovery };
+        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false, lock }));
+        let backend = Backend::Writer { shared: shared.clone(), resources };
+        let engine = Self { dir, backend, recovery, recovery_ns: 0 };
         if !threads {
             return Ok(engine);
         }
@@ -138,15 +152,43 @@ impl Engine {
         }
     }
 
-    /// Decides and appends, without waiting for the disk. With `block == false` gives `None` instead of waiting for the
-    /// engine's lock or for room. If `must_wait(outcome.seq)`, the caller owes a `wait_durable(outcome.seq)`.
+    /// Decides and appends, without waiting until that is on disk. Gives `None` where it takes more patience. If
+    /// `must_wait(outcome.seq)`, the caller owes a `wait_durable(outcome.seq)`.
     ///
     /// # Errors
     /// `InvalidKey`, `InvalidCost`, `InvalidLimit` (a limit of an old release beyond today's bounds), `LimitNotFound`,
     /// `Storage` (no room: nothing changed), `Stopped`, `Closed`, `Forked`, `ReadOnly`.
     #[inline]
-    pub fn try_check(&self, key: &str, cost: u64, limit: Option<&Limit>, block: bool) -> Result<Option<Outcome>> {
-        self.writer("check")?.perform(block, |core| core.check(key, cost, limit))
+    pub fn try_check(&self, item: &Item<'_>, patience: Patience) -> Result<Option<Outcome>> {
+        self.writer("check")?.perform(patience, |core| core.check(item, Denied::Counts))
+    }
+
+    /// The same for somebody who waits and asks again: a denial counts for nothing.
+    ///
+    /// # Errors
+    /// As [`Self::try_check`].
+    pub fn try_acquire(&self, item: &Item<'_>, patience: Patience) -> Result<Option<Outcome>> {
+        self.writer("acquire")?.perform(patience, |core| core.check(item, Denied::CountsNothing))
+    }
+
+    /// Counts one denial of a key: whoever waited has given up. Does nothing for an unknown key.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    pub fn count_denial(&self, key: &str, cost: u64) -> Result<()> {
+        self.writer("acquire")?.perform_blocking(|core| {
+            core.refuse(key, cost);
+            Ok(())
+        })
+    }
+
+    /// Nanoseconds until the last of `costs` would have been allowed if they were taken in this order, each as soon as it
+    /// fits, and nothing else happened; `u64::MAX` if one never fits. Changes and counts nothing.
+    ///
+    /// # Errors
+    /// `LimitNotFound`, `Stopped`, `Closed`, `Forked`.
+    pub fn forecast(&self, key: &str, limit: Option<&Limit>, costs: &[u64]) -> Result<u64> {
+        self.with_view(|view| view.forecast(key, limit, costs))?
     }
 
     /// The same for 1 to 1,000 different keys, all or nothing.
@@ -154,10 +196,10 @@ impl Engine {
     /// # Errors
     /// As `try_check`; `InvalidArgument` for no item or too many, `InvalidKey` for a key that stands twice.
     #[inline]
-    pub fn try_check_all(&self, items: &[Item<'_>], block: bool) -> Result<Option<MultiOutcome>> {
+    pub fn try_check_all(&self, items: &[Item<'_>], patience: Patience) -> Result<Option<MultiOutcome>> {
         let shared = self.writer("check_all")?;
         validate_items(items)?;
-        shared.perform(block, |core| core.check_all(items))
+        shared.perform(patience, |core| core.check_all(items))
     }
 
     /// Whether a call with this record has to be waited for: in `SyncMode::Always`, until it is on disk.
@@ -177,6 +219,50 @@ impl Engine {
         self.writer("a durable call")?.wait_durable(seq)
     }
 
+    /// Has record `seq` made durable in the background: `waker` is woken, once, from a thread of the engine when
+    /// [`Self::poll_durable`] has an answer. Any number of records share one wake-up a sync.
+    ///
+    /// # Errors
+    /// `Forked`, `ReadOnly`.
+    pub fn wake_when_durable(&self, waker: &Waker) -> Result<()> {
+        let shared = self.writer("a durable call")?;
+        if shared.is_forked() {
+            return Err(Error::Forked);
+        }
+        shared.wakers.add(waker);
+        if !self.serves_wakers() {
+            // No thread could be had. Whoever came meanwhile and found somebody at it counts on this, too.
+            background::serve_wakers_now(shared);
+        }
+        Ok(())
+    }
+
+    /// Whether record `seq` is on disk.
+    ///
+    /// # Errors
+    /// `Stopped` or `Closed`: it did not get there and will not; it may or may not count after reopening.
+    pub fn poll_durable(&self, seq: u64) -> Result<bool> {
+        match &self.backend {
+            Backend::Writer { shared, .. } => shared.poll_durable(seq),
+            Backend::Reader { .. } => Ok(true),
+        }
+    }
+
+    /// Whether somebody serves the wakers: a thread, which starts with the first of them, or whoever closes the store.
+    fn serves_wakers(&self) -> bool {
+        let Backend::Writer { shared, resources } = &self.backend else { return true };
+        // Somebody who closes holds this for as long as that takes, and will wake everybody.
+        let Some(mut held) = resources.try_lock() else { return true };
+        let Some(resources) = &mut *held else { return true };
+        if !resources.serves_wakers
+            && let Ok(thread) = background::spawn_waker(shared.clone())
+        {
+            resources.threads.push(thread);
+            resources.serves_wakers = true;
+        }
+        resources.serves_wakers
+    }
+
     fn settle(&self, seq: u64) -> Result<()> {
         if self.must_wait(seq) { self.wait_durable(seq) } else { Ok(()) }
     }
@@ -186,7 +272,8 @@ impl Engine {
     /// # Errors
     /// As [`Self::try_check`] and [`Self::wait_durable`].
     pub fn check(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
-        let outcome = self.writer("check")?.perform_blocking(|core| core.check(key, cost, limit))?;
+        let item = Item { key, cost, limit };
+        let outcome = self.writer("check")?.perform_blocking(|core| core.check(&item, Denied::Counts))?;
         self.settle(outcome.seq)?;
         Ok(outcome)
     }
@@ -216,10 +303,17 @@ impl Engine {
     /// # Errors
     /// `InvalidKey`, `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
     pub fn limit(&self, key: &str, limit: &Limit, on_change: OnChange) -> Result<()> {
+        self.settle(done(self.try_limit(key, limit, on_change, Patience::Disk)?))
+    }
+
+    /// The same without waiting until it is on disk, as [`Self::try_check`]; gives the record to wait for.
+    ///
+    /// # Errors
+    /// As [`Self::limit`].
+    pub fn try_limit(&self, key: &str, limit: &Limit, on_change: OnChange, patience: Patience) -> Result<Option<u64>> {
         Key::new(key)?;
         let specs = [(key, *limit, on_change)];
-        let seq = self.writer("limit")?.perform_blocking(|core| core.configure(&specs, false))?;
-        self.settle(seq)
+        self.writer("limit")?.perform(patience, |core| core.configure(&specs, false))
     }
 
     /// Sets up to 100,000 limits in one record: all of them or none.
@@ -227,6 +321,14 @@ impl Engine {
     /// # Errors
     /// As [`Self::limit`]; `InvalidArgument` for too many, `InvalidKey` for a key that stands twice.
     pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
+        self.settle(done(self.try_limit_many(specs, Patience::Disk)?))
+    }
+
+    /// The same without waiting until it is on disk, as [`Self::try_limit`].
+    ///
+    /// # Errors
+    /// As [`Self::limit_many`].
+    pub fn try_limit_many(&self, specs: &[(&str, Limit, OnChange)], patience: Patience) -> Result<Option<u64>> {
         let shared = self.writer("limit_many")?;
         if specs.len() > MAX_SPECS {
             return Err(Error::InvalidArgument(format!(
@@ -238,8 +340,7 @@ impl Engine {
             Key::new(key)?;
         }
         unique(specs.iter().map(|(key, ..)| *key))?;
-        let seq = shared.perform_blocking(|core| core.configure(specs, true))?;
-        self.settle(seq)
+        shared.perform(patience, |core| core.configure(specs, true))
     }
 
     /// Gives a key its full limit back. Totals stay.
@@ -247,8 +348,15 @@ impl Engine {
     /// # Errors
     /// `LimitNotFound`, and as [`Self::limit`].
     pub fn reset(&self, key: &str) -> Result<()> {
-        let seq = self.writer("reset")?.perform_blocking(|core| core.reset(key))?;
-        self.settle(seq)
+        self.settle(done(self.try_reset(key, Patience::Disk)?))
+    }
+
+    /// The same without waiting until it is on disk, as [`Self::try_limit`].
+    ///
+    /// # Errors
+    /// As [`Self::reset`].
+    pub fn try_reset(&self, key: &str, patience: Patience) -> Result<Option<u64>> {
+        self.writer("reset")?.perform(patience, |core| core.reset(key))
     }
 
     /// Forgets a key: limit, state and totals.
@@ -256,8 +364,15 @@ impl Engine {
     /// # Errors
     /// `LimitNotFound`, and as [`Self::limit`].
     pub fn delete(&self, key: &str) -> Result<()> {
-        let seq = self.writer("delete")?.perform_blocking(|core| core.delete(key))?;
-        self.settle(seq)
+        self.settle(done(self.try_delete(key, Patience::Disk)?))
+    }
+
+    /// The same without waiting until it is on disk, as [`Self::try_limit`].
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub fn try_delete(&self, key: &str, patience: Patience) -> Result<Option<u64>> {
+        self.writer("delete")?.perform(patience, |core| core.delete(key))
     }
 
     /// One key, or `None` if it has no limit.
@@ -321,9 +436,15 @@ impl Engine {
     /// # Errors
     /// `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
     pub fn flush(&self) -> Result<()> {
-        let shared = self.writer("flush")?;
-        let seq = shared.perform_blocking(|core| Ok(core.writer.seq()))?;
-        shared.wait_durable(seq)
+        self.wait_durable(self.newest_seq()?)
+    }
+
+    /// The newest record, which [`Self::flush`] would wait for.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    pub fn newest_seq(&self) -> Result<u64> {
+        self.writer("flush")?.perform_blocking(|core| Ok(core.writer.seq()))
     }
 
     /// Writes a snapshot and removes the log that it replaces, beyond what is kept as history. Checks go on meanwhile.
@@ -375,7 +496,9 @@ impl Engine {
             return Counters::default();
         }
         match &self.backend {
-            Backend::Reader { view, .. } => Counters { keys: view.lock().table.len(), ..Counters::default() },
+            Backend::Reader { view, .. } => {
+                Counters { keys: view.lock().table.len(), recovery_ns: self.recovery_ns, ..Counters::default() }
+            }
             Backend::Writer { shared, .. } => {
                 let core = shared.core.lock();
                 Counters {
@@ -388,6 +511,9 @@ impl Engine {
                     syncs: shared.syncs.load(Ordering::Relaxed),
                     rotations: core.writer.rotations(),
                     compactions: shared.compactions.load(Ordering::Relaxed),
+                    recovery_ns: self.recovery_ns,
+                    sync_ns: shared.sync_ns.read(),
+                    sync_records: shared.sync_records.read(),
                 }
             }
         }
@@ -426,6 +552,11 @@ impl Engine {
             Backend::Reader { fork_generation, .. } => fork::generation() != *fork_generation,
         }
     }
+}
+
+/// What a call with all the patience there is has to give.
+fn done<T>(result: Option<T>) -> T {
+    result.expect("a blocking call has a result")
 }
 
 fn validate_items(items: &[Item<'_>]) -> Result<()> {

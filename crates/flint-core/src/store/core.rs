@@ -2,10 +2,10 @@
 //! decides on the table, reserves room in the log, changes the table, appends the record. In that order, so that a call
 //! that cannot be written changes nothing and log order is decision order.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hooks::{self, Defect};
 use crate::image::{AFTER_IMAGE_LEN, AfterImage, Origin, RateChange};
-use crate::limit::{Key, Limit};
+use crate::limit::Limit;
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{
     ConfigureOp, Denial, GroupWriter, Purpose, push_allow, push_allow_one, push_anchor, push_configure, push_delete,
@@ -28,6 +28,13 @@ const DENIAL_LEN: usize = 48;
 const DENIALS_LEN: usize = MIN_RECORD_LEN + 8;
 const ANCHOR_LEN: usize = MIN_RECORD_LEN + 8;
 const CLOSE_LEN: usize = MIN_RECORD_LEN;
+
+/// What a denial does to the totals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denied {
+    Counts,
+    CountsNothing,
+}
 
 /// A key whose denial totals are newer than the log's.
 #[derive(Debug, Clone, Copy)]
@@ -96,23 +103,25 @@ impl Core {
         self.writer.reserve(len, keep)
     }
 
-    /// Checks one key.
+    /// Checks one key. A denial is counted, unless whoever asks is going to wait and ask again.
     #[inline]
-    pub(crate) fn check(&mut self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome, Refusal> {
+    pub(crate) fn check(&mut self, item: &Item<'_>, denial: Denied) -> Result<Outcome, Refusal> {
         let now = self.view.time.now();
-        match self.view.table.find(key) {
-            Some(slot) if !self.view.wants_change(slot, limit) => self.check_known(slot, now, cost),
-            slot => self.check_changing(slot, key, now, cost, limit),
+        match self.view.table.find(item.key) {
+            Some(slot) if !self.view.wants_change(slot, item.limit) => self.check_known(slot, now, item.cost, denial),
+            slot => self.check_changing(slot, item, now, denial),
         }
     }
 
     #[inline]
-    fn check_known(&mut self, slot: Slot, now: u64, cost: u64) -> Result<Outcome, Refusal> {
+    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denial: Denied) -> Result<Outcome, Refusal> {
         self.view.valid_cost(slot, cost)?;
-        let decision = self.view.table.decide(slot, now, cost);
+        let (decision, verdicts) = self.view.decide(slot, now, cost);
         if !decision.verdict.allowed {
-            self.count_denied(slot, now, cost);
-            return Ok(self.view.outcome(decision, now, cost, 0));
+            if denial == Denied::Counts {
+                self.count_denied(slot, now, cost);
+            }
+            return Ok(self.view.outcome(decision, verdicts, now, cost, 0));
         }
         let rates = usize::from(self.view.table.entry(slot).rates);
         if hooks::has(Defect::ChangeBeforeReserve) {
@@ -135,35 +144,37 @@ impl Core {
         });
         self.allowed += 1;
         self.unsynced_events += 1;
-        Ok(self.view.outcome(decision, now, cost, seq))
+        Ok(self.view.outcome(decision, verdicts, now, cost, seq))
     }
 
     #[cold]
     fn check_changing(
         &mut self,
         slot: Option<Slot>,
-        key: &str,
+        item: &Item<'_>,
         now: u64,
-        cost: u64,
-        limit: Option<&Limit>,
+        denial: Denied,
     ) -> Result<Outcome, Refusal> {
-        let key = Key::new(key)?.as_str();
-        let limit = limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
-        limit.check_cost(cost)?;
-        let plan = self.view.table.plan(slot, limit.rates(), false, now);
-        let decision = self.view.table.decide_plan(slot, &plan, now, cost);
+        let part = self.view.resolve(item, now)?;
+        let (decision, verdicts) = (part.decision, part.verdicts.clone());
         if !decision.verdict.allowed {
             // A new key has everything left: only a known one can be denied.
-            if let Some(slot) = slot {
-                self.count_denied(slot, now, cost);
+            if let Some(slot) = slot.filter(|_| denial == Denied::Counts) {
+                self.count_denied(slot, now, item.cost);
             }
-            return Ok(self.view.outcome(decision, now, cost, 0));
+            return Ok(self.view.outcome(decision, verdicts, now, item.cost, 0));
         }
-        let part = Part { slot, plan: Some(plan), decision };
-        let item = Item { key, cost, limit: Some(limit) };
-        let seq = self.write_group(Purpose::CheckWithLimit, &[item], &[part], now)?;
+        let seq = self.write_group(Purpose::CheckWithLimit, &[*item], &[part], now)?;
         self.allowed += 1;
-        Ok(self.view.outcome(decision, now, cost, seq))
+        Ok(self.view.outcome(decision, verdicts, now, item.cost, seq))
+    }
+
+    /// Counts a denial that was not counted when it was decided: whoever waited has given up.
+    pub(crate) fn refuse(&mut self, key: &str, cost: u64) {
+        let now = self.view.time.now();
+        if let Some(slot) = self.view.table.find(key) {
+            self.count_denied(slot, now, cost);
+        }
     }
 
     fn count_denied(&mut self, slot: Slot, now: u64, cost: u64) {
@@ -192,7 +203,7 @@ impl Core {
         let mut retry_after_ns = 0;
         let mut outcomes = Vec::with_capacity(items.len());
         for (item, part) in items.iter().zip(&parts) {
-            let mut decision = part.decision;
+            let (mut decision, mut verdicts) = (part.decision, part.verdicts.clone());
             if !decision.verdict.allowed {
                 retry_after_ns = retry_after_ns.max(decision.verdict.retry_after_ns);
                 if let Some(slot) = part.slot {
@@ -202,9 +213,9 @@ impl Core {
                 self.write_group(Purpose::CheckAll, &[*item], std::slice::from_ref(part), now)?;
             } else if denied.is_some() {
                 // Nothing was consumed: report what is there, not what would have been left.
-                decision = self.view.look(part, now);
+                (decision, verdicts) = self.view.look(part, now);
             }
-            outcomes.push(self.view.outcome(decision, now, item.cost, seq));
+            outcomes.push(self.view.outcome(decision, verdicts, now, item.cost, seq));
         }
         Ok(MultiOutcome { allowed: denied.is_none(), denied, retry_after_ns, items: outcomes, seq })
     }

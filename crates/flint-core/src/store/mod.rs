@@ -1,7 +1,9 @@
 //! One open store: what its lock protects ([`core`]), what can be said without writing ([`view`]), and what its threads
-//! share ([`shared`]).
+//! share
+//! ([`shared`], [`wakers`]).
 
 pub(crate) mod core;
 pub(crate) mod shared;
 pub(crate) mod types;
 pub(crate) mod view;
+pub(crate) mod wakers;

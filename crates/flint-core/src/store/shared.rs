@@ -2,17 +2,20 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
+use crate::stats::{self, Histogram};
 use crate::storage::{Dir, fork};
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
 use crate::writer::{self, Refusal};
 
 use super::core::Core;
-use super::types::{Notice, Options, Severity, SyncMode};
+use super::types::{Notice, Options, Patience, Severity, SyncMode};
+use super::wakers::Wakers;
 
 const OPEN: u32 = 0;
 const STOPPED: u32 = 1;
@@ -81,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) commit: GroupCommit,
     pub(crate) flusher: Bell,
     pub(crate) worker: Bell,
+    /// Who has to be told when records are durable.
+    pub(crate) wakers: Wakers,
     /// Held while a compaction runs.
     pub(crate) compacting: Mutex<()>,
     /// Held while a spare segment is made.
@@ -92,6 +97,8 @@ pub(crate) struct Shared {
     fork_generation: u64,
     pub(crate) syncs: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    pub(crate) sync_ns: Histogram,
+    pub(crate) sync_records: Histogram,
 }
 
 impl Shared {
@@ -104,6 +111,7 @@ impl Shared {
             commit: GroupCommit::new(durable_seq),
             flusher: Bell::default(),
             worker: Bell::default(),
+            wakers: Wakers::default(),
             compacting: Mutex::new(()),
             spare: Mutex::new(()),
             state: AtomicU32::new(OPEN),
@@ -113,6 +121,8 @@ impl Shared {
             fork_generation: fork::generation(),
             syncs: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
+            sync_ns: Histogram::new(&stats::SYNC_NS),
+            sync_records: Histogram::new(&stats::SYNC_RECORDS),
         }
     }
 
@@ -148,31 +158,45 @@ impl Shared {
 
     #[cold]
     fn unusable(&self) -> Error {
-        if self.is_closed() {
-            return Error::Closed;
+        if self.is_closed() { Error::Closed } else { self.failed().unwrap_or(Error::Closed) }
+    }
+
+    /// Why the engine stopped, if it did.
+    fn failed(&self) -> Option<Error> {
+        self.failure.lock().as_ref().map(|failure| Error::Stopped {
+            op: failure.op,
+            path: failure.path.clone(),
+            message: failure.message.clone(),
+            errno: failure.errno,
+        })
+    }
+
+    /// Whether record `seq` is on disk.
+    ///
+    /// # Errors
+    /// `Stopped`, or `Closed` when the store was closed without having made it durable.
+    pub(crate) fn poll_durable(&self, seq: u64) -> Result<bool> {
+        if self.commit.durable_seq() >= seq {
+            return Ok(true);
         }
-        match &*self.failure.lock() {
-            Some(failure) => Error::Stopped {
-                op: failure.op,
-                path: failure.path.clone(),
-                message: failure.message.clone(),
-                errno: failure.errno,
-            },
-            None => Error::Closed,
+        match self.state.load(Ordering::Acquire) {
+            OPEN => Ok(false),
+            // Closing may have made it durable since.
+            _ if self.commit.durable_seq() >= seq => Ok(true),
+            _ => Err(self.failed().unwrap_or(Error::Closed)),
         }
     }
 
-    /// Runs `call` under the lock, and whatever it needs first without it. With `block == false` gives `None` instead of
-    /// waiting.
+    /// Runs `call` under the lock, and whatever it needs first without it. Gives `None` where that takes more patience.
     #[inline]
     pub(crate) fn perform<T>(
         &self,
-        block: bool,
+        patience: Patience,
         mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
     ) -> Result<Option<T>> {
         self.usable()?;
         let guard = StopOnPanic(self);
-        let result = self.perform_guarded(block, &mut call);
+        let result = self.perform_guarded(patience, &mut call);
         std::mem::forget(guard);
         result
     }
@@ -180,17 +204,16 @@ impl Shared {
     #[inline]
     fn perform_guarded<T>(
         &self,
-        block: bool,
+        patience: Patience,
         call: &mut impl FnMut(&mut Core) -> Result<T, Refusal>,
     ) -> Result<Option<T>> {
         loop {
-            let mut core = if block {
-                self.core.lock()
-            } else {
-                match self.core.try_lock() {
+            let mut core = match patience {
+                Patience::Lock | Patience::Disk => self.core.lock(),
+                Patience::None => match self.core.try_lock() {
                     Some(core) => core,
                     None => return Ok(None),
-                }
+                },
             };
             if core.closed {
                 return Err(Error::Closed);
@@ -212,7 +235,7 @@ impl Shared {
                 Err(refusal) => {
                     let seq = core.writer.seq();
                     drop(core);
-                    if !block && !matches!(refusal, Refusal::Error(_)) {
+                    if patience != Patience::Disk && !matches!(refusal, Refusal::Error(_)) {
                         return Ok(None);
                     }
                     self.resolve(refusal, seq)?;
@@ -223,7 +246,7 @@ impl Shared {
 
     /// Like `perform`, waiting as long as needed.
     pub(crate) fn perform_blocking<T>(&self, call: impl FnMut(&mut Core) -> Result<T, Refusal>) -> Result<T> {
-        Ok(self.perform(true, call)?.expect("a blocking call has a result"))
+        Ok(self.perform(Patience::Disk, call)?.expect("a blocking call has a result"))
     }
 
     /// Does what a refused call needs, or gives its error. `seq` is the newest record when it was refused.
@@ -298,6 +321,7 @@ impl Shared {
                 None => return Ok(core.writer.durable_seq()),
             }
         };
+        let began = Instant::now();
         for (name, file) in &job.files {
             self.syncs.fetch_add(1, Ordering::Relaxed);
             let synced = match file.sync_data() {
@@ -309,6 +333,8 @@ impl Shared {
         if job.directory && !hooks::has(Defect::SkipDirectorySync) {
             self.dir.sync().map_err(|error| self.stop("cannot sync", self.path().to_path_buf(), error))?;
         }
+        self.sync_ns.add(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+        self.sync_records.add(job.seq.saturating_sub(self.commit.durable_seq()));
         let mut core = self.core.lock();
         core.writer.finish_sync(&job);
         let wake = core.writer.has_chores() && !std::mem::replace(&mut core.worker_knows, true);

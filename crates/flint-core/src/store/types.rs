@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::algorithm::{RateVerdict, Verdict};
 use crate::clock::{Clock, SystemClock};
 pub use crate::image::EventKind;
 use crate::image::Origin;
 use crate::limit::{Limit, Rate};
+pub use crate::stats::Distribution;
 
 /// When a call's record is made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +79,28 @@ pub struct Item<'a> {
     pub limit: Option<&'a Limit>,
 }
 
-/// The answer to one check. With several rates it describes the one that binds.
+/// How long a call may take before it gives up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// It waits for nothing.
+    None,
+    /// It waits for the engine's lock, which nobody holds while the disk works.
+    Lock,
+    /// It waits for room in the log as well: for the disk.
+    Disk,
+}
+
+/// What each rate of a key says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateVerdicts {
+    /// The key has this rate alone: the answer is its verdict.
+    One(Rate),
+    /// Those of several rates, in their order.
+    Each(Arc<[RateVerdict]>),
+}
+
+/// The answer to one check. With several rates it describes the one that binds.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The decision.
     pub allowed: bool,
@@ -94,8 +116,26 @@ pub struct Outcome {
     pub reset_after_ns: u64,
     /// The same as a wall-clock time, nanoseconds since the Unix epoch.
     pub reset_at_wall_ns: u64,
+    /// Rate by rate.
+    pub verdicts: RateVerdicts,
     /// Sequence number to wait for in `SyncMode::Always`; 0 when there is nothing to wait for.
     pub seq: u64,
+}
+
+impl Outcome {
+    /// Each rate with what it says, in the order of the limit.
+    pub fn rates(&self) -> Vec<RateVerdict> {
+        match &self.verdicts {
+            RateVerdicts::One(rate) => {
+                let Self { allowed, remaining, retry_after_ns, reset_after_ns, .. } = *self;
+                vec![RateVerdict {
+                    rate: *rate,
+                    verdict: Verdict { allowed, remaining, retry_after_ns, reset_after_ns },
+                }]
+            }
+            RateVerdicts::Each(verdicts) => verdicts.to_vec(),
+        }
+    }
 }
 
 /// The answer to a multi-key check.
@@ -248,7 +288,7 @@ pub struct Notice {
 }
 
 /// Totals of the whole engine since open.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counters {
     /// Configured keys now.
     pub keys: u64,
@@ -268,4 +308,10 @@ pub struct Counters {
     pub rotations: u64,
     /// Finished compactions.
     pub compactions: u64,
+    /// How long opening took, nanoseconds.
+    pub recovery_ns: u64,
+    /// How long each sync of the log took, nanoseconds.
+    pub sync_ns: Distribution,
+    /// How many records each sync made durable.
+    pub sync_records: Distribution,
 }

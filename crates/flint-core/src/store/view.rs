@@ -8,7 +8,7 @@ use crate::limit::{Key, Limit};
 use crate::table::{Decision, Slot, Table};
 use crate::time::{Timeline, to_wall};
 
-use super::types::{Item, Outcome, Status, TopBy};
+use super::types::{Item, Outcome, RateVerdicts, Status, TopBy};
 
 /// The keys and the time.
 pub(crate) struct View {
@@ -22,6 +22,7 @@ pub(crate) struct Part {
     /// The change that the limit given with the call means, if it means one.
     pub(crate) plan: Option<Vec<RateChange>>,
     pub(crate) decision: Decision,
+    pub(crate) verdicts: RateVerdicts,
 }
 
 impl View {
@@ -64,37 +65,85 @@ impl View {
         match self.table.find(item.key) {
             Some(slot) if !self.wants_change(slot, item.limit) => {
                 self.valid_cost(slot, item.cost)?;
-                Ok(Part { slot: Some(slot), plan: None, decision: self.table.decide(slot, now, item.cost) })
+                let (decision, verdicts) = self.decide(slot, now, item.cost);
+                Ok(Part { slot: Some(slot), plan: None, decision, verdicts })
             }
             slot => {
                 let key = Key::new(item.key)?.as_str();
                 let limit = item.limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
                 limit.check_cost(item.cost)?;
                 let plan = self.table.plan(slot, limit.rates(), false, now);
-                let decision = self.table.decide_plan(slot, &plan, now, item.cost);
-                Ok(Part { slot, plan: Some(plan), decision })
+                let (decision, verdicts) = self.decide_plan(slot, &plan, now, item.cost);
+                Ok(Part { slot, plan: Some(plan), decision, verdicts })
             }
         }
     }
 
     /// The same part, only looked at.
-    pub(crate) fn look(&self, part: &Part, now: u64) -> Decision {
+    pub(crate) fn look(&self, part: &Part, now: u64) -> (Decision, RateVerdicts) {
         match (&part.plan, part.slot) {
-            (Some(plan), slot) => self.table.decide_plan(slot, plan, now, 0),
-            (None, Some(slot)) => self.table.decide(slot, now, 0),
+            (Some(plan), slot) => self.decide_plan(slot, plan, now, 0),
+            (None, Some(slot)) => self.decide(slot, now, 0),
             (None, None) => unreachable!("an unknown key without a limit was refused"),
         }
+    }
+
+    /// Decides about taking `cost`, and tells what each rate says. Changes nothing.
+    #[inline]
+    pub(crate) fn decide(&self, slot: Slot, now: u64, cost: u64) -> (Decision, RateVerdicts) {
+        let decision = self.table.decide(slot, now, cost);
+        let verdicts = match self.table.entry(slot).rates {
+            1 => RateVerdicts::One(*self.table.first_rate(slot)),
+            _ => RateVerdicts::Each(self.table.verdicts(slot, now, cost, decision.verdict.allowed)),
+        };
+        (decision, verdicts)
+    }
+
+    /// The same after the change that `plan` describes.
+    pub(crate) fn decide_plan(
+        &self,
+        slot: Option<Slot>,
+        plan: &[RateChange],
+        now: u64,
+        cost: u64,
+    ) -> (Decision, RateVerdicts) {
+        let decision = self.table.decide_plan(slot, plan, now, cost);
+        let verdicts = match plan {
+            [only] => RateVerdicts::One(only.rate),
+            _ => RateVerdicts::Each(self.table.verdicts_of_plan(slot, plan, now, cost, decision.verdict.allowed)),
+        };
+        (decision, verdicts)
+    }
+
+    /// Nanoseconds until the last of `costs` would have been allowed if they were taken in this order, each as soon as it
+    /// fits, and nothing else happened; `u64::MAX` for never.
+    pub(crate) fn forecast(&mut self, key: &str, limit: Option<&Limit>, costs: &[u64]) -> Result<u64> {
+        let now = self.time.now();
+        let slot = self.table.find(key);
+        let change = match slot {
+            Some(slot) => limit.filter(|limit| self.wants_change(slot, Some(limit))),
+            None => Some(limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?),
+        };
+        let plan = change.map(|limit| self.table.plan(slot, limit.rates(), false, now));
+        Ok(self.table.forecast(slot, plan.as_deref(), costs, now))
     }
 
     /// What a check would say.
     pub(crate) fn peek(&mut self, item: &Item<'_>) -> Result<Outcome> {
         let now = self.time.now();
         let part = self.resolve(item, now)?;
-        Ok(self.outcome(part.decision, now, item.cost, 0))
+        Ok(self.outcome(part.decision, part.verdicts, now, item.cost, 0))
     }
 
     #[inline]
-    pub(crate) fn outcome(&mut self, decision: Decision, now: u64, cost: u64, seq: u64) -> Outcome {
+    pub(crate) fn outcome(
+        &mut self,
+        decision: Decision,
+        verdicts: RateVerdicts,
+        now: u64,
+        cost: u64,
+        seq: u64,
+    ) -> Outcome {
         let verdict = decision.verdict;
         Outcome {
             allowed: verdict.allowed,
@@ -104,6 +153,7 @@ impl View {
             retry_after_ns: verdict.retry_after_ns.saturating_sub(u64::from(hooks::has(Defect::RetryTooEarly))),
             reset_after_ns: verdict.reset_after_ns,
             reset_at_wall_ns: to_wall(now.saturating_add(verdict.reset_after_ns), self.time.offset_ns(now)),
+            verdicts,
             seq,
         }
     }

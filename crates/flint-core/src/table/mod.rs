@@ -6,6 +6,7 @@
 mod cell;
 mod chunked;
 mod entry;
+mod forecast;
 mod index;
 mod keys;
 mod plan;
@@ -15,13 +16,21 @@ mod runs;
 pub(crate) use entry::{Decision, Slot};
 use entry::{Entry, Extra, NO_EXTRA};
 
+use crate::algorithm::{RateVerdict, Verdict};
 use crate::image::{AfterImage, KeyImage, Origin, RateChange, Source};
 use crate::limit::{MAX_RATES, Rate};
+use crate::sync::Arc;
 use cell::Cell;
 use chunked::Chunked;
 use index::Index;
 use keys::KeyArena;
 use runs::RunArena;
+
+/// One rate's verdict in an answer that was `allowed` or not as a whole; `decide` asks the rate.
+fn of_rate(allowed: bool, cost: u64, decide: impl Fn(u64) -> Verdict) -> Verdict {
+    let verdict = decide(cost);
+    if verdict.allowed && !allowed { decide(0) } else { verdict }
+}
 
 /// The table of keys.
 #[derive(Debug)]
@@ -119,6 +128,12 @@ impl Table {
         (0..usize::from(self.entry(slot).rates)).map(move |rate| self.cell(slot, rate).rate())
     }
 
+    /// The first rate, which most keys have alone.
+    #[inline]
+    pub(crate) fn first_rate(&self, slot: Slot) -> &Rate {
+        self.entry(slot).first.rate()
+    }
+
     /// Whether the key's rates are exactly these.
     pub(crate) fn has_rates(&self, slot: Slot, rates: &[Rate]) -> bool {
         usize::from(self.entry(slot).rates) == rates.len() && self.rates(slot).eq(rates)
@@ -138,6 +153,20 @@ impl Table {
             let cell = self.cell(slot, rate);
             binding.and(rate, cell.rate(), cell.decide(&self.runs, now, cost))
         })
+    }
+
+    /// What each rate says to `cost`, on which all of them together decided `allowed`. When that was no, nothing is taken from
+    /// any: a rate that had nothing against it is shown as it stands.
+    pub(crate) fn verdicts(&self, slot: Slot, now: u64, cost: u64, allowed: bool) -> Arc<[RateVerdict]> {
+        (0..usize::from(self.entry(slot).rates))
+            .map(|rate| {
+                let cell = self.cell(slot, rate);
+                RateVerdict {
+                    rate: *cell.rate(),
+                    verdict: of_rate(allowed, cost, |cost| cell.decide(&self.runs, now, cost)),
+                }
+            })
+            .collect()
     }
 
     /// Takes `cost` from every rate, as record `seq` says; `decide` allowed it at the same `now`.

@@ -1,10 +1,12 @@
 //! What a new limit means for a key: which states stay, which start anew with what is already used.
 
-use super::Table;
 use super::cell::Cell;
 use super::entry::{Decision, Slot};
+use super::{Table, of_rate};
+use crate::algorithm::{RateVerdict, Verdict};
 use crate::image::{RateChange, Source};
 use crate::limit::Rate;
+use crate::sync::Arc;
 
 impl Table {
     /// The change that gives the key these rates. An unchanged rate keeps its state exactly; every other one starts with the
@@ -35,15 +37,36 @@ impl Table {
 
     /// The decision that the key would make after that change, without making it.
     pub(crate) fn decide_plan(&self, slot: Option<Slot>, plan: &[RateChange], now: u64, cost: u64) -> Decision {
-        let verdict = |change: &RateChange| match (change.source, slot) {
-            (Source::Kept(rate), Some(slot)) => self.cell(slot, usize::from(rate)).decide(&self.runs, now, cost),
-            (Source::New { carried }, _) => Cell::decide_carried(&change.rate, carried, now, cost),
-            (Source::Kept(_), None) => unreachable!("only an existing key keeps states"),
-        };
+        let verdict = |change: &RateChange| self.verdict_of_change(slot, change, now, cost);
         let first = Decision::new(&plan[0].rate, verdict(&plan[0]));
         plan.iter()
             .enumerate()
             .skip(1)
             .fold(first, |binding, (i, change)| binding.and(i, &change.rate, verdict(change)))
+    }
+
+    /// What each rate would say after that change, as [`Table::verdicts`].
+    pub(crate) fn verdicts_of_plan(
+        &self,
+        slot: Option<Slot>,
+        plan: &[RateChange],
+        now: u64,
+        cost: u64,
+        allowed: bool,
+    ) -> Arc<[RateVerdict]> {
+        plan.iter()
+            .map(|change| RateVerdict {
+                rate: change.rate,
+                verdict: of_rate(allowed, cost, |cost| self.verdict_of_change(slot, change, now, cost)),
+            })
+            .collect()
+    }
+
+    fn verdict_of_change(&self, slot: Option<Slot>, change: &RateChange, now: u64, cost: u64) -> Verdict {
+        match (change.source, slot) {
+            (Source::Kept(rate), Some(slot)) => self.cell(slot, usize::from(rate)).decide(&self.runs, now, cost),
+            (Source::New { carried }, _) => Cell::decide_carried(&change.rate, carried, now, cost),
+            (Source::Kept(_), None) => unreachable!("only an existing key keeps states"),
+        }
     }
 }

@@ -17,6 +17,7 @@ pub(crate) const HOUR: u64 = 60 * MINUTE;
 pub(crate) const MODES: [SyncMode; 2] = [SyncMode::Always, SyncMode::Batch];
 
 /// A disk, a clock and how to open an engine on them.
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) disk: SimDisk,
     pub(crate) clock: Arc<ManualClock>,

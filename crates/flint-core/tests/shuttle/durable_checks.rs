@@ -1,7 +1,7 @@
 //! Durable checks on one key.
 
 use flint_core::Engine;
-use flint_core::engine::{Outcome, SyncMode};
+use flint_core::engine::{Item, Outcome, Patience, SyncMode};
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::explore::explore;
@@ -14,7 +14,7 @@ const THREADS: u64 = 3;
 /// Waiting for the lock or, as a caller does who may not block, trying first.
 fn check(engine: &Engine) -> Outcome {
     if thread_rng().gen_ratio(1, 3)
-        && let Some(outcome) = engine.try_check("k", 1, None, false).unwrap()
+        && let Some(outcome) = engine.try_check(&Item { key: "k", cost: 1, limit: None }, Patience::None).unwrap()
     {
         if engine.must_wait(outcome.seq) {
             engine.wait_durable(outcome.seq).unwrap();

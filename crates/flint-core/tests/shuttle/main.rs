@@ -8,3 +8,4 @@ mod durable_checks;
 mod explore;
 mod spares;
 mod support;
+mod wakers;

@@ -1,0 +1,134 @@
+//! A disk whose syncs of files wait at a gate: what goes on while the disk is busy is then no question of time.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use flint_core::storage::{Dir, File, Locked, Map, Mode};
+
+#[derive(Default)]
+struct Passage {
+    closed: bool,
+    waiting: usize,
+}
+
+type Shared = Arc<(Mutex<Passage>, Condvar)>;
+
+/// The gate in front of a disk.
+pub(crate) struct Gate {
+    inner: Arc<dyn Dir>,
+    passage: Shared,
+}
+
+impl Gate {
+    pub(crate) fn new(inner: Arc<dyn Dir>) -> Self {
+        Self { inner, passage: Shared::default() }
+    }
+
+    pub(crate) fn dir(&self) -> Arc<dyn Dir> {
+        Arc::new(GatedDir { inner: self.inner.clone(), passage: self.passage.clone() })
+    }
+
+    pub(crate) fn close(&self) {
+        self.passage.0.lock().unwrap().closed = true;
+    }
+
+    pub(crate) fn open(&self) {
+        self.passage.0.lock().unwrap().closed = false;
+        self.passage.1.notify_all();
+    }
+
+    /// Returns when a sync waits at the gate.
+    pub(crate) fn wait_for_somebody(&self) {
+        let mut passage = self.passage.0.lock().unwrap();
+        while passage.waiting == 0 {
+            passage = self.passage.1.wait(passage).unwrap();
+        }
+    }
+}
+
+/// A gate that nobody opened would keep background threads, and with them the test, for ever.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.open();
+    }
+}
+
+struct GatedDir {
+    inner: Arc<dyn Dir>,
+    passage: Shared,
+}
+
+impl Dir for GatedDir {
+    fn path(&self) -> &Path {
+        self.inner.path()
+    }
+
+    fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(GatedFile { inner: self.inner.open(name, mode)?, passage: self.passage.clone() }))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.inner.list()
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner.remove(name)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.inner.sync()
+    }
+
+    fn subdir(&self, name: &str, create: bool) -> io::Result<Arc<dyn Dir>> {
+        self.inner.subdir(name, create)
+    }
+
+    fn move_into(&self, name: &str, subdir: &str) -> io::Result<()> {
+        self.inner.move_into(name, subdir)
+    }
+
+    fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
+        self.inner.lock(name, content)
+    }
+}
+
+struct GatedFile {
+    inner: Arc<dyn File>,
+    passage: Shared,
+}
+
+impl File for GatedFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.inner.read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_all_at(data, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let (lock, changed) = &*self.passage;
+        let mut passage = lock.lock().unwrap();
+        passage.waiting += 1;
+        changed.notify_all();
+        while passage.closed {
+            passage = changed.wait(passage).unwrap();
+        }
+        passage.waiting -= 1;
+        drop(passage);
+        self.inner.sync_data()
+    }
+
+    fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {
+        self.inner.map(len)
+    }
+}
