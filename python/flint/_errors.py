@@ -4,6 +4,7 @@ Each message says what was wrong, where, and what is accepted or can be done.
 
     FlintError
     ├── RateLimitExceeded                  a limit said no, where saying no is an exception
+    │   └── AcquireTimeout (TimeoutError)  the wait for a limit would take too long
     ├── LimitNotFound (LookupError)        no limit is set for the key and none came with the call
     ├── InvalidLimit (ValueError)          the caller's input; nothing was written
     ├── InvalidCost (ValueError)
@@ -90,6 +91,22 @@ class RateLimitExceeded(FlintError):
     def reset_at(self) -> datetime:
         """When the full limit is back, an aware UTC datetime."""
         return self.result.reset_at
+
+
+class AcquireTimeout(RateLimitExceeded, TimeoutError):
+    """The wait for a limit would take longer than the caller's timeout.
+
+    Attributes:
+        result: a denied CheckResult; its retry_after is the whole wait, everybody who came before included.
+    """
+
+    __module__ = "flint"
+
+    def __str__(self) -> str:
+        return (
+            f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than the timeout: {self.cost} asked "
+            f"for, {self.remaining} of {self.limit} left"
+        )
 
 
 class LimitNotFound(FlintError, LookupError):

@@ -1,7 +1,7 @@
 """The native half of `flint`; import `flint` instead."""
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
@@ -18,8 +18,10 @@ __all__ = [
     "ManualClock",
     "MultiCheckResult",
     "Rate",
+    "RateState",
     "Record",
     "Recovery",
+    "_LoopWaits",
     "__version__",
     "_close_all",
     "_limit_of",
@@ -52,6 +54,29 @@ class _Report(TypedDict):
     format: str
     problems: list[str]
     notes: list[str]
+
+@final
+class _LoopWaits:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+class _Distribution(TypedDict):
+    bounds: tuple[int, ...]
+    counts: tuple[int, ...]
+    sum: int
+
+class _Counters(TypedDict):
+    keys: int
+    allowed: int
+    denied: int
+    seq: int
+    durable_seq: int
+    log_bytes: int
+    syncs: int
+    rotations: int
+    compactions: int
+    recovery_ns: int
+    sync_ns: _Distribution
+    sync_records: _Distribution
 
 class Record(Mapping[str, Any]):
     """Frozen fields, read as attributes (`r.allowed`) or as a mapping (`r["allowed"]`, `dict(r)`)."""
@@ -104,6 +129,39 @@ class Limit:
     def __deepcopy__(self, _memo: object) -> Self: ...
 
 @final
+class RateState(Record):
+    """One of a limit's rates as an answer found it."""
+
+    def __new__(
+        cls,
+        rate: int,
+        per_millis: int,
+        burst: int,
+        algorithm: str,
+        remaining: int,
+        retry_after_ns: int,
+        reset_after_ns: int,
+    ) -> Self: ...
+    @property
+    def rate(self) -> int: ...
+    @property
+    def per_millis(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
+    @property
+    def algorithm(self) -> _Algorithm: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def retry_after_ns(self) -> int: ...
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def reset_after_ns(self) -> int: ...
+    @property
+    def reset_after(self) -> float: ...
+
+@final
 class CheckResult(Record):
     """The answer to one check. True when the check was allowed."""
 
@@ -117,12 +175,15 @@ class CheckResult(Record):
         retry_after_ns: int = 0,
         reset_after_ns: int = 0,
         reset_at_ns: int = 0,
+        rates: Iterable[RateState] = (),
     ) -> Self: ...
     def __bool__(self) -> bool: ...
     @property
     def allowed(self) -> bool: ...
     @property
     def key(self) -> str: ...
+    @property
+    def rates(self) -> tuple[RateState, ...]: ...
     @property
     def cost(self) -> int: ...
     @property
@@ -285,7 +346,7 @@ class Recovery(Record):
     @property
     def migrated_from(self) -> str | None: ...
 
-@final
+@disjoint_base
 class ManualClock:
     """A clock that moves only when told to. Pass it as `Limiter(clock=...)`."""
 
@@ -298,6 +359,8 @@ class ManualClock:
 
     def now(self) -> datetime:
         """The wall clock's reading, an aware UTC datetime."""
+
+    def _monotonic_ns(self) -> int: ...
 
 @disjoint_base
 class Limiter:
@@ -373,8 +436,8 @@ class Limiter:
     def doctor(self) -> _Report:
         """Verify the files; changes nothing."""
 
-    def counters(self) -> dict[str, int]:
-        """Totals of all keys since opening."""
+    def counters(self) -> _Counters:
+        """Totals since opening."""
 
     def close(self) -> None:
         """Flush, unlock the directory and end the background threads."""
@@ -387,6 +450,34 @@ class Limiter:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    def _begin_check(
+        self, key: str, cost: int, limit: _LimitLike | None, /
+    ) -> CheckResult | Awaitable[CheckResult] | None: ...
+    def _begin_check_all(self, items: Iterable[_Item], /) -> MultiCheckResult | Awaitable[MultiCheckResult] | None: ...
+    def _attempt(self, key: str, cost: int, limit: _LimitLike | None, /) -> CheckResult: ...
+    def _begin_attempt(
+        self, key: str, cost: int, limit: _LimitLike | None, /
+    ) -> CheckResult | Awaitable[CheckResult] | None: ...
+    def _count_denial(self, key: str, cost: int, /) -> None: ...
+    def _forecast(self, key: str, costs: builtins.list[int], limit: _LimitLike | None, /) -> int: ...
+    def _begin_limit(
+        self,
+        key: str,
+        rate: _RateLike,
+        per: _Period | None,
+        algorithm: str,
+        burst: int | None,
+        on_change: str,
+        /,
+    ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
+    def _begin_limit_many(
+        self, specs: Iterable[Mapping[str, Any]], /
+    ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
+    def _begin_reset(self, key: str, /) -> Literal[True] | Awaitable[Literal[True]] | None: ...
+    def _begin_delete(self, key: str, /) -> Literal[True] | Awaitable[Literal[True]] | None: ...
+    def _begin_flush(self) -> Awaitable[Literal[True]]: ...
+    @property
+    def _clock(self) -> ManualClock | None: ...
     @property
     def recovery(self) -> Recovery: ...
     @property

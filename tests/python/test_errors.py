@@ -21,6 +21,7 @@ from .conftest import Run
 
 TREE: dict[str, tuple[type[BaseException], ...]] = {
     "RateLimitExceeded": (flint.FlintError,),
+    "AcquireTimeout": (flint.RateLimitExceeded, TimeoutError),
     "LimitNotFound": (flint.FlintError, LookupError),
     "InvalidLimit": (flint.FlintError, ValueError),
     "InvalidCost": (flint.FlintError, ValueError),
@@ -48,6 +49,7 @@ def test_the_tree_is_complete_and_drawn() -> None:
 
 ERRORS = [
     flint.RateLimitExceeded(flint.CheckResult(False, "k", 3, 10, 2, 1_500_000_000, 2_000_000_000, 10**18)),
+    flint.AcquireTimeout(flint.CheckResult(False, "k", 3, 10, 2, 1_500_000_000, 2_000_000_000, 10**18)),
     flint.LimitNotFound("message", key="k"),
     flint.InvalidLimit("message"),
     flint.InvalidCost("message"),

@@ -135,6 +135,19 @@ def test_the_fields_of_a_check(limiter: flint.Limiter) -> None:
         "reset_after_ns": 1_000_000_000,
         "reset_after": 1.0,
         "reset_at": "2026-01-01T00:00:01.000000Z",
+        "rates": [
+            {
+                "rate": 2,
+                "per_millis": 1_000,
+                "burst": 2,
+                "algorithm": "token_bucket",
+                "remaining": 0,
+                "retry_after_ns": 0,
+                "retry_after": 0.0,
+                "reset_after_ns": 1_000_000_000,
+                "reset_after": 1.0,
+            }
+        ],
     }
     denied = limiter.check("k")
     assert not denied.allowed

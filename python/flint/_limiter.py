@@ -1,0 +1,257 @@
+"""`flint.Limiter`: the native limiter, its twins for asyncio, waiting, and the decorator.
+
+Nothing is decided here. A twin asks the native half to begin a call and gets the answer, or a future that the event
+loop resolves when the disk has it, or None when the call has to wait for the disk before it can decide: then a worker
+thread makes it.
+"""
+
+from __future__ import annotations
+
+from flint._native import CheckResult, MultiCheckResult
+from flint._native import Limiter as _NativeLimiter
+
+# Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Callable, Iterable, Mapping
+    from types import TracebackType
+    from typing import Any, TypeVar
+
+    from typing_extensions import Self
+
+    from flint._acquire import Queues
+    from flint._decorator import Decorator
+    from flint._native import Event, LimitStatus, _Item, _LimitLike, _Period, _RateLike, _Report
+
+    T = TypeVar("T")
+
+
+# Of check_all().
+_MAX_ITEMS = 1_000
+
+
+async def _in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What `call` gives, from a worker thread of the event loop."""
+    import asyncio
+    from functools import partial
+
+    return await asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
+
+
+class Limiter(_NativeLimiter):
+    """Rate limits that survive restarts, kept in the directory `data_dir`.
+
+    data_dir: str or Path, made absolute; created (mode 0700) when it does not exist.
+    sync: "always" (a call returns when its record is on disk) or "batch" (it returns at once; an fsync follows). A
+        killed process loses nothing in either mode; a power cut loses at most the last batch in "batch".
+    flush_every_ms: batch mode, longest time from a call to its fsync, milliseconds, at least 1.
+    flush_every_events: batch mode, number of calls after which an fsync starts, at least 1.
+    read_only: look only, beside a running application too: no lock, no thread, no change; status, list, top, history,
+        peek, doctor.
+    history_bytes: bytes of old log segments kept for history() after compaction.
+    clock: a flint.testing.ManualClock, for tests.
+
+    Use it as a context manager (also with `async with`), call close(), or let go of it: each flushes and unlocks at
+    once. One process holds a directory at a time. Any method may be called from any thread, and its twin with an `a` in
+    front from any event loop.
+
+    Cancelling an await does not take the decision back: the call was made.
+
+    Raises DataDirLocked, CorruptData, StorageError, InvalidArgument. Later calls raise ClosedError after close(),
+    ForkedError in a process forked after opening, and StorageError once a write or fsync has failed.
+    """
+
+    __slots__ = ("_queues",)
+
+    _queues: Queues
+
+    async def acheck(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+        """Like check(), without holding up the event loop."""
+        answer = self._begin_check(key, cost, limit)
+        if type(answer) is CheckResult:
+            return answer
+        if answer is None:
+            return await _in_thread(self.check, key, cost, limit=limit)
+        return await answer
+
+    async def aallow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
+        """Like allow(), without holding up the event loop."""
+        return (await self.acheck(key, cost, limit=limit)).allowed
+
+    async def acheck_all(self, items: Iterable[_Item]) -> MultiCheckResult:
+        """Like check_all(), without holding up the event loop."""
+        if iter(items) is items:
+            # It may be needed a second time, and one item too many is enough to say that there are too many.
+            items = [item for item, _ in zip(items, range(_MAX_ITEMS + 1), strict=False)]
+        answer = self._begin_check_all(items)
+        if type(answer) is MultiCheckResult:
+            return answer
+        if answer is None:
+            return await _in_thread(self.check_all, items)
+        return await answer
+
+    async def aallow_all(self, items: Iterable[_Item]) -> bool:
+        """Like allow_all(), without holding up the event loop."""
+        return (await self.acheck_all(items)).allowed
+
+    async def apeek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+        """Like peek(), which waits for nothing."""
+        return self.peek(key, cost, limit=limit)
+
+    async def alimit(
+        self,
+        key: str,
+        rate: _RateLike,
+        per: _Period | None = None,
+        *,
+        algorithm: str = "token_bucket",
+        burst: int | None = None,
+        on_change: str = "keep",
+    ) -> None:
+        """Like limit(), without holding up the event loop."""
+        begun = self._begin_limit(key, rate, per, algorithm, burst, on_change)
+        if begun is None:
+            options = {"algorithm": algorithm, "burst": burst, "on_change": on_change}
+            await _in_thread(self.limit, key, rate, per, **options)
+        elif begun is not True:
+            await begun
+
+    async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
+        """Like limit_many(), without holding up the event loop."""
+        specs = list(specs) if iter(specs) is specs else specs
+        begun = self._begin_limit_many(specs)
+        if begun is None:
+            await _in_thread(self.limit_many, specs)
+        elif begun is not True:
+            await begun
+
+    async def areset(self, key: str) -> None:
+        """Like reset(), without holding up the event loop."""
+        begun = self._begin_reset(key)
+        if begun is None:
+            await _in_thread(self.reset, key)
+        elif begun is not True:
+            await begun
+
+    async def adelete(self, key: str) -> None:
+        """Like delete(), without holding up the event loop."""
+        begun = self._begin_delete(key)
+        if begun is None:
+            await _in_thread(self.delete, key)
+        elif begun is not True:
+            await begun
+
+    async def aflush(self) -> None:
+        """Like flush(), without holding up the event loop."""
+        await self._begin_flush()
+
+    async def astatus(self, key: str) -> LimitStatus | None:
+        """Like status(), which waits for nothing."""
+        return self.status(key)
+
+    async def alist(
+        self, prefix: str | None = None, limit: int | None = None, after: str | None = None
+    ) -> builtins.list[LimitStatus]:
+        """Like list(), in a worker thread: there may be many keys."""
+        return await _in_thread(self.list, prefix, limit, after)
+
+    async def atop(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
+        """Like top(), in a worker thread: there may be many keys."""
+        return await _in_thread(self.top, by, limit)
+
+    async def ahistory(self, key: str, limit: int = 100) -> builtins.list[Event]:
+        """Like history(), in a worker thread: it reads files."""
+        return await _in_thread(self.history, key, limit)
+
+    async def acompact(self) -> None:
+        """Like compact(), in a worker thread."""
+        await _in_thread(self.compact)
+
+    async def adoctor(self) -> _Report:
+        """Like doctor(), in a worker thread."""
+        return await _in_thread(self.doctor)
+
+    def acquire(
+        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Wait until check() would allow the call, and make it.
+
+        Whoever came first is served first, of all threads and coroutines that wait for this key through this object.
+        While somebody waits, the GIL is released. A call that waits counts as no denial.
+
+        timeout: seconds, 0 or more; without one the wait may take as long as the limit makes it.
+
+        Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
+        denial), and what check() raises.
+        """
+        from flint._acquire import acquire
+
+        return acquire(self, key, cost, limit, timeout)
+
+    async def aacquire(
+        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
+        from flint._acquire import aacquire
+
+        return await aacquire(self, key, cost, limit, timeout)
+
+    def rate_limit(
+        self,
+        key: str | Callable[..., str],
+        rate: _RateLike | None = None,
+        per: _Period | None = None,
+        *,
+        cost: int | Callable[..., int] = 1,
+        burst: int | None = None,
+        algorithm: str = "token_bucket",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Decorator:
+        """Decorate a function that asks this limiter before each call.
+
+        key, cost: a value, or a function of the call's arguments.
+        rate, per, burst, algorithm: as for flint.Limit; the limit comes with each call. Without a rate the key's limit
+            has to be set before.
+        wait: wait for the limit, at most `timeout` seconds, instead of raising.
+
+        Works for functions, methods, class and static methods, coroutines, generators and asynchronous generators
+        (which ask when their first item is wanted), and keeps name, signature and type. A call that raises after it was
+        allowed has consumed.
+
+        The function raises RateLimitExceeded, with wait=True AcquireTimeout, and what check() raises.
+        """
+        from flint._decorator import rate_limit
+
+        return rate_limit(self, key, rate, per, cost=cost, burst=burst, algorithm=algorithm, wait=wait, timeout=timeout)
+
+    def close(self) -> None:
+        """Flush, unlock the directory and end the background threads; whoever waits in acquire() gets ClosedError.
+
+        Later calls raise ClosedError; closing again does nothing.
+
+        Raises StorageError when the flush fails; the directory is unlocked all the same.
+        """
+        try:
+            super().close()
+        finally:
+            queues = getattr(self, "_queues", None)
+            if queues is not None:
+                queues.wake_all()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        await _in_thread(self.close)
+
+
+# What people see is `flint.Limiter`.
+Limiter.__module__ = "flint"
