@@ -22,61 +22,15 @@ from itertools import cycle
 from pathlib import Path
 
 import limits
+from async_api import acheck, acquire, tasks, ticker
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
-from measure import Report, Spread, alternately, each_call, once, per_call
+from measure import Spread, alternately, each_call, once, per_call
+from metrics_export import prometheus
+from stores import KEY, LIMITS_HIT, PLENTY, RECORD_BYTES, Bench, fill, key_of
+from web import middleware
 
 import flint
-
-PLENTY = "1000000000000/hour"
-KEY = "api:user-42"
-RECORD_BYTES = 64
-LIMITS_HIT = f"limits {limits.__version__}: FixedWindowRateLimiter.hit on MemoryStorage"
-
-
-def key_of(number: int) -> str:
-    """A key of 21 bytes."""
-    return f"tenant-{number % 97:02d}:user-{number:06d}"
-
-
-class Bench:
-    """Where the data goes and how much is measured."""
-
-    def __init__(self, root: Path, quick: bool) -> None:
-        self.root = root
-        self.quick = quick
-        self.report = Report()
-        self._count = 0
-        self._full: Path | None = None
-
-    def scale(self, full: int, quick: int) -> int:
-        return quick if self.quick else full
-
-    def directory(self) -> Path:
-        self._count += 1
-        return self.root / f"store-{self._count}"
-
-    def limiter(self, sync: str, **options: object) -> flint.Limiter:
-        return flint.Limiter(self.directory(), sync=sync, **options)
-
-    def full_store(self) -> Path:
-        """A closed store with a million keys in its snapshot, each configured and checked once. Made on first use."""
-        if self._full is None:
-            self._full = self.directory()
-            with flint.Limiter(self._full, sync="batch") as limiter:
-                fill(limiter, self.million())
-                for number in range(self.million()):
-                    limiter.check(key_of(number))
-                limiter.compact()
-        return self._full
-
-    def million(self) -> int:
-        return self.scale(1_000_000, 200_000)
-
-
-def fill(limiter: flint.Limiter, keys: int) -> None:
-    for start in range(0, keys, 50_000):
-        limiter.limit_many([{"key": key_of(n), "rate": "100/minute"} for n in range(start, min(start + 50_000, keys))])
 
 
 def hot_key(bench: Bench) -> None:
@@ -319,7 +273,7 @@ def million_keys(bench: Bench) -> None:
 MEMORY = """
 import os, sys
 sys.path.insert(0, {here!r})
-from python_api import key_of, PLENTY
+from stores import key_of, PLENTY
 import flint, limits
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -478,7 +432,23 @@ def disk(bench: Bench) -> None:
     )
 
 
-GROUPS = (hot_key, always, denied, check_all, compaction, million_keys, memory, replay, disk)
+GROUPS = (
+    hot_key,
+    always,
+    denied,
+    check_all,
+    acheck,
+    tasks,
+    ticker,
+    acquire,
+    middleware,
+    prometheus,
+    compaction,
+    million_keys,
+    memory,
+    replay,
+    disk,
+)
 
 
 def main() -> None:
