@@ -55,6 +55,7 @@ missing-extension:
 
 demo: $(BUILT)
 	$(PY) demo/crash_demo.py
+	$(PY) demo/web_demo.py
 
 # One after the other, whatever -j says: they share two cores and one target directory.
 test:
@@ -71,7 +72,7 @@ rust-tools:
 
 system-tools:
 ifneq ($(SYSTEM),0)
-	@sh scripts/install-system-tools.sh strace
+	@sh scripts/install-system-tools.sh strace promtool:prometheus
 endif
 
 lint: $(TOOLS)

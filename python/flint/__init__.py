@@ -12,6 +12,7 @@ import atexit as _atexit
 import logging as _logging
 
 from flint._errors import (
+    AcquireTimeout,
     ClosedError,
     CorruptData,
     DataDirLocked,
@@ -27,20 +28,23 @@ from flint._errors import (
     RateLimitExceeded,
     StorageError,
 )
+from flint._limiter import Limiter
 from flint._native import (
     CheckResult,
     Event,
     Limit,
-    Limiter,
     LimitStatus,
     MultiCheckResult,
     Rate,
+    RateState,
     Recovery,
     __version__,
     _close_all,
 )
+from flint.prometheus import add_prometheus_route, prometheus_metrics
 
 __all__ = [
+    "AcquireTimeout",
     "CheckResult",
     "ClosedError",
     "CorruptData",
@@ -61,9 +65,12 @@ __all__ = [
     "MultiCheckResult",
     "Rate",
     "RateLimitExceeded",
+    "RateState",
     "Recovery",
     "StorageError",
     "__version__",
+    "add_prometheus_route",
+    "prometheus_metrics",
 ]
 
 _logging.getLogger("flint").addHandler(_logging.NullHandler())

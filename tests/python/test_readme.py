@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", "docs/cli.md", "docs/python-api.md"]
+PAGES = [
+    "README.md",
+    "docs/cli.md",
+    "docs/python-api.md",
+    "docs/asyncio.md",
+    "docs/decorators.md",
+    "docs/fastapi.md",
+    "docs/prometheus.md",
+    "docs/deployment.md",
+]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STATUS = re.compile(r"#\s*exit status (\d+)\s*$")
 # What a page may say to a shell that is not run here, and how it is checked instead.
@@ -132,7 +141,7 @@ def test_fields_are_those_of_the_classes() -> None:
     import flint
 
     text = (ROOT / "docs/python-api.md").read_text(encoding="utf-8")
-    for name in ("CheckResult", "MultiCheckResult", "LimitStatus", "Event", "Recovery"):
+    for name in ("CheckResult", "RateState", "MultiCheckResult", "LimitStatus", "Event", "Recovery"):
         row = re.search(rf"^\| `{name}` \| (.*) \|$", text, re.MULTILINE)
         assert row is not None, name
         assert re.findall(r"`(\w+)`", row[1]) == list(getattr(flint, name)._fields), name

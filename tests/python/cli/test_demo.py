@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-DEMO = Path(__file__).parents[3] / "demo" / "crash_demo.py"
+FOLDER = Path(__file__).parents[3] / "demo"
+DEMO = FOLDER / "crash_demo.py"
+WEB_DEMO = FOLDER / "web_demo.py"
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -29,3 +31,22 @@ def test_a_loss_is_noticed(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "LOST: always: tokens: " in done.stderr
     assert "nothing was lost" not in done.stdout
+
+
+def run_web(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(WEB_DEMO), "--directory", str(directory), "--kills", "2", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_web_application_goes_on_where_it_was(tmp_path: Path) -> None:
+    done = run_web(tmp_path / "web")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert sum("killed after" in line for line in lines) == 2
+    assert lines[-1].startswith("web     after 2 kills each client had its 200 requests of the day and no more")
+
+
+def test_a_web_application_that_forgets_is_noticed(tmp_path: Path) -> None:
+    done = run_web(tmp_path / "web", "--forget")
+    assert done.returncode == 1
+    assert "LOST: ada had" in done.stderr
