@@ -284,6 +284,8 @@ def test_an_unknown_key_is_named(loose: Any) -> None:
         ([{"key": "a", "rate": "1/s"}, {"key": "b", "rate": "x"}], InvalidLimit, r"specs\[1\].*100/minute"),
         ([{"key": "a", "rate": "1/s"}, {"key": "\ud800", "rate": "1/s"}], InvalidKey, r"specs\[1\].*surrogate"),
         ([{"key": "a", "rate": "1/s", "on_change": "drop"}], InvalidArgument, '"keep" or "reset", not .drop'),
+        ([{"key": "a", "rate": "1/s", "on_change": None}], InvalidArgument, '"keep" or "reset", not None'),
+        ([{"key": "a", "rate": "1/s", "algorithm": None}], InvalidLimit, "algorithm must be text.*not None"),
         (["a"], TypeError, "not str"),
         (None, TypeError, "iterable"),
     ],
@@ -293,15 +295,19 @@ def test_specs(loose: Any, specs: Any, error: type[Exception], message: str) -> 
         loose.limit_many(specs)
 
 
+_COUNT = r"from 0 to 2\*\*64 - 1"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda limiter: limiter.limit("ok", "1/s", on_change="drop"), '"keep" or "reset"'),
-        (lambda limiter: limiter.list(limit=-1), "0 or more"),
-        (lambda limiter: limiter.list(limit=True), "0 or more"),
-        (lambda limiter: limiter.list(limit=1.0), "0 or more"),
-        (lambda limiter: limiter.history("ok", -1), "0 or more"),
-        (lambda limiter: limiter.top(limit=2**64), "0 or more"),
+        (lambda limiter: limiter.list(limit=-1), _COUNT),
+        (lambda limiter: limiter.list(limit=True), _COUNT),
+        (lambda limiter: limiter.list(limit=1.0), _COUNT),
+        (lambda limiter: limiter.history("ok", -1), _COUNT),
+        (lambda limiter: limiter.history("ok", limit=2**70), _COUNT),
+        (lambda limiter: limiter.top(limit=2**64), _COUNT),
         (lambda limiter: limiter.top("remaining"), '"allowed" or "denied" or "allowed_cost" or "denied_cost"'),
         (lambda limiter: limiter.top(1), "by must be"),
     ],

@@ -1,6 +1,6 @@
 //! Log records as JSON, for people and tools.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
 use serde_json::{Map, Value, json};
@@ -10,10 +10,12 @@ use crate::files::FileKind;
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
 use crate::log::record::{Op, Purpose, decode};
-use crate::segments::each_frame;
-use crate::storage::Dir;
+use crate::segments::{ATTEMPTS, PAUSE, Reader};
+use crate::storage::disk::DiskDir;
+use crate::storage::{Dir, Mode};
+use crate::sync::{self, Arc};
 use crate::time::{offset, rfc3339, to_wall};
-use crate::{files, migrate};
+use crate::{files, migrate, snapshot};
 
 /// One decoded log record.
 #[derive(Debug, Clone)]
@@ -24,16 +26,148 @@ pub struct DumpedRecord {
     pub offset: u64,
     /// Sequence number.
     pub seq: u64,
-    /// A JSON object: `seq`, `at` (RFC 3339, by the newest anchor before it), `type`, and what the record says. Keys are named
-    /// where the log that is left names them.
+    /// A JSON object: `seq`, `at` (RFC 3339, by the newest anchor before it, or else by the snapshot), `type`, and what the record
+    /// says. Keys are named where the files that are left name them.
     pub json: String,
+}
+
+/// What a look at the log finds.
+#[derive(Debug, Clone)]
+pub enum Dumped {
+    /// A record.
+    Record(DumpedRecord),
+    /// The records `from` to `to` are not in the files any more: compaction removed them before they were read.
+    Gap {
+        /// The first one.
+        from: u64,
+        /// The last one.
+        to: u64,
+    },
+}
+
+/// Goes through a directory's log, and on with what is written to it, from one look to the next.
+pub struct Follower {
+    dir: Arc<dyn Dir>,
+    dump: Dump,
+}
+
+impl Follower {
+    /// For the directory `path`, from the record behind `after`.
+    ///
+    /// # Errors
+    /// `Storage`.
+    pub fn open(path: &Path, after: u64) -> Result<Self> {
+        let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+        Ok(Self::open_in(dir, after))
+    }
+
+    /// The same for any directory.
+    pub fn open_in(dir: Arc<dyn Dir>, after: u64) -> Self {
+        Self { dir, dump: Dump::new(after) }
+    }
+
+    /// Calls `each` for every record that was not seen yet, in order, and for every gap before one, until it returns false.
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// `Storage`; `Corrupt` after the records before damage in the middle of the log (behind the last good record only doctor
+    /// tells damage from a torn tail); `Unsupported` for an old release's directory.
+    pub fn look(&mut self, each: &mut dyn FnMut(Dumped) -> bool) -> Result<bool> {
+        self.dump.look(&*self.dir, each)
+    }
+
+    /// The newest sequence number seen, or the one that it started behind.
+    pub const fn newest(&self) -> u64 {
+        self.dump.newest
+    }
 }
 
 /// Calls `each` for every record above `after`, in order, until it returns false.
 pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool) -> Result<u64> {
-    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    let mut dump = Dump::new(after);
+    dump.look(dir, &mut |found| match found {
+        Dumped::Record(record) => each(record),
+        Dumped::Gap { .. } => true,
+    })?;
+    Ok(dump.newest)
+}
+
+struct Dump {
+    reader: Reader,
+    /// The newest record read; 0 before the first.
+    last_read: u64,
+    /// The newest record shown, or the number of the one to start behind.
+    newest: u64,
+    /// Whether the next record has to be the one behind `newest`. Where nobody asked for a certain one, the log may begin anywhere.
+    expecting: bool,
+    looked: bool,
+    facts: Facts,
+}
+
+/// What records leave to others before them to say.
+#[derive(Default)]
+struct Facts {
+    /// The keys by id.
+    keys: HashMap<u64, String>,
+    /// Wall minus engine time.
+    offset_ns: i64,
+}
+
+impl Dump {
+    fn new(after: u64) -> Self {
+        Self {
+            reader: Reader::default(),
+            last_read: 0,
+            newest: after,
+            expecting: after > 0,
+            looked: false,
+            facts: Facts::default(),
+        }
+    }
+
+    fn look(&mut self, dir: &dyn Dir, each: &mut dyn FnMut(Dumped) -> bool) -> Result<bool> {
+        let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+        if !self.looked {
+            refuse_old_release(dir, &names)?;
+        }
+        let finished = migrate::finished(dir, &names)?;
+        let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
+        let Self { reader, last_read, newest, expecting, facts, .. } = self;
+        let mut goes_on = true;
+        // Facts are gathered from the whole log, not only from the part that is asked for.
+        reader.look(dir, &mut |name, frame| {
+            let follows = last_read.checked_add(1) == Some(frame.seq);
+            if !follows || *last_read == 0 {
+                facts.take_from_snapshot(dir, !follows);
+            }
+            *last_read = frame.seq;
+            let op = decode(frame.kind, frame.body);
+            if let Ok(op) = &op {
+                facts.learn(op, frame.now_ns);
+            }
+            if frame.seq <= *newest {
+                return true;
+            }
+            if *expecting && frame.seq - *newest > 1 {
+                goes_on = each(Dumped::Gap { from: *newest + 1, to: frame.seq - 1 });
+            }
+            (*newest, *expecting) = (frame.seq, true);
+            if goes_on {
+                let (path, offset) = (dir.path().join(name), frame.offset as u64);
+                let json = to_json(frame, op, facts).to_string();
+                goes_on = each(Dumped::Record(DumpedRecord { path, offset, seq: frame.seq, json }));
+            }
+            goes_on
+        })?;
+        // Whatever is missing from here on was written and removed between two looks.
+        (self.looked, self.expecting) = (true, true);
+        Ok(goes_on)
+    }
+}
+
+fn refuse_old_release(dir: &dyn Dir, names: &[String]) -> Result<()> {
     let segments = names.iter().any(|name| matches!(files::classify(name), FileKind::Segment(_)));
-    if !segments && migrate::unmigrated(dir, &names)?.is_some() {
+    if !segments && migrate::unmigrated(dir, names)?.is_some() {
         return Err(Error::Unsupported {
             path: dir.path().to_path_buf(),
             detail: format!(
@@ -42,32 +176,55 @@ pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord)
             ),
         });
     }
-    let finished = migrate::finished(dir, &names)?;
-    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
-    let mut keys = HashMap::new();
-    let mut offset_ns = 0;
-    // The names of keys are learned from the whole log, not only from the part that is asked for.
-    each_frame(dir, 0, &mut |name, frame| {
-        let json = to_json(frame, &mut keys, &mut offset_ns);
-        if frame.seq <= after {
-            return true;
-        }
-        let path = dir.path().join(name);
-        each(DumpedRecord { path, offset: frame.offset as u64, seq: frame.seq, json: json.to_string() })
-    })
-    .map(|newest| newest.max(after))
+    Ok(())
 }
 
-fn to_json(frame: &Frame<'_>, keys: &mut HashMap<u64, String>, offset_ns: &mut i64) -> Value {
+impl Facts {
+    /// What the newest snapshot says instead of records that are not in the log: the keys, and, if `time`, when it is. It is
+    /// opened after the segments, and so it is no older than those before them need. A damaged one is for doctor to tell of.
+    fn take_from_snapshot(&mut self, dir: &dyn Dir, time: bool) {
+        for _ in 0..ATTEMPTS {
+            let newest =
+                dir.list().ok().and_then(|names| names.iter().filter_map(|n| files::parse_snapshot_name(n)).max());
+            let Some(name) = newest.map(files::snapshot_name) else { return };
+            match dir.open(&name, Mode::Read) {
+                Ok(file) => {
+                    let mut keys = Vec::new();
+                    let read = snapshot::read(&*file, &dir.path().join(&name), &mut |image| {
+                        keys.push((image.id, image.key.clone()));
+                        Ok(())
+                    });
+                    if let Ok((header, _)) = read {
+                        self.keys.extend(keys);
+                        if time {
+                            self.offset_ns = offset(header.wall_ns, header.engine_ns);
+                        }
+                    }
+                    return;
+                }
+                // A newer one took its place.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => sync::sleep(PAUSE),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn learn(&mut self, op: &Op<'_>, now_ns: u64) {
+        match op {
+            Op::Anchor { wall_ns } => self.offset_ns = offset(*wall_ns, now_ns),
+            Op::Configure(configure) => drop(self.keys.insert(configure.id, configure.key.to_owned())),
+            Op::Group(group) => group.ops().for_each(|op| self.learn(&op, now_ns)),
+            _ => {}
+        }
+    }
+}
+
+fn to_json(frame: &Frame<'_>, op: std::result::Result<Op<'_>, &'static str>, facts: &Facts) -> Value {
     let mut object = Map::new();
     object.insert("seq".to_owned(), json!(frame.seq));
-    let op = decode(frame.kind, frame.body);
-    if let Ok(Op::Anchor { wall_ns }) = op {
-        *offset_ns = offset(wall_ns, frame.now_ns);
-    }
-    object.insert("at".to_owned(), json!(rfc3339(to_wall(frame.now_ns, *offset_ns))));
+    object.insert("at".to_owned(), json!(rfc3339(to_wall(frame.now_ns, facts.offset_ns))));
     match op {
-        Ok(op) => describe(&op, keys, &mut object),
+        Ok(op) => describe(&op, &facts.keys, &mut object),
         Err(reason) => drop(object.insert("malformed".to_owned(), json!(reason))),
     }
     object.insert("engine_ns".to_owned(), json!(frame.now_ns));
@@ -75,7 +232,7 @@ fn to_json(frame: &Frame<'_>, keys: &mut HashMap<u64, String>, offset_ns: &mut i
     Value::Object(object)
 }
 
-fn describe(op: &Op<'_>, keys: &mut HashMap<u64, String>, object: &mut Map<String, Value>) {
+fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, Value>) {
     let mut set = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     match *op {
         Op::Allow { id, cost, .. } => {
@@ -85,7 +242,6 @@ fn describe(op: &Op<'_>, keys: &mut HashMap<u64, String>, object: &mut Map<Strin
             set("cost", json!(cost));
         }
         Op::Configure(configure) => {
-            keys.insert(configure.id, configure.key.to_owned());
             set("type", json!("LIMIT_CONFIGURED"));
             set("id", json!(configure.id));
             set("key", json!(configure.key));

@@ -134,7 +134,7 @@ pub(crate) fn read(dir: &dyn Dir, key: &str, now: Now, limit: usize) -> Result<V
     let Now { id, rates, offset_ns, seq, unsaved } = now;
     let ids = id.into_iter().collect();
     let mut collector = Collector { key, limit, offset_ns, ids, rates, assumed: true, events: VecDeque::new() };
-    each_frame(dir, 0, &mut |_, frame| {
+    each_frame(dir, &mut |_, frame| {
         if frame.seq <= seq {
             collector.see(frame);
         }

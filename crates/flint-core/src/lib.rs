@@ -24,7 +24,7 @@ pub mod clock;
 mod commit;
 mod compact;
 mod doctor;
-mod dump;
+pub mod dump;
 pub mod engine;
 pub mod error;
 pub mod files;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::log::frame;
+use crate::log::frame::{self, HEADER_LEN};
 use crate::log::reader::{Frame, Step, Walker};
 use crate::log::segment::{self, SegmentHeader};
 use crate::recover::list_segments;
@@ -13,66 +13,138 @@ use crate::storage::{Dir, File, Mode};
 use crate::sync::{self, Arc};
 
 /// How often a file may vanish under the reader before it gives up.
-const ATTEMPTS: u32 = 50;
+pub(crate) const ATTEMPTS: u32 = 50;
+/// How long it waits then.
+pub(crate) const PAUSE: Duration = Duration::from_millis(1);
 
-/// Opens every segment, so that none of them can vanish any more.
-fn open_all(dir: &dyn Dir) -> Result<Vec<(String, Arc<dyn File>)>> {
-    let mut attempt = 0;
-    'again: loop {
-        attempt += 1;
-        let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
-        let mut segments = Vec::new();
-        for first_seq in list_segments(&names) {
-            let name = files::segment_name(first_seq);
-            match dir.open(&name, Mode::Read) {
-                Ok(file) => segments.push((name, file)),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {
-                    sync::sleep(Duration::from_millis(1));
-                    continue 'again;
+/// A segment that was opened: it stays readable when it is removed.
+struct Opened {
+    first_seq: u64,
+    name: String,
+    file: Arc<dyn File>,
+    /// How far it was read, if it was.
+    place: Option<Place>,
+}
+
+/// A place between two records.
+#[derive(Clone, Copy)]
+struct Place {
+    seed: u32,
+    offset: usize,
+    next_seq: u64,
+    prev_crc: u32,
+}
+
+/// Reads on in the segments, from one look to the next. It costs next to nothing to look at a log that did not grow, and of what
+/// was written since the last look only segments that were made and removed meanwhile are missed.
+#[derive(Default)]
+pub(crate) struct Reader {
+    /// The newest record read.
+    newest: u64,
+    /// The segment that holds the next record, or held the last one.
+    held: Option<Opened>,
+}
+
+impl Reader {
+    /// Opens every segment from the held one on, so that none of them can vanish any more.
+    fn open_all(&mut self, dir: &dyn Dir) -> Result<Vec<Opened>> {
+        let mut held = self.held.take();
+        let from = held.as_ref().map_or(0, |held| held.first_seq);
+        let mut attempt = 0;
+        'again: loop {
+            attempt += 1;
+            let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+            let mut segments = Vec::new();
+            for first_seq in list_segments(&names).into_iter().filter(|&first_seq| first_seq >= from) {
+                let name = files::segment_name(first_seq);
+                match dir.open(&name, Mode::Read) {
+                    Ok(file) => segments.push(Opened { first_seq, name, file, place: None }),
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                        sync::sleep(PAUSE);
+                        continue 'again;
+                    }
+                    Err(error) => return Err(Error::storage("cannot open", dir.path().join(&name), error)),
                 }
-                Err(error) => return Err(Error::storage("cannot open", dir.path().join(&name), error)),
+            }
+            match (held.take(), segments.first_mut()) {
+                (Some(held), Some(first)) if held.first_seq == first.first_seq => first.place = held.place,
+                // It was removed, and what was written to it after the last look is in nothing but the open file.
+                (Some(held), _) => segments.insert(0, held),
+                (None, _) => {}
+            }
+            return Ok(segments);
+        }
+    }
+
+    /// Calls `each` for every record that it did not read yet, in order, until it returns false. Numbers are missing between two
+    /// records where segments are.
+    pub(crate) fn look(&mut self, dir: &dyn Dir, each: &mut dyn FnMut(&str, &Frame<'_>) -> bool) -> Result<()> {
+        let mut segments = self.open_all(dir)?.into_iter().enumerate().peekable();
+        while let Some((index, segment)) = segments.next() {
+            let next = segments.peek().map(|(_, next)| next.first_seq);
+            if next.is_some_and(|next| next <= self.newest.saturating_add(1)) {
+                continue;
+            }
+            let held = self.held.insert(segment);
+            if !held.read(dir, next, index > 0 || self.newest > 0, &mut self.newest, each)? {
+                return Ok(());
             }
         }
-        return Ok(segments);
+        Ok(())
     }
 }
 
-/// Calls `each` for every record with a sequence number above `after`, in order, until it returns false. Gives the newest
-/// sequence number seen, or `after` if there is none.
-pub(crate) fn each_frame(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(&str, &Frame<'_>) -> bool) -> Result<u64> {
-    let segments = open_all(dir)?;
-    let mut newest = after;
-    for (index, (name, file)) in segments.iter().enumerate() {
-        let next = segments.get(index + 1).and_then(|(name, _)| files::parse_segment_name(name));
-        if next.is_some_and(|next| next <= after + 1) {
-            continue;
+impl Opened {
+    /// Reads on up to the last record; false where `each` wants no more. `next` is where the next segment starts.
+    fn read(
+        &mut self,
+        dir: &dyn Dir,
+        next: Option<u64>,
+        has_predecessor: bool,
+        newest: &mut u64,
+        each: &mut dyn FnMut(&str, &Frame<'_>) -> bool,
+    ) -> Result<bool> {
+        let path = || dir.path().join(&self.name);
+        let failed = |error| Error::storage("cannot read", path(), error);
+        let len = usize::try_from(self.file.len().map_err(failed)?).unwrap_or(0);
+        if let Some(place) = self.place
+            && next.is_none()
+        {
+            let mut header = [0; HEADER_LEN];
+            let room = len.saturating_sub(place.offset).min(HEADER_LEN);
+            self.file.read_exact_at(&mut header[..room], place.offset as u64).map_err(failed)?;
+            if header == [0; HEADER_LEN] {
+                return Ok(true);
+            }
         }
-        let path = || dir.path().join(name);
-        let len = file.len().map_err(|error| Error::storage("cannot read", path(), error))?;
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, 0).map_err(|error| Error::storage("cannot read", path(), error))?;
-        let header = match bytes.first_chunk::<{ segment::HEADER_LEN }>().map(SegmentHeader::decode) {
-            Some(Ok(header)) => header,
-            _ if next.is_none() && index > 0 => break,
-            _ => return Err(Error::corrupt(path(), 0, "the header is damaged")),
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        let (seed, mut walker) = if let Some(place) = self.place {
+            (place.seed, Walker::resume(&bytes, place.seed, place.offset, place.next_seq, place.prev_crc))
+        } else {
+            let header = match bytes.first_chunk::<{ segment::HEADER_LEN }>().map(SegmentHeader::decode) {
+                Some(Ok(header)) => header,
+                _ if next.is_none() && has_predecessor => return Ok(true),
+                _ => return Err(Error::corrupt(path(), 0, "the header is damaged")),
+            };
+            let seed = frame::seed(header.store_id, header.first_seq);
+            (seed, Walker::new(&bytes, seed, header.first_seq, header.prev_crc))
         };
-        let seed = frame::seed(header.store_id, header.first_seq);
-        let mut walker = Walker::new(&bytes, seed, header.first_seq, header.prev_crc);
-        loop {
+        let more = loop {
             match walker.next() {
                 Step::Record(frame) => {
-                    if frame.seq > after {
-                        newest = frame.seq;
-                        if !each(name, &frame) {
-                            return Ok(newest);
+                    if frame.seq > *newest {
+                        *newest = frame.seq;
+                        if !each(&self.name, &frame) {
+                            break false;
                         }
                     }
                 }
-                Step::End { .. } => break,
+                Step::End { .. } => break true,
                 Step::Invalid { offset, reason } if next.is_some_and(|next| next > walker.next_seq()) => {
                     return Err(Error::corrupt(path(), offset as u64, reason));
                 }
-                Step::Invalid { .. } => break,
+                Step::Invalid { .. } => break true,
                 Step::Unsupported { offset, kind } => {
                     return Err(Error::Unsupported {
                         path: path(),
@@ -82,7 +154,14 @@ pub(crate) fn each_frame(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(&str, &
                     });
                 }
             }
-        }
+        };
+        self.place =
+            Some(Place { seed, offset: walker.offset(), next_seq: walker.next_seq(), prev_crc: walker.prev_crc() });
+        Ok(more)
     }
-    Ok(newest)
+}
+
+/// Calls `each` for every record, in order, until it returns false.
+pub(crate) fn each_frame(dir: &dyn Dir, each: &mut dyn FnMut(&str, &Frame<'_>) -> bool) -> Result<()> {
+    Reader::default().look(dir, each)
 }

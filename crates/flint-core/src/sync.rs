@@ -38,7 +38,9 @@ use std::time::{Duration, Instant};
 pub(crate) mod process {
     use std::sync::{self, MutexGuard, PoisonError};
 
+    pub(crate) use std::sync::OnceLock;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
+    pub(crate) use std::thread::yield_now;
 
     /// A lock for a static.
     pub(crate) struct Mutex<T>(sync::Mutex<T>);

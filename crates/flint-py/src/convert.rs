@@ -71,7 +71,7 @@ fn refused_cost(object: Borrowed<'_, '_, PyAny>) -> PyErr {
     to_py(object.py(), &Error::InvalidCost(message))
 }
 
-/// A number of things to give back: 0 or more.
+/// A number of things to give back.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(pub(crate) usize);
 
@@ -80,8 +80,35 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Count {
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         unsigned(object).and_then(|n| usize::try_from(n).ok()).map(Self).ok_or_else(|| {
-            invalid_argument(object.py(), format!("limit must be an integer of 0 or more, not {}", shown(object)))
+            invalid_argument(
+                object.py(),
+                format!("limit must be an integer from 0 to 2**64 - 1, not {}", shown(object)),
+            )
         })
+    }
+}
+
+/// An argument that may be left out, and whose default is not `None`: that is a value like any other, and refused like any
+/// other that is wrong.
+pub(crate) enum Arg<'py> {
+    Missing,
+    Given(Bound<'py, PyAny>),
+}
+
+impl<'py> Arg<'py> {
+    pub(crate) const fn get(&self) -> Option<&Bound<'py, PyAny>> {
+        match self {
+            Self::Missing => None,
+            Self::Given(value) => Some(value),
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for Arg<'py> {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self::Given(object.to_owned()))
     }
 }
 

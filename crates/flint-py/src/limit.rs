@@ -7,7 +7,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use crate::convert::{shown, unsigned};
+use crate::convert::{Arg, shown, unsigned};
 use crate::errors::{OrRaise, invalid_limit};
 use crate::rate::Rate;
 use crate::time::{is_timedelta, timedelta_us};
@@ -27,16 +27,16 @@ pub(crate) struct Limit(CoreLimit);
 impl Limit {
     #[new]
     #[pyo3(
-        signature = (rate, per = None, *, algorithm = None, burst = None),
+        signature = (rate, per = None, *, algorithm = Arg::Missing, burst = None),
         text_signature = "(rate, per=None, *, algorithm='token_bucket', burst=None)"
     )]
     fn new(
         rate: &Bound<'_, PyAny>,
         per: Option<&Bound<'_, PyAny>>,
-        algorithm: Option<&Bound<'_, PyAny>>,
+        algorithm: Arg<'_>,
         burst: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        parse(rate, per, algorithm, burst).map(Self)
+        parse(rate, per, algorithm.get(), burst).map(Self)
     }
 
     /// The rates, in the order given.

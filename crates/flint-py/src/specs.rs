@@ -48,7 +48,8 @@ impl<'py> Spec<'py> {
                     return Err(invalid_argument(py, message));
                 }
             };
-            *slot = if value.is_none() && !name.eq("key")? && !name.eq("rate")? { None } else { Some(value) };
+            // As in limit(), only these two have None for a default.
+            *slot = if value.is_none() && (name.eq("per")? || name.eq("burst")?) { None } else { Some(value) };
         }
         let (Some(key), Some(rate)) = (key, rate) else {
             return Err(invalid_argument(py, "it needs at least key and rate".to_owned()));

@@ -1,6 +1,7 @@
 //! Functions that look at a directory without opening it: for the command line.
 
-use flint_core::engine::{self, Dropped, DumpedRecord, KeyDoubt, Report, Salvage};
+use flint_core::dump::{Dumped, Follower};
+use flint_core::engine::{self, Dropped, KeyDoubt, Report, Salvage};
 use flint_core::limit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -99,36 +100,62 @@ fn doubt_dict<'py>(py: Python<'py>, doubt: &KeyDoubt) -> PyResult<Bound<'py, PyD
 
 /// Call `callback` with each log record of the directory `path` whose sequence number is above `after`, in order.
 ///
-/// A record is a dict with "file", "offset" (bytes), "seq", "type", "at" (RFC 3339) and what the type has. The callback stops the dump
-/// by returning False. Gives the newest sequence number seen. Raises CorruptData after the good records of a damaged log.
+/// A record is a dict with "file", "offset" (bytes), "seq", "type", "at" (RFC 3339) and what the type has. In place of records that
+/// compaction has removed comes {"type": "GAP", "from": ..., "to": ...}; it stands only behind a record, or behind an `after` that is
+/// not 0. The callback stops the dump by returning False. `idle` is called without arguments after the newest record; where it
+/// returns something true, the dump goes on with what was written meanwhile. Gives the newest sequence number seen. Raises
+/// CorruptData after the good records of a damaged log.
 #[pyfunction]
-fn dump(py: Python<'_>, path: &Bound<'_, PyAny>, after: u64, callback: Py<PyAny>) -> PyResult<u64> {
+#[pyo3(signature = (path, after, callback, idle = None))]
+fn dump(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+    after: u64,
+    callback: Py<PyAny>,
+    idle: Option<&Bound<'_, PyAny>>,
+) -> PyResult<u64> {
     let path = absolute_path(path)?;
-    let mut raised = None;
-    let newest = py.detach(|| {
-        engine::dump(&path, after, &mut |record| {
-            Python::attach(|py| match pass_on(py, &record, &callback) {
-                Ok(go_on) => go_on,
-                Err(error) => {
-                    raised = Some(error);
-                    false
-                }
+    let mut follower = Follower::open(&path, after).or_raise(py)?;
+    loop {
+        let mut raised = None;
+        let looked = py.detach(|| {
+            follower.look(&mut |found| {
+                Python::attach(|py| match pass_on(py, &found, &callback) {
+                    Ok(go_on) => go_on,
+                    Err(error) => {
+                        raised = Some(error);
+                        false
+                    }
+                })
             })
-        })
-    });
-    match raised {
-        Some(error) => Err(error),
-        None => newest.or_raise(py),
+        });
+        if let Some(error) = raised {
+            return Err(error);
+        }
+        let goes_on = looked.or_raise(py)?;
+        match idle {
+            Some(idle) if goes_on && idle.call0()?.is_truthy()? => {}
+            _ => return Ok(follower.newest()),
+        }
     }
 }
 
-fn pass_on(py: Python<'_>, record: &DumpedRecord, callback: &Py<PyAny>) -> PyResult<bool> {
+fn pass_on(py: Python<'_>, found: &Dumped, callback: &Py<PyAny>) -> PyResult<bool> {
     let dict = PyDict::new(py);
-    dict.set_item("file", record.path.as_os_str())?;
-    dict.set_item("offset", record.offset)?;
-    dict.set_item("seq", record.seq)?;
-    let rest = py.import("json")?.call_method1("loads", (&record.json,))?;
-    dict.call_method1("update", (rest,))?;
+    match found {
+        Dumped::Record(record) => {
+            dict.set_item("file", record.path.as_os_str())?;
+            dict.set_item("offset", record.offset)?;
+            dict.set_item("seq", record.seq)?;
+            let rest = py.import("json")?.call_method1("loads", (&record.json,))?;
+            dict.call_method1("update", (rest,))?;
+        }
+        Dumped::Gap { from, to } => {
+            dict.set_item("type", "GAP")?;
+            dict.set_item("from", from)?;
+            dict.set_item("to", to)?;
+        }
+    }
     Ok(!callback.bind(py).call1((dict,))?.is(pyo3::types::PyBool::new(py, false)))
 }
 

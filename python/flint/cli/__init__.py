@@ -24,8 +24,8 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command (default: this process's own) and returns its exit status.
 
-    0 allowed or done, 1 denied (or repaired with losses), 2 usage or unknown key, 3 storage, data or any unexpected
-    error, 130 interrupted.
+    0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data (a repaired copy with losses, too) or any
+    unexpected error, 130 interrupted.
     """
     try:
         from flint.cli.run import run

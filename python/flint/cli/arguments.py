@@ -32,10 +32,10 @@ def sequence_number(text: str | int) -> int:
 
 
 def count(text: str | int) -> int:
-    """An integer of at least 1, for the number of lines to print."""
+    """How many lines to print, 1 at least."""
     number = integer(text)
-    if number < 1:
-        raise typer.BadParameter(f"{number} is not at least 1")
+    if not 1 <= number < 2**64:
+        raise typer.BadParameter(f"{number} is not from 1 to 2^64 - 1")
     return number
 
 

@@ -61,7 +61,8 @@ def examine(session: Session, verdict: str) -> None:
     for problem in report["problems"]:
         output.line(f"problem: {output.printable(str(problem))}")
     if report["ok"]:
-        output.line(verdict)
+        # A new or mistyped directory is not damaged, and not in order either.
+        output.line(verdict if report["format"] != "none" else "there is no store in this directory")
         return
     output.line(f"{len(report['problems'])} problem(s) found; nothing was changed")
     output.line("docs/recovery.md says what to do; `flint doctor --repair` writes a repaired copy beside the original")

@@ -9,7 +9,6 @@ import typer
 import flint
 
 DENIED = 1
-INCOMPLETE = 1
 USAGE = 2
 STORAGE = 3
 INTERRUPTED = 130

@@ -13,7 +13,9 @@ from flint.cli.arguments import Json, sequence_number
 from flint.cli.errors import CommandError
 from flint.cli.session import session_of
 
+# Between looks at a log that did not grow, and at one that did: a long pause lets more be removed before it is read.
 _POLL_S = 0.25
+_BUSY_POLL_S = 0.01
 
 app = typer.Typer(help="Compact, print and verify the log.", rich_markup_mode=None)
 
@@ -50,19 +52,37 @@ def dump(
     session = session_of(context, as_json)
     session.require_directory()
 
+    grew = False
+    verified = False
+
     def show(record: dict[str, Any]) -> bool:
-        output.line(json.dumps(record) if session.json else _describe(record))
+        nonlocal grew
+        grew = True
+        if session.json:
+            output.line(json.dumps(record))
+        elif record["type"] == "GAP":
+            output.complain(
+                f"records {record['from']} to {record['to']} were removed by compaction before they were read"
+            )
+        else:
+            output.line(_describe(record))
         return True
 
-    newest = _native.dump(session.data_dir, after, show)
-    # The records end where one is invalid. Whether that is the log's end or damage in its midst is for doctor to tell.
-    problems = _native.doctor(session.data_dir)["problems"]
-    if problems:
-        raise CommandError(f"the log may go on after what is shown: {problems[0]}", name="CorruptData")
-    while follow:
-        output.flush()
-        output.wait(_POLL_S)
-        newest = max(newest, _native.dump(session.data_dir, newest, show))
+    def idle() -> bool:
+        nonlocal grew, verified
+        if not verified:
+            verified = True
+            # The records end where one is invalid. Whether that is the log's end or damage is for doctor to tell.
+            problems = _native.doctor(session.data_dir)["problems"]
+            if problems:
+                raise CommandError(f"the log may go on after what is shown: {problems[0]}", name="CorruptData")
+        if follow:
+            output.flush()
+            output.wait(_BUSY_POLL_S if grew else _POLL_S)
+            grew = False
+        return follow
+
+    _native.dump(session.data_dir, after, show, idle)
 
 
 def _describe(record: dict[str, Any]) -> str:

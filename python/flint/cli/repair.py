@@ -8,7 +8,7 @@ from typing import Any
 
 from flint import _native
 from flint.cli import output
-from flint.cli.errors import INCOMPLETE
+from flint.cli.errors import STORAGE
 from flint.cli.session import Session
 
 # With --json there is no bound.
@@ -17,14 +17,14 @@ _SHOWN_PARTS = 200
 
 
 def repair(session: Session, target: str | None) -> None:
-    """Writes the copy and says what it lacks. Exit status 1 when it lacks something."""
+    """Writes the copy and says what it lacks. Exit status 3 when it lacks something."""
     session.require_directory()
     source = os.path.abspath(session.data_dir)
     target = os.path.abspath(target) if target is not None else f"{source}.repaired"
     with output.working(f"repairing {source}"):
         report: Mapping[str, Any] = _native.salvage(source, target)
     if report["written"] and not report["complete"]:
-        session.status = INCOMPLETE
+        session.status = STORAGE
     if session.json:
         output.document({**report, "output": target if report["written"] else None})
         return
@@ -60,7 +60,7 @@ def _describe(report: Mapping[str, Any], source: str, target: str) -> None:
     if report["complete"]:
         output.line("the copy is complete: nothing was lost; the original was not changed")
     else:
-        output.line("the copy lacks what is named above; the original was not changed")
+        output.line("the copy is written, but it lacks what is named above; the original was not changed")
 
 
 def _lines(lines: Sequence[str], most: int = _SHOWN_KEYS) -> None:

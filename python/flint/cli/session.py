@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ import typer
 import flint
 from flint.cli import output
 from flint.cli.errors import CommandError
+
+# A store's files, in today's form, in the middle of a migration, or of an old release: crates/flint-core/src/files.rs.
+_STORE_FILE = re.compile(r"flint-[0-9]{20}\.(aof|aof\.migrating|snapshot)|flint\.(aof|snapshot)")
+_LOCK_FILE = "flint.lock"
 
 
 @dataclass
@@ -35,17 +40,33 @@ class Session:
     def writing(self, *, create: bool = False) -> Iterator[flint.Limiter]:
         """The store, held by this process alone.
 
-        `create` makes a missing directory; otherwise that is an error, so that a mistyped path leaves nothing behind.
+        `create` makes what is missing; otherwise that is an error, so that a mistyped path leaves nothing behind.
         """
         if not create:
-            self.require_directory()
+            self.require_store()
         with self._open(read_only=False) as limiter:
             yield limiter
 
-    def require_directory(self) -> None:
-        """Raises CommandError if there is no data directory."""
+    def require_store(self) -> None:
+        """Raises CommandError if there is no data directory, or no store in it."""
+        names = self.require_directory()
+        if not any(map(_STORE_FILE.fullmatch, names)) and not self._lost_a_store():
+            raise CommandError(
+                f"there is no store in {self._shown()}, and nothing was written there; "
+                "name another directory with --data-dir or FLINT_DATA_DIR, or make a store with `flint limit add`"
+            )
+
+    def _lost_a_store(self) -> bool:
+        """Whether a store was made here, as the lock file remembers; opening it says what is wrong."""
         try:
-            os.listdir(self.data_dir)
+            return "\nstore " in (self.data_dir / _LOCK_FILE).read_text(errors="replace")
+        except OSError:
+            return False
+
+    def require_directory(self) -> list[str]:
+        """The names in the data directory. Raises CommandError if there is none."""
+        try:
+            return os.listdir(self.data_dir)
         except FileNotFoundError:
             raise CommandError(
                 f"the data directory {self._shown()} does not exist; "

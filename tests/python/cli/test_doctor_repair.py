@@ -85,7 +85,7 @@ def test_a_record_that_is_damaged_is_named_with_the_keys_that_it_may_concern(
     before = contents(data_dir)
     ran = cli("doctor", "--repair")
     copy = tmp_path / "data.repaired"
-    assert (ran.status, ran.err) == (1, "")
+    assert (ran.status, ran.err) == (3, "")
     assert re.search(rf"^copy +{copy}$", ran.out, re.M)
     offset = damaged["offset"]
     expected = (
@@ -97,7 +97,7 @@ def test_a_record_that_is_damaged_is_named_with_the_keys_that_it_may_concern(
     assert "its totals may be too low" in ran.out
     # It was made after the damage.
     assert "in doubt: late" not in ran.out
-    assert ran.out.endswith("the copy lacks what is named above; the original was not changed\n")
+    assert ran.out.endswith("the copy is written, but it lacks what is named above; the original was not changed\n")
     assert contents(data_dir) == before
     found = {str(status["key"]): status for status in copied(copy)}
     assert set(found) == {*KEYS, "late"}
@@ -119,7 +119,7 @@ def test_the_report_as_json(cli: Cli, data_dir: Path, tmp_path: Path, damaged: d
     copy = tmp_path / "elsewhere"
     found = cli("doctor", "--repair", "--output", copy, "--json")
     report = found.json
-    assert (found.status, report["written"], report["complete"], report["output"]) == (1, True, False, str(copy))
+    assert (found.status, report["written"], report["complete"], report["output"]) == (3, True, False, str(copy))
     assert report["limits"] == 4
     (part,) = report["dropped"]
     assert part == {
@@ -194,7 +194,7 @@ def test_an_empty_directory_takes_the_copy_and_stays_when_there_is_none(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert cli("doctor", "--repair", "--output", empty).status == 1
+    assert cli("doctor", "--repair", "--output", empty).status == 3
     assert copied(empty)
 
 
@@ -251,7 +251,7 @@ def test_an_original_that_can_only_be_read(
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 3, done.stderr
     assert contents(data_dir) == before
     assert copied(tmp_path / "data.repaired")
 
@@ -284,7 +284,7 @@ def test_a_copy_beside_a_running_application_comes_with_a_warning(cli: Cli, data
         limiter.check("bucket")
         flip(log, 40 + 64)
         ran = cli("doctor", "--repair")
-        assert ran.status == 1
+        assert ran.status == 3
         assert f"note: process {os.getpid()} " in ran.out
         assert "is running" in ran.out
         limiter.check("bucket")

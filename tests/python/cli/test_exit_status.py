@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,54 @@ def test_a_missing_directory_is_an_error_and_stays_missing(
     assert "does not exist" in ran.err
     assert "--data-dir" in ran.err
     assert not data_dir.exists()
+
+
+@pytest.mark.parametrize("arguments", CHANGING, ids=" ".join)
+def test_a_directory_without_a_store_is_an_error_and_stays_without(
+    cli: Cli, data_dir: Path, arguments: tuple[str, ...]
+) -> None:
+    data_dir.mkdir()
+    ran = cli(*arguments)
+    assert (ran.status, ran.out) == (3, "")
+    assert f"there is no store in {data_dir}" in ran.err
+    assert "--data-dir" in ran.err
+    # Near misses, and a lock that was left before a store was made.
+    for name in ("precious", "flint-1.aof", "flint-spare.tmp"):
+        (data_dir / name).write_text("x")
+    (data_dir / "flint.lock").write_text("12345\n")
+    before = {path.name: path.read_bytes() for path in data_dir.iterdir()}
+    assert cli(*arguments, "--json").json["error"]["exit_status"] == 3
+    assert {path.name: path.read_bytes() for path in data_dir.iterdir()} == before
+
+
+def test_what_makes_a_store_may_do_so_in_any_directory(cli: Cli, data_dir: Path, tmp_path: Path) -> None:
+    for arguments in (("limit", "add", "k", "9/day"), ("limit", "check", "k", "--limit", "9/day")):
+        there = tmp_path / arguments[1]
+        there.mkdir()
+        assert cli("--data-dir", there, *arguments).status == 0
+        assert cli("--data-dir", there, "limit", "reset", "k").status == 0
+
+
+def test_every_store_is_known_as_one(cli: Cli, data_dir: Path, tmp_path: Path) -> None:
+    samples = Path(__file__).parents[2]
+    stores = [*samples.glob("legacy-data/*/data"), *samples.glob("golden/*/*/data")]
+    assert len(stores) >= 9
+    for number, path in enumerate(stores):
+        there = tmp_path / str(number)
+        shutil.copytree(path, there)
+        ran = cli("--data-dir", there, "limit", "reset", "a key that nobody has")
+        assert "there is no store" not in ran.err, path
+
+
+@pytest.mark.parametrize("examine", ["doctor", "log verify"])
+def test_a_directory_without_a_store_is_neither_damaged_nor_in_order(cli: Cli, data_dir: Path, examine: str) -> None:
+    data_dir.mkdir()
+    for _ in range(2):
+        ran = cli(*examine.split())
+        assert (ran.status, ran.err) == (0, "")
+        assert ran.out.endswith("\nthere is no store in this directory\n")
+        assert cli(*examine.split(), "--json").json["format"] == "none"
+        (data_dir / "precious").write_text("x")
 
 
 @pytest.mark.parametrize("arguments", [*READING, *CHANGING, ("limit", "add", "k", "1/s")], ids=" ".join)

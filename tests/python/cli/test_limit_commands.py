@@ -271,6 +271,16 @@ def test_waiting_times_are_rounded_up(value: float, shown: str) -> None:
     assert describe.seconds(value) == shown
 
 
+@pytest.mark.parametrize("arguments", [("limit", "list"), ("limit", "history", "k"), ("limit", "top")], ids=" ".join)
+def test_a_number_of_lines_has_a_range(cli: Cli, arguments: tuple[str, ...]) -> None:
+    assert cli("limit", "add", "k", "9/day").status == 0
+    assert cli(*arguments, "--limit", str(2**64 - 1)).status == 0
+    for refused in ("0", "-1", str(2**64), "9" * 23):
+        ran = cli(*arguments, "--limit", refused)
+        assert (ran.status, ran.out) == (2, "")
+        assert f"{refused} is not from 1 to 2^64 - 1" in ran.err
+
+
 def test_doctor_verify_and_dump_see_that_everything_is_lost(cli: Cli, data_dir: Path) -> None:
     assert cli("limit", "add", "k", "1/m").status == 0
     for path in data_dir.iterdir():

@@ -144,6 +144,58 @@ def test_follow_goes_on_with_what_is_written(command: list[str], environment: En
             assert process.wait(60) == 130
 
 
+def test_records_that_were_removed_are_told_as_a_gap(cli: Cli, data_dir: Path) -> None:
+    with flint.Limiter(data_dir, sync="batch", history_bytes=0) as limiter:
+        limiter.limit("k", 10**9, "1d")
+        while limiter.counters()["rotations"] == 0:
+            limiter.check("k")
+        limiter.compact()
+    found = [json.loads(line) for line in cli("log", "dump", "--json").out.splitlines()]
+    first = found[0]["seq"]
+    assert first > 3
+    assert {record["key"] for record in found if record["type"] == "ALLOW"} == {"k"}
+    whole = cli("log", "dump", "--after", "2")
+    assert (whole.status, whole.err) == (
+        0,
+        f"flint: records 3 to {first - 1} were removed by compaction before they were read\n",
+    )
+    assert len(whole.out.splitlines()) == len(found)
+    gap = cli("log", "dump", "--after", "2", "--json")
+    assert (gap.status, gap.err) == (0, "")
+    assert [json.loads(line) for line in gap.out.splitlines()] == [{"type": "GAP", "from": 3, "to": first - 1}, *found]
+
+
+def test_follow_tells_of_records_that_were_removed_between_two_looks(
+    command: list[str], environment: Environment, data_dir: Path
+) -> None:
+    with flint.Limiter(data_dir, sync="batch", history_bytes=0) as limiter:
+        limiter.limit("k", 10**9, "1d")
+        with start(command, environment, "log", "dump", "--follow", "--json") as process:
+            seen = json.loads(output_of(process).readline())
+            while seen.get("key") != "k":
+                seen = json.loads(output_of(process).readline())
+            # It stands still while the segment that it reads and the next one go.
+            process.send_signal(signal.SIGSTOP)
+            while limiter.counters()["rotations"] < 3:
+                limiter.check("k")
+            limiter.compact()
+            process.send_signal(signal.SIGCONT)
+            newest = seen["seq"]
+            gaps: list[dict[str, int]] = []
+            while not gaps or newest < limiter.counters()["seq"]:
+                record = json.loads(output_of(process).readline())
+                if record["type"] == "GAP":
+                    assert record["from"] == newest + 1
+                    gaps.append(record)
+                    newest = record["to"]
+                else:
+                    assert record["seq"] == newest + 1
+                    newest = record["seq"]
+            assert len(gaps) == 1
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 130
+
+
 def test_dump_after_a_sequence_number(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 10, "1d")

@@ -16,10 +16,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr;
-use std::sync::OnceLock;
 
 use crate::sync::Ordering;
-use crate::sync::process::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
+use crate::sync::process::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, OnceLock, yield_now};
 
 /// How many forks lie between the process that loaded this library and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -61,7 +60,7 @@ pub(super) fn exclude<T>(f: impl FnOnce(&NoFork) -> T) -> T {
 
 fn close_gate() {
     while GATE.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
-        std::thread::yield_now();
+        yield_now();
     }
 }
 
