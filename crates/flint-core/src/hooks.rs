@@ -69,6 +69,12 @@ defects! {
     IgnoreSnapshotEnd = "ignore-snapshot-end",
     /// The last record of a session is not synced.
     SkipCloseSync = "skip-close-sync",
+    /// In batch mode nothing is synced in the background.
+    NeverFlush = "never-flush",
+    /// A batch that is full waits until its time is over.
+    IgnoreFullBatch = "ignore-full-batch",
+    /// A batch waits for twice its time.
+    FlushLate = "flush-late",
     /// A deleted key's number is given to the next new key.
     ReuseKeyIds = "reuse-key-ids",
     /// Waiting times are a nanosecond short.

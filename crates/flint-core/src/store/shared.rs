@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub(crate) struct Ring {
     pub(crate) work: bool,
     /// Now, not after the usual delay.
     pub(crate) urgent: bool,
+    /// Until when the flusher waits for the batch to become full; `None` while there is none, or for ever.
+    pub(crate) deadline: Option<Instant>,
     /// End the thread.
     pub(crate) shutdown: bool,
 }
@@ -240,7 +243,7 @@ impl Shared {
     fn wrote(&self, unsynced: u64) {
         if self.options.sync == SyncMode::Batch {
             if unsynced == self.options.flush_every_events {
-                self.flusher.ring(true);
+                self.flusher.ring(!hooks::has(Defect::IgnoreFullBatch));
             } else if unsynced == 1 {
                 self.flusher.ring(false);
             }
