@@ -69,6 +69,8 @@ defects! {
     IgnoreSnapshotEnd = "ignore-snapshot-end",
     /// The last record of a session is not synced.
     SkipCloseSync = "skip-close-sync",
+    /// flush() returns without syncing.
+    SkipFlushSync = "skip-flush-sync",
     /// In batch mode nothing is synced in the background.
     NeverFlush = "never-flush",
     /// A batch that is full waits until its time is over.

@@ -197,6 +197,9 @@ impl Run<'_> {
                 self.stopped(&engine, &error, number)?;
             }
             self.returned(&engine, number);
+            if step.syncs() {
+                self.durable = number;
+            }
         }
         self.close(&engine, story.steps.len() + 1)
     }
@@ -233,6 +236,7 @@ impl Run<'_> {
         };
         // What the last session left may be a step further than what returned, if that step failed.
         self.returned(&engine, number);
+        self.durable = number;
         engine
     }
 

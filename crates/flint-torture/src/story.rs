@@ -48,6 +48,13 @@ pub enum Step {
     Die,
 }
 
+impl Step {
+    /// Whether everything is on disk when it has returned, in both modes. Closing and opening are seen to elsewhere.
+    pub const fn syncs(&self) -> bool {
+        matches!(self, Self::Flush | Self::Turn)
+    }
+}
+
 /// A story with its name and the files that it starts with.
 #[derive(Debug, Clone)]
 pub struct Story {
