@@ -69,12 +69,22 @@ defects! {
     IgnoreSnapshotEnd = "ignore-snapshot-end",
     /// The last record of a session is not synced.
     SkipCloseSync = "skip-close-sync",
+    /// flush() returns without syncing.
+    SkipFlushSync = "skip-flush-sync",
+    /// In batch mode nothing is synced in the background.
+    NeverFlush = "never-flush",
+    /// A batch that is full waits until its time is over.
+    IgnoreFullBatch = "ignore-full-batch",
+    /// A batch waits for twice its time.
+    FlushLate = "flush-late",
     /// A deleted key's number is given to the next new key.
     ReuseKeyIds = "reuse-key-ids",
     /// Waiting times are a nanosecond short.
     RetryTooEarly = "retry-too-early",
     /// A caller who waits for the disk is let go one record early.
     WakeOneEarly = "wake-one-early",
+    /// An event loop that waits for the disk is told that its record is there as soon as it is in the log.
+    BelieveUnsynced = "believe-unsynced",
 }
 
 #[cfg(feature = "test-hooks")]

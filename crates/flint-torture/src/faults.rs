@@ -7,16 +7,17 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use flint_core::clock::{Clock as _, ManualClock};
-use flint_core::engine::{Engine, Options, SyncMode};
+use flint_core::engine::{Engine, Options, SyncMode, doctor_in};
 use flint_core::hooks::visit_between_slices;
 use flint_core::image::KeyImage;
 use flint_core::storage::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
 
+use crate::evidence;
 use crate::ledger::{Ledger, STEP_NS};
 use crate::stage::{START, clock_at, goes_on, images, is_refusal, open, options};
 use crate::story::{Step, Story, call};
@@ -25,17 +26,36 @@ use crate::story::{Step, Story, call};
 pub const FAULTS: [Fault; 7] =
     [Fault::Eio, Fault::Enospc, Fault::Edquot, Fault::ShortWrite, Fault::FsyncFails, Fault::MapFails, Fault::ReadFails];
 
+/// Names of [`FAULTS`] as evidence.
+const NAMES: [&str; FAULTS.len()] = ["eio", "enospc", "edquot", "short_write", "fsync", "map", "read"];
+
 /// What was done.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Faults that struck.
-    pub struck: AtomicU64,
+    /// Faults that struck: of each of [`FAULTS`] those at one operation, and those from one on.
+    pub struck: [[AtomicU64; 2]; FAULTS.len()],
     /// Calls that failed, changed nothing, and succeeded when the fault was gone.
     pub resumed: AtomicU64,
     /// Engines that stopped.
     pub stopped: AtomicU64,
     /// Stores that did not open, and opened when the fault was gone.
     pub reopened: AtomicU64,
+}
+
+impl Tally {
+    /// Notes the counts as evidence.
+    pub fn record(&self) {
+        for (name, struck) in NAMES.iter().zip(&self.struck) {
+            for (often, count) in ["once", "on"].iter().zip(struck) {
+                evidence::record(&format!("faults_{name}_{often}"), count.load(Ordering::Relaxed));
+            }
+        }
+        for (name, count) in
+            [("faults_resumed", &self.resumed), ("faults_stopped", &self.stopped), ("faults_at_open", &self.reopened)]
+        {
+            evidence::record(name, count.load(Ordering::Relaxed));
+        }
+    }
 }
 
 /// One run of a story with a fault.
@@ -59,16 +79,25 @@ struct Stopped {
     step: usize,
 }
 
-/// Goes through operation after operation of a told story, on two threads, until a fault strikes no more.
+/// Goes through all operations of a told story (or its reads), on two threads, and further until a fault strikes no more. What
+/// cannot fail in this way, like a store into a mapping, is passed over.
 ///
 /// # Panics
 /// At the first broken promise, saying how to get there.
 pub fn sweep(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, tally: &Tally) {
-    let next = AtomicUsize::new(0);
+    let end = ledger.disks.last().expect("a recording has an end");
+    let without_faults = if fault == Fault::ReadFails { end.reads() } else { end.ops() };
+    let (next, last) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
         loop {
-            let op = next.fetch_add(1, Ordering::Relaxed) as u64;
-            if !one(story, ledger, fault, sticky, op, tally) {
+            let op = next.fetch_add(1, Ordering::Relaxed);
+            if fault == Fault::FsyncFails && !is_sync(ledger, op) {
+                // It would wait for the next sync, which has a turn of its own.
+                continue;
+            }
+            if one(story, ledger, fault, sticky, op, tally) {
+                last.fetch_max(op, Ordering::Relaxed);
+            } else if op >= without_faults {
                 break;
             }
         }
@@ -80,6 +109,21 @@ pub fn sweep(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, tally: 
             std::panic::resume_unwind(panic);
         }
     });
+    let closing = ledger.marks.iter().rev().nth(1).expect("opening and closing").ops;
+    let last = last.into_inner();
+    let reached = matches!(fault, Fault::MapFails | Fault::ReadFails) || last >= closing;
+    assert!(
+        reached,
+        "story {:?}, {fault:?}: the last one was at operation {last}, close() began at {closing}",
+        story.name
+    );
+}
+
+/// Whether operation `op` of the told story was a sync; those behind its end count as ones.
+fn is_sync(ledger: &Ledger, op: u64) -> bool {
+    let at = |op: u64| usize::try_from(op).ok().and_then(|op| ledger.disks.get(op));
+    let (Some(before), Some(after)) = (at(op), at(op + 1)) else { return true };
+    after.syncs() > before.syncs()
 }
 
 /// One run; false if the fault did not strike.
@@ -105,12 +149,16 @@ fn one(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, op: u64, tall
     let end = run.tell(story);
     run.disk.clear_fail();
     let struck = run.disk.was_struck();
-    if let Err(Stopped { step }) = end {
-        tally.stopped.fetch_add(1, Ordering::Relaxed);
-        run.after_stop(step);
+    match end {
+        Ok(()) => run.after_close(),
+        Err(Stopped { step }) => {
+            tally.stopped.fetch_add(1, Ordering::Relaxed);
+            run.after_stop(step);
+        }
     }
     if struck {
-        tally.struck.fetch_add(1, Ordering::Relaxed);
+        let kind = FAULTS.iter().position(|known| *known == fault).expect("one of all");
+        tally.struck[kind][usize::from(sticky)].fetch_add(1, Ordering::Relaxed);
     }
     struck
 }
@@ -149,6 +197,9 @@ impl Run<'_> {
                 self.stopped(&engine, &error, number)?;
             }
             self.returned(&engine, number);
+            if step.syncs() {
+                self.durable = number;
+            }
         }
         self.close(&engine, story.steps.len() + 1)
     }
@@ -185,6 +236,7 @@ impl Run<'_> {
         };
         // What the last session left may be a step further than what returned, if that step failed.
         self.returned(&engine, number);
+        self.durable = number;
         engine
     }
 
@@ -297,6 +349,18 @@ impl Run<'_> {
         assert_eq!(self.disk.syncs(), syncs, "{}: a stopped engine synced", self.what);
         refused_closed(&self.what, engine);
         Err(Stopped { step: number })
+    }
+
+    /// What is found after a clean end, whatever failed before it.
+    fn after_close(&self) {
+        for (disk, when) in [
+            (self.disk.kill(), "closed and opened again"),
+            (self.disk.power_cut(CrashPlan::LoseUnsynced), "closed, after a power cut"),
+        ] {
+            let report = doctor_in(&*disk.dir()).unwrap_or_else(|error| panic!("{}, {when}: {error}", self.what));
+            assert!(report.ok, "{}, {when}: {report:?}", self.what);
+            self.found(&disk, self.returned, self.returned, when);
+        }
     }
 
     /// What is found after a stop in `step`, by the next process and after a power cut, at once and after the repair.

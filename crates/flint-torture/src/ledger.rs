@@ -28,8 +28,10 @@ pub struct Mark {
     pub ops: u64,
     /// The newest record.
     pub seq: u64,
-    /// The newest record that the engine knew to be on disk.
+    /// The newest record that the engine said to be on disk.
     pub durable_seq: u64,
+    /// Whether what returned promises that everything up to it is on disk, in both modes and whatever the engine says.
+    pub synced: bool,
     /// Every key.
     pub images: Arc<Vec<KeyImage>>,
 }
@@ -60,17 +62,20 @@ pub struct Promise {
 }
 
 impl Ledger {
-    /// What was promised when the disk had done `ops` operations: whatever calls that had returned by then had changed, as
-    /// far as the mode says so.
+    /// What was promised when the disk had done `ops` operations: whatever calls that had returned by then had changed, in a batch
+    /// up to the last of them that syncs, or as far as the engine said.
     pub fn promise(&self, ops: u64) -> Promise {
         let returned = self.marks.iter().take_while(|mark| mark.ops <= ops).count();
         let marks = &self.marks[..returned];
         let durable_seq = marks.iter().map(|mark| mark.durable_seq).max().unwrap_or(0);
+        let synced = marks.iter().rposition(|mark| mark.synced).unwrap_or(0);
         // What a call changes is in its last record; in a batch, a sync for the sake of room may come before that.
         let newest = |all: bool| {
             (1..returned)
                 .rev()
-                .find(|&n| marks[n].images != marks[n - 1].images && (all || marks[n].seq <= durable_seq))
+                .find(|&n| {
+                    marks[n].images != marks[n - 1].images && (all || n <= synced || marks[n].seq <= durable_seq)
+                })
                 .unwrap_or(0)
         };
         let kill = newest(true);
@@ -132,7 +137,7 @@ impl Teller {
         self.engine.borrow().clone().expect("the store is open")
     }
 
-    fn mark(&self, what: &dyn std::fmt::Debug, engine: &Engine, last_images: Option<Arc<Vec<KeyImage>>>) {
+    fn mark(&self, what: &dyn std::fmt::Debug, synced: bool, engine: &Engine, last_images: Option<Arc<Vec<KeyImage>>>) {
         let counters = engine.counters();
         let mut marks = self.marks.borrow_mut();
         let images = last_images.unwrap_or_else(|| {
@@ -149,6 +154,7 @@ impl Teller {
             ops: self.disk.ops(),
             seq: counters.seq,
             durable_seq: counters.durable_seq,
+            synced,
             images,
         });
     }
@@ -156,7 +162,7 @@ impl Teller {
     fn open(&self) {
         let engine = open(&self.disk, self.options()).unwrap_or_else(|error| panic!("opening: {error}"));
         let engine = Rc::new(engine);
-        self.mark(&"open", &engine, None);
+        self.mark(&"open", true, &engine, None);
         *self.engine.borrow_mut() = Some(engine);
     }
 
@@ -176,7 +182,7 @@ impl Teller {
         let engine = self.take_engine();
         let last = self.marks.borrow().last().map(|mark| mark.images.clone());
         engine.close().unwrap_or_else(|error| panic!("closing: {error}"));
-        self.mark(&"close", &engine, last);
+        self.mark(&"close", true, &engine, last);
     }
 
     fn step(self: &Rc<Self>, step: &Step) {
@@ -217,7 +223,7 @@ impl Teller {
         let engine = self.engine();
         match call(&engine, step) {
             Err(error) if !is_refusal(&error) => panic!("{step:?}: {error}"),
-            _ => self.mark(step, &engine, None),
+            _ => self.mark(step, step.syncs(), &engine, None),
         }
     }
 }
@@ -245,6 +251,7 @@ pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
             ops: 0,
             seq: 0,
             durable_seq: 0,
+            synced: true,
             images: first,
         }]),
         rotations: RefCell::new(0),

@@ -9,6 +9,7 @@
 //! - `fuzz` feeds changed bytes, text and whole directories to everything that reads
 //! - `kill` starts real processes, kills them at exact points and judges what they left
 //! - `linearizability` explains what concurrent callers saw by calls one after the other, or says that nothing can
+//! - `old_release`: directories of releases 0.1 and 0.2
 //! - `stage`, `random`, `evidence`: how stores are opened here, chance, counting
 
 pub mod corruption;
@@ -19,6 +20,7 @@ pub mod fuzz;
 pub mod kill;
 pub mod ledger;
 pub mod linearizability;
+pub mod old_release;
 pub mod random;
 pub mod stage;
 pub mod story;

@@ -4,6 +4,7 @@ use flint_core::Result;
 use flint_core::engine::{Engine, Item, OnChange};
 use flint_core::limit::Algorithm;
 
+use crate::old_release::{self, Files};
 use crate::random::Random;
 use crate::stage::limit;
 
@@ -45,6 +46,13 @@ pub enum Step {
     Reopen,
     /// The process dies, and the next one opens.
     Die,
+}
+
+impl Step {
+    /// Whether everything is on disk when it has returned, in both modes. Closing and opening are seen to elsewhere.
+    pub const fn syncs(&self) -> bool {
+        matches!(self, Self::Flush | Self::Turn)
+    }
 }
 
 /// A story with its name and the files that it starts with.
@@ -184,32 +192,21 @@ fn compaction() -> Story {
 }
 
 /// A directory of an old release, its keys used from then on.
-///
-/// # Panics
-/// When the sample is not there.
-pub fn migration(sample: &str) -> Story {
-    let dir =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/legacy-data").join(sample).join("data");
-    let files = std::fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    let before = files
-        .map(|file| {
-            let path = file.expect("a directory entry").path();
-            let name = path.file_name().and_then(|name| name.to_str()).expect("a plain name").to_owned();
-            (name, std::fs::read(&path).expect("a readable sample"))
-        })
-        .collect();
+fn migration(name: &str, files: Files) -> Story {
     let mut steps = vec![set("new", "5/minute", BUCKET)];
     steps.extend(checks("new", 1, 2));
     steps.push(Step::Turn);
     steps.push(Step::Compact(Vec::new()));
     steps.extend(checks("new", 1, 1));
-    Story { name: format!("migration of {sample}"), before, history_bytes: 64 << 20, steps }
+    Story { name: format!("migration of {name}"), before: files.into_iter().collect(), history_bytes: 64 << 20, steps }
 }
 
 /// The stories that cover every kind of call and of file operation.
 pub fn all() -> Vec<Story> {
     let mut all = vec![calls(), rotation(), compaction()];
-    all.extend(["v0_1_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"].map(migration));
+    all.push(migration("a small snapshot", old_release::small_snapshot()));
+    let samples = ["v0_1_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"];
+    all.extend(samples.map(|name| migration(name, old_release::sample(name))));
     all
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::compact;
 use crate::error::{Error, Result};
+use crate::hooks::{self, Defect};
 use crate::log::segment::{self, Seal};
 use crate::sync::{Arc, JoinHandle, spawn_named};
 use crate::writer::{Full, Refusal};
@@ -23,14 +24,15 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     spawn_named("flint-flush", move || {
         let delay = Duration::from_millis(shared.options.flush_every_ms);
+        let delay = if hooks::has(Defect::FlushLate) { delay.saturating_mul(2) } else { delay };
         loop {
             let mut ring = shared.flusher.state.lock();
             while !ring.work && !ring.shutdown {
                 shared.flusher.rung.wait(&mut ring);
             }
-            let deadline = Instant::now().checked_add(delay);
+            ring.deadline = Instant::now().checked_add(delay);
             while !ring.urgent && !ring.shutdown {
-                let timed_out = match deadline {
+                let timed_out = match ring.deadline {
                     Some(deadline) => shared.flusher.rung.wait_until(&mut ring, deadline).timed_out(),
                     None => {
                         shared.flusher.rung.wait(&mut ring);
@@ -44,8 +46,11 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             if ring.shutdown {
                 return;
             }
-            (ring.work, ring.urgent) = (false, false);
+            (ring.work, ring.urgent, ring.deadline) = (false, false, None);
             drop(ring);
+            if hooks::has(Defect::NeverFlush) {
+                continue;
+            }
             let seq = shared.core.lock().writer.seq();
             // A failure has stopped the engine, which everybody learns from their next call.
             if shared.wait_durable(seq).is_err() {
@@ -82,7 +87,7 @@ fn sync_all(shared: &Shared) -> Result<()> {
 
 /// What the threads would do now, in the caller's thread.
 pub(crate) fn turn(shared: &Shared) -> Result<()> {
-    if shared.options.sync == SyncMode::Batch {
+    if shared.options.sync == SyncMode::Batch && !hooks::has(Defect::NeverFlush) {
         sync_all(shared)?;
     }
     if is_compaction_due(shared) {
@@ -246,6 +251,27 @@ mod tests {
         assert_eq!(engine.take_notices().len(), 1);
         compact_in_background(shared);
         assert_eq!(engine.take_notices(), [], "that compaction fails now is no news");
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_time_from_its_first_call_on() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let disk = SimDisk::new();
+        let options = Options { sync: SyncMode::Batch, flush_every_ms: 3_600_000, ..Options::default() };
+        let engine = Engine::open_in(disk.dir(), options).unwrap();
+        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        assert_eq!(shared.flusher.state.lock().deadline, None);
+        let limit = parse_limit("1/day", Algorithm::TokenBucket).unwrap();
+        let before = Instant::now();
+        engine.limit("k", &limit, OnChange::Keep).unwrap();
+        let deadline = loop {
+            if let Some(deadline) = shared.flusher.state.lock().deadline {
+                break deadline;
+            }
+            std::thread::yield_now();
+        };
+        let after = Instant::now();
+        assert!((before + HOUR..=after + HOUR).contains(&deadline), "{before:?} {deadline:?} {after:?}");
     }
 
     #[test]

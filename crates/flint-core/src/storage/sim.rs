@@ -21,7 +21,7 @@ mod state;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use self::content::Content;
 use self::handle::SimDir;
@@ -131,7 +131,10 @@ impl PowerCut {
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    before_sync: Arc<OnceLock<Hook>>,
 }
+
+type Hook = Box<dyn Fn() + Send + Sync>;
 
 impl Default for SimDisk {
     fn default() -> Self {
@@ -146,7 +149,7 @@ impl SimDisk {
     }
 
     fn from_state(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), before_sync: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -157,6 +160,12 @@ impl SimDisk {
     pub fn dir(&self) -> Arc<dyn Dir> {
         let path = self.state().dirs[ROOT].path.clone();
         Arc::new(SimDir { disk: self.clone(), dir: ROOT, path })
+    }
+
+    /// Runs `hook` in whoever syncs a file, before it is done and with the disk free for others: a disk that takes as long as the
+    /// test wants. Only the first one counts, and not for copies of the disk.
+    pub fn before_sync(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let _ = self.before_sync.set(Box::new(hook));
     }
 
     /// Operations so far: the number that the next one has.

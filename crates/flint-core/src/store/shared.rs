@@ -41,6 +41,8 @@ pub(crate) struct Ring {
     pub(crate) work: bool,
     /// Now, not after the usual delay.
     pub(crate) urgent: bool,
+    /// Until when the flusher waits for the batch to become full; `None` while there is none, or for ever.
+    pub(crate) deadline: Option<Instant>,
     /// End the thread.
     pub(crate) shutdown: bool,
 }
@@ -176,7 +178,7 @@ impl Shared {
     /// # Errors
     /// `Stopped`, or `Closed` when the store was closed without having made it durable.
     pub(crate) fn poll_durable(&self, seq: u64) -> Result<bool> {
-        if self.commit.durable_seq() >= seq {
+        if self.commit.durable_seq() >= seq || hooks::has(Defect::BelieveUnsynced) {
             return Ok(true);
         }
         match self.state.load(Ordering::Acquire) {
@@ -263,7 +265,7 @@ impl Shared {
     fn wrote(&self, unsynced: u64) {
         if self.options.sync == SyncMode::Batch {
             if unsynced == self.options.flush_every_events {
-                self.flusher.ring(true);
+                self.flusher.ring(!hooks::has(Defect::IgnoreFullBatch));
             } else if unsynced == 1 {
                 self.flusher.ring(false);
             }

@@ -3,7 +3,6 @@
 //! minute each.
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use flint_torture::crash::{self, Effort};
@@ -103,6 +102,5 @@ fn faulty_stories(seed: u64) {
             }
         }
     }
-    evidence::record("faults", tally.struck.load(Ordering::Relaxed));
-    evidence::record("faults_stopped", tally.stopped.load(Ordering::Relaxed));
+    tally.record();
 }

@@ -12,6 +12,7 @@ use flint_core::{Engine, Error, Result};
 use super::judge::{Tally, place};
 use super::life::{files_of, options};
 use super::sweep::sweep;
+use crate::old_release::{self, SAMPLES};
 
 /// A clock from before the data: it then stands at the newest time in the data.
 const EARLY_NS: u64 = 1;
@@ -27,6 +28,22 @@ pub struct LegacySpecimen {
 }
 
 impl LegacySpecimen {
+    /// One of each: the samples of `tests/legacy-data`, and the small directory with a snapshot.
+    pub fn all() -> Vec<Self> {
+        let samples = SAMPLES.map(|name| Self::new(name, old_release::sample(name)));
+        samples.into_iter().chain([Self::new("a small snapshot", old_release::small_snapshot())]).collect()
+    }
+
+    /// Whether it takes too long to try everything with it.
+    pub fn is_large(&self) -> bool {
+        self.files.values().any(|bytes| bytes.len() > 100_000)
+    }
+
+    /// Names it in failures.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// From the files of a data directory that opens.
     ///
     /// # Panics

@@ -67,7 +67,7 @@ impl Counts {
     }
 }
 
-/// Everything to one store of each kind, with lives that `seed` decides: some millions of cases.
+/// Everything to one store of each kind, with lives that `seed` decides, and to directories of old releases: some millions of cases.
 ///
 /// # Panics
 /// When damage makes a store what it must not be.
@@ -81,6 +81,11 @@ pub fn every_kind(seed: u64) -> Counts {
             record_edits: record_edits(&specimen, usize::MAX),
             file_edits: file_edits(&specimen),
         };
+    }
+    for specimen in LegacySpecimen::all() {
+        let step = if specimen.is_large() { 61 } else { 1 };
+        counts.bit_flips += legacy_flips(&specimen, step);
+        counts.truncations += legacy_truncations(&specimen, step);
     }
     counts
 }

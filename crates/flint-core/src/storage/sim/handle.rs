@@ -210,6 +210,9 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        if let Some(hook) = self.disk.before_sync.get() {
+            hook();
+        }
         let mut state = self.disk.state();
         match state.begin(Op::Sync) {
             Ok(_) => {
