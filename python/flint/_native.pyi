@@ -495,8 +495,16 @@ def doctor(path: str | PathLike[str]) -> _Report:
 def salvage(path: str | PathLike[str], output: str | PathLike[str]) -> dict[str, Any]:
     """Write a repaired copy of the directory `path` to `output`, and say what it lacks."""
 
-def dump(path: str | PathLike[str], after: int, callback: Callable[[dict[str, Any]], object]) -> int:
-    """Call `callback` with each log record above the sequence number `after`, until it returns False."""
+def dump(
+    path: str | PathLike[str],
+    after: int,
+    callback: Callable[[dict[str, Any]], object],
+    idle: Callable[[], object] | None = None,
+) -> int:
+    """Call `callback` with each log record above the sequence number `after`, until it returns False.
+
+    `idle` is called at the end of the log; while it returns something true, the dump goes on with what was written meanwhile.
+    """
 
 def validate_key(key: str) -> None:
     """Refuse a key that no call would accept."""

@@ -232,6 +232,7 @@ fn clocks_locks_and_files_are_reached_through_their_modules() {
                 ("sync.rs", "the module that offers them"),
                 ("sync/", "what a model checker puts in their place"),
                 ("hooks.rs", "chosen once for the process, in builds for tests only, and no part of any store"),
+                ("storage/sim.rs", "a test's listener on the simulated disk, set once before anything runs"),
             ],
         ),
         (
