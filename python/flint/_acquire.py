@@ -242,7 +242,11 @@ def _turn(
         if deadline_ns is not None and queues.now_ns() + result.retry_after_ns > deadline_ns:
             raise AcquireTimeout(result)
 
-    if key not in queues:
+    if key in queues:
+        # What is wrong with the call is found out before anybody is waited for, and a forked child learns that it is one
+        # before it takes a lock that may be held for ever there.
+        yield _Look(None)
+    else:
         result = yield _ATTEMPT
         if result.allowed:
             return result
@@ -250,8 +254,8 @@ def _turn(
     queues.join(key, waiter)
     try:
         ahead = queues.ahead(key, waiter)
-        if ahead:
-            refuse_late((yield _Look(None if deadline_ns is None else [*ahead, waiter.cost])))
+        if ahead and deadline_ns is not None:
+            refuse_late((yield _Look([*ahead, waiter.cost])))
         while True:
             if queues.is_first(key, waiter):
                 # Before the limiter reads its clock: who wakes up too early asks again, who oversleeps loses time.

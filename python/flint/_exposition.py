@@ -152,10 +152,10 @@ class Families:
         return family
 
     def _of_engine(self, counters: Mapping[str, Any]) -> Iterator[Metric]:
-        """A limiter may lack any of them."""
+        """A limiter may lack any of them. A histogram without buckets is one of what the limiter never does."""
         for about in _OF_ENGINE:
             value = counters.get(about.source)
-            if value is None:
+            if value is None or (about.type == "histogram" and not value["counts"]):
                 continue
             name, unit = self._name(about), about.unit
             if about.type == "histogram":
