@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_ci_runs_the_tests_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert lines[-1] == "exec make test"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_what_system_0_leaves_out_is_listed_by_name() -> None:
+    listed = subprocess.run(
+        [MAKE, "-s", "-f", ROOT / "Makefile", "-C", ROOT, f"VENV={sys.prefix}", "left-out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert "tests/python/system/test_threads.py::test_waiting_for_room_never_hangs" in listed
+    assert "crates/flint-torture/tests/kill_points.rs::at_system_calls" in listed
+    assert all("::" in line for line in listed)
 
 
 def test_what_is_installed_has_no_test_hooks() -> None:
