@@ -9,7 +9,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := dev
 .DELETE_ON_ERROR:
-.PHONY: demo test dev bench soak sabotage fmt clean rust-tools system-tools test-rust test-python lint
+.PHONY: demo test dev bench soak sabotage fmt clean rust-tools system-tools test-rust test-python left-out lint
 
 PYTHON ?= python3
 SYSTEM ?= 1
@@ -94,9 +94,13 @@ ifneq ($(SYSTEM),0)
 else
 	$(PY) -m pytest tests/python -m "not system"
 	@echo "Left out because of SYSTEM=0:"
-	@$(PY) -m pytest tests/python -m system --collect-only --quiet | grep '::' || echo "(none)"
-	@sed -n 's/.* left_out("\(.*\)").*/crates\/flint-torture\/tests\/kill_points.rs::\1/p' crates/flint-torture/tests/kill_points.rs
+	@$(MAKE) --no-print-directory left-out
 endif
+
+# Quiet once, as pyproject.toml says, pytest names each test; quiet twice, it only counts them.
+left-out:
+	@$(PY) -m pytest tests/python -m system --collect-only | grep '::'
+	@sed -n 's/.* left_out("\(.*\)").*/crates\/flint-torture\/tests\/kill_points.rs::\1/p' crates/flint-torture/tests/kill_points.rs
 
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,10 +67,67 @@ def test_an_old_python_is_refused(bare: dict[str, str]) -> None:
     assert "Python 3.10 or later is needed" in done.stderr
 
 
+@pytest.fixture
+def without_system(tmp_path: Path) -> tuple[list[str], str]:
+    """What `SYSTEM=0 make test-python` calls Python with, and prints. Tests are only listed, not run."""
+    calls = tmp_path / "calls"
+    python = tmp_path / "python"
+    # The options tell a run from a listing; the listing is the real one.
+    case = f'case "$*" in *--collect-only*) exec {sys.executable} "$@";; *) echo "$FLINT_SYSTEM $*" >> {calls};; esac'
+    script(python, case)
+    make = [MAKE, "--no-print-directory", "-C", str(ROOT), "-o", ".venv/.built", "test-python"]
+    done = subprocess.run(
+        [*make, "SYSTEM=0", f"PY={python}"],
+        env={**os.environ, "MAKEFLAGS": "", "MAKELEVEL": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return calls.read_text().splitlines(), done.stdout
+
+
+def marked(*options: str) -> set[str]:
+    command = [sys.executable, "-m", "pytest", "tests/python", "--collect-only", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return {line for line in done.stdout.splitlines() if "::" in line}
+
+
+def test_what_is_left_out_without_system_tools_is_listed(without_system: tuple[list[str], str]) -> None:
+    calls, shown = without_system
+    head, listed = shown.split("Left out because of SYSTEM=0:\n")
+    assert "::" not in head
+    left_out = marked("-m", "system")
+    assert len(left_out) > 50
+    assert left_out <= set(listed.splitlines())
+    assert "tests/python/system/test_syscalls.py::" in listed, "a whole file"
+    assert "[tmpfs" in listed, "single cases"
+    # The Rust tests, which leave themselves out.
+    kills = (ROOT / "crates/flint-torture/tests/kill_points.rs").read_text(encoding="utf-8")
+    functions = re.findall(r"fn (\w+)\(\) \{\n\s+if left_out\(\"(\w+)\"\)", kills)
+    assert functions
+    assert all(name == told for name, told in functions)
+    rust = {f"crates/flint-torture/tests/kill_points.rs::{name}" for name, _ in functions}
+    assert set(listed.splitlines()) - left_out == rust
+    assert calls == ["0 -m pytest tests/python -m not system"]
+
+
 def test_ci_runs_the_tests_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert lines[-1] == "exec make test"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_what_system_0_leaves_out_is_listed_by_name() -> None:
+    listed = subprocess.run(
+        [MAKE, "-s", "-f", ROOT / "Makefile", "-C", ROOT, f"VENV={sys.prefix}", "left-out"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert "tests/python/system/test_threads.py::test_waiting_for_room_never_hangs" in listed
+    assert "crates/flint-torture/tests/kill_points.rs::at_system_calls" in listed
+    assert all("::" in line for line in listed)
 
 
 def test_what_is_installed_has_no_test_hooks() -> None:
