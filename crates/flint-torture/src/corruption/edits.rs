@@ -6,7 +6,7 @@ use flint_core::files::{self, FileKind};
 use flint_core::image::KeyImage;
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN};
 
-use super::flips::{allowed, reach};
+use super::flips::{allowed, end_of, reach};
 use super::judge::{Allowed, Blame, Judge, Tally};
 use super::specimen::{Record, Specimen};
 use super::sweep::sweep;
@@ -31,13 +31,18 @@ pub fn truncations(specimen: &Specimen, step: usize) -> Tally {
     sweep(lengths.len(), |index, tally| {
         let (name, len, fill) = lengths[index];
         let mut bytes = specimen.files[name].clone();
-        let longer = len > bytes.len();
         bytes.resize(len, fill);
         let disk = specimen.disk.kill();
         disk.write_file(name, &bytes);
         let mut allowed = allowed(specimen, name, len);
-        if longer && let Blame::File(name, _) = allowed.blame {
-            allowed.blame = Blame::File(name, u64::MAX);
+        if let Blame::File(name, ..) = allowed.blame {
+            // The length itself is wrong; a snapshot is verified line by line.
+            let is_segment = files::parse_segment_name(name).is_some();
+            let (from, to) = match len {
+                0..HEADER_LEN if is_segment => (0, 0),
+                _ => (if is_segment { len } else { 0 }, len),
+            };
+            allowed.blame = Blame::File(name, from as u64, to as u64);
         }
         judge.judge(&disk, allowed, tally, &|| format!("{name} of {len} bytes, filled with {fill}"));
     })
@@ -89,10 +94,11 @@ pub fn record_edits(specimen: &Specimen, all_pairs: usize) -> Tally {
         let disk = specimen.disk.kill();
         disk.write_file(&name, &bytes);
         let at = records.get(first).filter(|record| record.file == name);
-        let offset = at.map_or(u64::MAX, |record| record.offset as u64);
+        // A repetition at the log's end stands behind it.
+        let offset = at.map_or_else(|| end_of(specimen, &name), |record| record.offset) as u64;
         // A record that keeps its content keeps its word, wherever it stands: only the first one out of place is lost.
         let reach = (!specimen.closed).then(|| reach(specimen, at.map(|_| first).as_slice()));
-        let allowed = Allowed { blame: Blame::File(&name, offset), reach, other: None };
+        let allowed = Allowed { blame: Blame::File(&name, offset, offset), reach, other: None };
         judge.judge(&disk, allowed, tally, &|| format!("{edit:?}"));
     })
 }

@@ -83,11 +83,34 @@ pub(super) fn allowed<'a>(specimen: &Specimen, name: &'a str, at: usize) -> Allo
     let blame = match files::classify(name) {
         FileKind::Lock => Blame::Nobody,
         // A line is verified as a whole, and all of them by the SHA-256 at the end.
-        FileKind::Snapshot(_) => Blame::File(name, u64::MAX),
-        _ => Blame::File(name, at as u64),
+        FileKind::Snapshot(_) => Blame::File(name, 0, specimen.files[name].len() as u64),
+        FileKind::Segment(_) => {
+            let (from, to) = place(specimen, name, at);
+            Blame::File(name, from as u64, to as u64)
+        }
+        _ => Blame::File(name, 0, at as u64),
     };
     let reach = (!specimen.closed).then(|| reach(specimen, damaged.as_slice()));
     Allowed { blame, reach, other: None }
+}
+
+/// Where an error about byte `at` of a segment has to point: at the beginning of the record that it is in, at the header, or behind
+/// the last record.
+fn place(specimen: &Specimen, name: &str, at: usize) -> (usize, usize) {
+    if at < HEADER_LEN {
+        return (0, 0);
+    }
+    let mut records = specimen.records.iter().filter(|record| record.file == name);
+    match records.find(|record| (record.offset..record.offset + record.len).contains(&at)) {
+        Some(record) => (record.offset, record.offset),
+        None => (end_of(specimen, name), at),
+    }
+}
+
+/// Where the last record of a segment ends.
+pub(super) fn end_of(specimen: &Specimen, name: &str) -> usize {
+    let last = specimen.records.iter().rfind(|record| record.file == name);
+    last.map_or(HEADER_LEN, |record| record.offset + record.len)
 }
 
 /// The records that must survive when those with these indices are damaged: all before the first of them, and all that any

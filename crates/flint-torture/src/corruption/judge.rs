@@ -44,8 +44,8 @@ impl AddAssign for Tally {
 /// Where a refusal has to point.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Blame<'a> {
-    /// Into this file, at this byte or before.
-    File(&'a str, u64),
+    /// Into this file, at one of these bytes; a sealed segment may also be refused as a whole, at byte 0, by its SHA-256.
+    File(&'a str, u64, u64),
     /// At any file of the store, one that is missing, or the directory.
     Store,
     /// Nowhere: it has to open.
@@ -95,8 +95,8 @@ impl<'a> Judge<'a> {
         match writer {
             Err(error) => {
                 self.refused(disk, &before, &error, allowed.blame).unwrap_or_else(|detail| fail(detail));
-                let problem = report.problems.first().map(|problem| problem.path.as_path());
-                if problem != place(&error).map(|(path, _)| path) {
+                let problem = report.problems.first().map(|problem| (problem.path.as_path(), problem.offset));
+                if problem != place(&error) && !self.knows_better(problem, &error, allowed.blame) {
                     fail(format!("the doctor points to {problem:?}, open says {error}"));
                 }
                 tally.refused += 1;
@@ -122,6 +122,17 @@ impl<'a> Judge<'a> {
                 self.goes_on(disk, engine, &images).unwrap_or_else(|detail| fail(detail));
             }
         }
+    }
+
+    /// Opening a sealed segment refuses it as a whole; the doctor goes through its records and finds the damaged one.
+    fn knows_better(&self, problem: Option<(&Path, u64)>, error: &Error, blame: Blame<'_>) -> bool {
+        let (Some((path, offset)), Some((blamed, 0))) = (problem, place(error)) else { return false };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let damaged = match blame {
+            Blame::File(_, from, to) => (from..=to).contains(&offset),
+            _ => true,
+        };
+        path == blamed && self.specimen.is_sealed(name) && damaged
     }
 
     fn earlier(&self, images: &[KeyImage], reached: u64, allowed: Allowed<'_>) -> Result<(), String> {
@@ -152,9 +163,12 @@ impl<'a> Judge<'a> {
         };
         let pointed = match (blame, error) {
             (Blame::Nobody, _) => false,
-            (Blame::File(name, at), Error::Corrupt { path, offset, .. }) => path.ends_with(name) && *offset <= at,
+            (Blame::File(name, from, to), Error::Corrupt { path, offset, .. }) => {
+                let whole = *offset == 0 && self.specimen.is_sealed(name);
+                path.ends_with(name) && ((from..=to).contains(offset) || whole)
+            }
             // A damaged mark of a migration makes it an old log beside a new store.
-            (Blame::File(files::LEGACY_AOF, _) | Blame::Store, Error::Unsupported { path, .. }) => {
+            (Blame::File(files::LEGACY_AOF, ..) | Blame::Store, Error::Unsupported { path, .. }) => {
                 path == disk.dir().path()
             }
             (Blame::Store, Error::Corrupt { path, .. }) => known(path),

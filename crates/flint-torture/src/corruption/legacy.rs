@@ -94,8 +94,7 @@ impl LegacySpecimen {
                     }
                     _ => false,
                 };
-                if !pointed || place(&error).map(|(path, _)| path) != report.problems.first().map(|p| p.path.as_path())
-                {
+                if !pointed || place(&error) != report.problems.first().map(|p| (p.path.as_path(), p.offset)) {
                     fail(format!("refused without its place: {error:?}, {report:?}"));
                 }
                 let mut now = files_of(&disk);

@@ -8,7 +8,7 @@ use flint_core::files::{self, FileKind};
 use flint_core::image::KeyImage;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
-use flint_core::log::segment::SegmentHeader;
+use flint_core::log::segment::{SEAL_LEN, SegmentHeader};
 use flint_core::storage::sim::SimDisk;
 
 use super::life::{Life, Moment, files_of, options};
@@ -220,6 +220,12 @@ impl Specimen {
     /// Names of the segments, oldest first.
     pub(super) fn segments(&self) -> Vec<&str> {
         self.files.keys().map(String::as_str).filter(|name| files::parse_segment_name(name).is_some()).collect()
+    }
+
+    /// Whether there is a seal at the end of this segment.
+    pub(super) fn is_sealed(&self, name: &str) -> bool {
+        let seal = |bytes: &Vec<u8>| bytes.iter().rev().take(SEAL_LEN).any(|byte| *byte != 0);
+        files::parse_segment_name(name).is_some() && self.files.get(name).is_some_and(seal)
     }
 
     /// The segment at the log's end.

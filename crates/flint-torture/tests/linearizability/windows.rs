@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use flint_core::Engine;
+use flint_core::clock::Clock as _;
 use flint_core::engine::{Event, OnChange, SyncMode};
 use flint_core::image::EventKind;
 use flint_core::limit::{Algorithm, Rate};
@@ -71,8 +72,18 @@ fn taken(engine: &Engine) -> Vec<(u64, u64)> {
     taken
 }
 
-/// An acknowledged allowed check: its cost and its record.
-type Acknowledged = Call<u64, Option<u64>>;
+/// What the caller of an allowed check knows of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Allowed {
+    /// Its record.
+    seq: u64,
+    /// The wall clock just before and just after it.
+    from_ns: u64,
+    until_ns: u64,
+}
+
+/// An acknowledged allowed check, with its cost.
+type Acknowledged = Call<u64, Option<Allowed>>;
 
 /// All threads check; when so many checks were answered, `end` runs beside them. Gives what was allowed.
 fn hammer<T>(
@@ -96,8 +107,10 @@ fn hammer<T>(
                         let dice = seed.rotate_left(u32::try_from(round % 64).unwrap()) ^ round;
                         store.clock.advance_ns(dice % (3 * MS));
                         let call = recorder.record(1 + dice % 3, |cost| {
+                            let from_ns = store.clock.wall_ns();
                             let outcome = engine.check(KEY, *cost, None).unwrap();
-                            outcome.allowed.then_some(outcome.seq)
+                            let until_ns = store.clock.wall_ns();
+                            outcome.allowed.then_some(Allowed { seq: outcome.seq, from_ns, until_ns })
                         });
                         answered.fetch_add(1, Ordering::SeqCst);
                         call.answer.is_some().then_some(call)
@@ -120,8 +133,23 @@ fn assert_log_order(calls: &[Acknowledged]) {
     let mut calls: Vec<&Acknowledged> = calls.iter().collect();
     calls.sort_by_key(|call| call.answer);
     for (index, call) in calls.iter().enumerate() {
-        assert!(calls[..index].iter().all(|before| !call.precedes(before) && before.answer < call.answer));
+        let seq = |call: &Acknowledged| call.answer.map(|allowed| allowed.seq);
+        assert!(calls[..index].iter().all(|before| !call.precedes(before) && seq(before) < seq(call)));
     }
+}
+
+/// What the log says of a session's calls, of all or of the first, is what their callers asked for, at a time within the call.
+/// Gives how many there are.
+fn assert_times(calls: &[Acknowledged], taken: &[(u64, u64)], of: &str) -> u64 {
+    let mut calls: Vec<&Acknowledged> = calls.iter().collect();
+    calls.sort_by_key(|call| call.answer);
+    assert!(taken.len() <= calls.len(), "{of}: {} of {} calls", taken.len(), calls.len());
+    for (call, (at_ns, cost)) in calls.iter().zip(taken) {
+        let allowed = call.answer.unwrap();
+        assert!((allowed.from_ns..=allowed.until_ns).contains(at_ns), "{of}: {allowed:?} is at {at_ns} in the log");
+        assert_eq!(call.op, *cost, "{of}: {allowed:?}");
+    }
+    taken.len() as u64
 }
 
 fn cost(calls: &[Acknowledged]) -> u64 {
@@ -135,7 +163,7 @@ enum Between {
     PowerCut,
 }
 
-fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algorithm, between: Between) -> u64 {
+fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algorithm, between: Between) -> (u64, u64) {
     let first = Store::new(medium, sync);
     let of = format!("{}, {algorithm:?}, {between:?}", first.kind());
     let rates = limit("20/40ms; 60/200ms", algorithm);
@@ -143,11 +171,11 @@ fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algor
     let engine = first.open();
     engine.limit(KEY, &rates, OnChange::Keep).unwrap();
     let checks = (THREADS * CHECKS) as u64;
-    let (second, known) = if between == Between::Close {
+    let (second, known, first_calls) = if between == Between::Close {
         let (calls, ()) = hammer(&first, &engine, random, &recorder, 0, || ());
         assert_log_order(&calls);
         engine.close().unwrap();
-        (first, cost(&calls)..=cost(&calls))
+        (first, cost(&calls)..=cost(&calls), calls)
     } else {
         let after = random.below(checks);
         let (calls, (disk, begin, end)) = hammer(&first, &engine, random, &recorder, after, || {
@@ -162,11 +190,13 @@ fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algor
         let sum =
             |until: &dyn Fn(&Acknowledged) -> bool| calls.iter().filter(|call| until(call)).map(|call| call.op).sum();
         let (least, most): (u64, u64) = (sum(&|call| call.returned < begin), sum(&|call| call.invoked < end));
-        (first.on(disk), least..=most)
+        (first.on(disk), least..=most, calls)
     };
     drop(engine);
     let engine = second.open();
-    let before: u64 = taken(&engine).iter().map(|(_, cost)| cost).sum();
+    let recovered = taken(&engine);
+    let mut times = assert_times(&first_calls, &recovered, &of);
+    let before: u64 = recovered.iter().map(|(_, cost)| cost).sum();
     assert!(known.contains(&before), "{of}: {before} recovered, {known:?} acknowledged");
     let (calls, ()) = hammer(&second, &engine, random, &recorder, 0, || ());
     assert_log_order(&calls);
@@ -175,6 +205,8 @@ fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algor
     let all = taken(&engine);
     assert_eq!(all.iter().map(|(_, cost)| cost).sum::<u64>(), before + cost(&calls), "{of}");
     assert_eq!((status.total_allowed, status.total_allowed_cost), (all.len() as u64, before + cost(&calls)), "{of}");
+    assert_eq!(all[..recovered.len()], recovered, "{of}: other times after more calls");
+    times += assert_times(&calls, &all[recovered.len()..], &of);
     let mut windows = 0;
     for rate in rates.rates() {
         let (most, looked) = most(rate, &all);
@@ -186,26 +218,32 @@ fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algor
     drop(engine);
     let engine = second.open();
     assert_eq!((engine.images().unwrap(), taken(&engine)), (live, all), "{of}");
-    windows
+    (windows, times)
 }
 
 #[test]
 fn no_window_ever_holds_more_than_the_limit() {
     let mut random = Random::new(Random::seed());
-    let mut windows = 0;
+    let (mut windows, mut times) = (0, 0);
+    let mut run = |medium, sync, algorithm, between| {
+        let (more, looked) = bounded(&mut random, medium, sync, algorithm, between);
+        windows += more;
+        times += looked;
+    };
     for algorithm in Algorithm::ALL {
         for sync in [SyncMode::Always, SyncMode::Batch] {
-            windows += bounded(&mut random, Medium::disk(), sync, algorithm, Between::Close);
+            run(Medium::disk(), sync, algorithm, Between::Close);
             for _ in 0..4 {
-                windows += bounded(&mut random, Medium::sim(), sync, algorithm, Between::Close);
-                windows += bounded(&mut random, Medium::sim(), sync, algorithm, Between::Kill);
+                run(Medium::sim(), sync, algorithm, Between::Close);
+                run(Medium::sim(), sync, algorithm, Between::Kill);
             }
         }
         for _ in 0..4 {
-            windows += bounded(&mut random, Medium::sim(), SyncMode::Always, algorithm, Between::PowerCut);
+            run(Medium::sim(), SyncMode::Always, algorithm, Between::PowerCut);
         }
     }
     evidence::record("limit_windows", windows);
+    evidence::record("history_times", times);
     assert!(windows >= 500_000, "{windows} windows");
 }
 
