@@ -243,8 +243,8 @@ def _turn(
             raise AcquireTimeout(result)
 
     if key in queues:
-        # What is wrong with the call is found out before anybody is waited for, and a forked child learns that it is one
-        # before it takes a lock that may be held for ever there.
+        # What is wrong with the call is found out before anybody is waited for, and a forked child learns that it is
+        # one before it takes a lock that may be held for ever there.
         yield _Look(None)
     else:
         result = yield _ATTEMPT

@@ -503,7 +503,8 @@ def dump(
 ) -> int:
     """Call `callback` with each log record above the sequence number `after`, until it returns False.
 
-    `idle` is called at the end of the log; while it returns something true, the dump goes on with what was written meanwhile.
+    `idle` is called at the end of the log; while it returns something true, the dump goes on with what was written
+    meanwhile.
     """
 
 def validate_key(key: str) -> None:

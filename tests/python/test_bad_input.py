@@ -183,6 +183,7 @@ def test_texts(loose: Any, call: Callable[..., object], text: str, message: str)
             "leaky.*token_bucket, sliding_window_log, fixed_window_counter",
         ),
         ({"rate": 10, "per": "1m", "algorithm": 1}, "algorithm must be text"),
+        ({"rate": 10, "per": "1m", "algorithm": None}, "algorithm must be text"),
         ({"rate": 10, "per": "1m", "algorithm": "fixed_window_counter", "burst": 20}, "burst"),
         ({"rate": 10, "per": "1m", "algorithm": "sliding_window_log", "burst": 20}, "burst"),
         ({"rate": 10}, "needs per"),
@@ -310,6 +311,8 @@ _COUNT = r"from 0 to 2\*\*64 - 1"
         (lambda limiter: limiter.top(limit=2**64), _COUNT),
         (lambda limiter: limiter.top("remaining"), '"allowed" or "denied" or "allowed_cost" or "denied_cost"'),
         (lambda limiter: limiter.top(1), "by must be"),
+        (lambda limiter: limiter.limit("ok", "1/s", on_change=None), '"keep" or "reset", not None'),
+        (lambda limiter: limiter.top(by=None), "by must be .*, not None"),
     ],
 )
 def test_other_arguments(loose: Any, call: Call, message: str) -> None:
@@ -330,6 +333,7 @@ def test_list_takes_no_surrogates(loose: Any, text: str) -> None:
     [
         ({"sync": "sometimes"}, InvalidArgument, '"always" or "batch", not .sometimes'),
         ({"sync": True}, InvalidArgument, '"always" or "batch", not True'),
+        ({"sync": None}, InvalidArgument, '"always" or "batch", not None'),
         *(
             ({name: bad}, InvalidArgument, f"{name} must be an integer from 1")
             for name in ("flush_every_ms", "flush_every_events")

@@ -249,3 +249,16 @@ def test_a_limit_beyond_todays_bounds_is_readable_until_it_is_redefined(tmp_path
         assert status is not None
         assert not status.out_of_bounds
         limiter.check("old")
+
+
+@pytest.mark.parametrize("data", ["v0_2_log_only"], indirect=True)
+def test_a_limit_that_comes_with_a_call_takes_the_place_of_an_old_one(data: Path) -> None:
+    """The old releases' decorator and middleware set limits as well: changing the rate there has to take effect."""
+    with flint.Limiter(data) as limiter:
+        # Seven of ten are used up.
+        assert limiter.check("fixed_window_counter").remaining == 2, "without one, the old limit holds"
+        result = limiter.check("fixed_window_counter", limit="100/week")
+        assert (result.limit, result.remaining) == (100, 91)
+        # What is set stays set.
+        limiter.limit("org", "50/week")
+        assert limiter.check("org", limit="70/week").limit == 50

@@ -44,6 +44,16 @@ pub struct Distribution {
     pub sum: u64,
 }
 
+/// The times of the syncs of somebody who only looks.
+pub(crate) fn no_syncs() -> Distribution {
+    Histogram::new(&SYNC_NS).read()
+}
+
+/// The records of the syncs of somebody who only looks.
+pub(crate) fn no_records() -> Distribution {
+    Histogram::new(&SYNC_RECORDS).read()
+}
+
 impl Histogram {
     pub(crate) fn new(bounds: &'static [u64; BUCKETS]) -> Self {
         Self { bounds, counts: Default::default(), sum: AtomicU64::new(0) }

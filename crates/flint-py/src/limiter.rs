@@ -10,7 +10,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyTuple};
 
-use crate::convert::{Cost, Count, Key, absolute_path, choice};
+use crate::convert::{Arg, Cost, Count, Key, absolute_path, choice};
 use crate::errors::OrRaise;
 use crate::event::Event;
 use crate::items::{OwnedItem, parse_items};
@@ -190,26 +190,38 @@ impl Limiter {
         Self(OnceLock::new())
     }
 
-    #[pyo3(signature = (data_dir = None, *, sync = None, flush_every_ms = None, flush_every_events = None, read_only = None, history_bytes = None, clock = None))]
+    #[pyo3(signature = (
+        data_dir = Arg::Missing, *, sync = Arg::Missing, flush_every_ms = Arg::Missing, flush_every_events = Arg::Missing,
+        read_only = Arg::Missing, history_bytes = Arg::Missing, clock = None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "the constructor of the public API")]
     fn __init__<'py>(
         &self,
         py: Python<'py>,
-        data_dir: Option<Bound<'py, PyAny>>,
-        sync: Option<&Bound<'py, PyAny>>,
-        flush_every_ms: Option<&Bound<'py, PyAny>>,
-        flush_every_events: Option<&Bound<'py, PyAny>>,
-        read_only: Option<&Bound<'py, PyAny>>,
-        history_bytes: Option<&Bound<'py, PyAny>>,
+        data_dir: Arg<'py>,
+        sync: Arg<'py>,
+        flush_every_ms: Arg<'py>,
+        flush_every_events: Arg<'py>,
+        read_only: Arg<'py>,
+        history_bytes: Arg<'py>,
         clock: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<()> {
         if self.0.get().is_some() {
             return Err(PyRuntimeError::new_err("this Limiter is already open"));
         }
-        let settings = Settings { sync, flush_every_ms, flush_every_events, read_only, history_bytes, clock };
+        let settings = Settings {
+            sync: sync.get(),
+            flush_every_ms: flush_every_ms.get(),
+            flush_every_events: flush_every_events.get(),
+            read_only: read_only.get(),
+            history_bytes: history_bytes.get(),
+            clock,
+        };
         let options = settings.options()?;
-        let data_dir = data_dir.unwrap_or(".flint".into_pyobject(py)?.into_any());
-        let path = absolute_path(&data_dir)?;
+        let path = match data_dir.get() {
+            Some(data_dir) => absolute_path(data_dir)?,
+            None => absolute_path(&".flint".into_pyobject(py)?.into_any())?,
+        };
         let (sync, read_only) = (options.sync, options.read_only);
         let clock = clock.map(|clock| clock.clone().unbind());
         let engine = Arc::new(py.detach(|| Engine::open(&path, options)).or_raise(py)?);
@@ -229,7 +241,7 @@ impl Limiter {
     ///
     /// Raises InvalidKey, InvalidLimit, InvalidArgument, StorageError.
     #[pyo3(
-        signature = (key, rate, per = None, *, algorithm = None, burst = None, on_change = None),
+        signature = (key, rate, per = None, *, algorithm = Arg::Missing, burst = None, on_change = Arg::Missing),
         text_signature = "($self, key, rate, per=None, *, algorithm='token_bucket', burst=None, on_change='keep')"
     )]
     #[expect(clippy::too_many_arguments, reason = "the arguments of the public API")]
@@ -239,12 +251,12 @@ impl Limiter {
         key: Key<'_>,
         rate: &Bound<'_, PyAny>,
         per: Option<&Bound<'_, PyAny>>,
-        algorithm: Option<&Bound<'_, PyAny>>,
+        algorithm: Arg<'_>,
         burst: Option<&Bound<'_, PyAny>>,
-        on_change: Option<&Bound<'_, PyAny>>,
+        on_change: Arg<'_>,
     ) -> PyResult<()> {
-        let limit = limit::parse(rate, per, algorithm, burst)?;
-        let on_change = parse_on_change(on_change)?;
+        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
+        let on_change = parse_on_change(on_change.get())?;
         let key = key.text()?;
         self.run(py, |engine| engine.limit(key, &limit, on_change))
     }
@@ -350,14 +362,9 @@ impl Limiter {
     /// The statuses of the `limit` keys with the largest total, largest first; keys whose total is 0 are left out.
     ///
     /// by: "allowed", "denied", "allowed_cost" or "denied_cost".
-    #[pyo3(signature = (by = None, limit = Count(10)), text_signature = "($self, by='denied', limit=10)")]
-    fn top<'py>(
-        &self,
-        py: Python<'py>,
-        by: Option<&Bound<'_, PyAny>>,
-        limit: Count,
-    ) -> PyResult<Vec<Bound<'py, LimitStatus>>> {
-        let by = by.map_or(Ok(TopBy::Denied), |by| choice("by", by, &TOP_BY))?;
+    #[pyo3(signature = (by = Arg::Missing, limit = Count(10)), text_signature = "($self, by='denied', limit=10)")]
+    fn top<'py>(&self, py: Python<'py>, by: Arg<'_>, limit: Count) -> PyResult<Vec<Bound<'py, LimitStatus>>> {
+        let by = by.get().map_or(Ok(TopBy::Denied), |by| choice("by", by, &TOP_BY))?;
         let statuses = self.run(py, |engine| engine.top(by, limit.0))?;
         LimitStatus::all(py, statuses)
     }
@@ -572,12 +579,12 @@ impl Limiter {
         key: Key<'_>,
         rate: &Bound<'_, PyAny>,
         per: Option<&Bound<'_, PyAny>>,
-        algorithm: Option<&Bound<'_, PyAny>>,
+        algorithm: Arg<'_>,
         burst: Option<&Bound<'_, PyAny>>,
-        on_change: Option<&Bound<'_, PyAny>>,
+        on_change: Arg<'_>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let limit = limit::parse(rate, per, algorithm, burst)?;
-        let on_change = parse_on_change(on_change)?;
+        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
+        let on_change = parse_on_change(on_change.get())?;
         let key = key.text()?;
         self.begin_write(py, |engine, patience| engine.try_limit(key, &limit, on_change, patience))
     }

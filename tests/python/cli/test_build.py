@@ -50,7 +50,9 @@ def test_root_on_debian_installs_after_an_update(bare: dict[str, str]) -> None:
     script(commands / "id", "echo 0")
     script(commands / "apt-get", f'echo "$@" >> {bare["HOME"]}/calls')
     subprocess.run(["sh", INSTALL, "flint-missing"], env=bare, check=True)
-    assert (Path(bare["HOME"]) / "calls").read_text() == "update -qq\ninstall -y -qq --no-install-recommends flint-missing\n"
+    assert (
+        Path(bare["HOME"]) / "calls"
+    ).read_text() == "update -qq\ninstall -y -qq --no-install-recommends flint-missing\n"
 
 
 def test_an_old_python_is_refused(bare: dict[str, str]) -> None:

@@ -107,6 +107,13 @@ def test_a_limiter_that_lacks_one_has_the_others(missing: str) -> None:
     assert set(samples_of(Told(COUNTERS))) - set(without) == names.get(missing, set())
 
 
+def test_a_limiter_that_never_syncs() -> None:
+    nothing = {"bounds": (), "counts": (), "sum": 0}
+    without = samples_of(Told({**COUNTERS, "sync_ns": nothing, "sync_records": nothing}))
+    lacking = {name: value for name, value in COUNTERS.items() if name not in HISTOGRAMS}
+    assert without == samples_of(Told(lacking))
+
+
 def test_a_limiter_that_has_none() -> None:
     assert samples_of(Told({})) == {"flint_keys_left_out": [({}, 0)]}
 

@@ -50,6 +50,13 @@ def test_promtool_complains_of_nothing_when_keys_are_merged(limiter: flint.Limit
     assert complaints(prometheus_metrics(limiter, key_label_func=lambda key: key[0], prefix="my_app")) == (0, "")
 
 
+def test_promtool_complains_of_nothing_when_a_limiter_only_reads(limiter: flint.Limiter) -> None:
+    with flint.Limiter(limiter.data_dir, read_only=True) as reader:
+        text = prometheus_metrics(reader)
+    assert complaints(text) == (0, "")
+    assert 'flint_requests_allowed_total{key="one",algorithm="token_bucket"} 1\n' in text
+
+
 def test_promtool_would_complain(limiter: flint.Limiter) -> None:
     text = prometheus_metrics(limiter)
     assert complaints(text.replace("flint_requests_allowed_total", "flint_requests_allowed"))[0] != 0

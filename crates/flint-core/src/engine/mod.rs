@@ -21,6 +21,7 @@ use crate::legacy;
 use crate::limit::{Key, Limit};
 use crate::migrate;
 use crate::salvage;
+use crate::stats;
 use crate::storage::disk::{DiskDir, NewDir, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, fork};
 use crate::store::core::Denied;
@@ -502,7 +503,9 @@ impl Engine {
         }
         match &self.backend {
             Backend::Reader { view, .. } => {
-                Counters { keys: view.lock().table.len(), recovery_ns: self.recovery_ns, ..Counters::default() }
+                let (sync_ns, sync_records) = (stats::no_syncs(), stats::no_records());
+                let keys = view.lock().table.len();
+                Counters { keys, recovery_ns: self.recovery_ns, sync_ns, sync_records, ..Counters::default() }
             }
             Backend::Writer { shared, .. } => {
                 let core = shared.core.lock();

@@ -6,7 +6,7 @@ use super::event::{Config, What};
 use super::{LegacyEvent, Problem, corrupt};
 use crate::algorithm::{fixed_window_counter as fixed, sliding_window_log as sliding, token_bucket as bucket};
 use crate::image::EventKind;
-use crate::image::{KeyImage, RateState, Run, Totals};
+use crate::image::{KeyImage, Origin, RateState, Run, Totals};
 use crate::limit::{Algorithm, Key, Rate};
 
 /// The longest key that a log record can name.
@@ -131,6 +131,9 @@ impl Replay {
             id: index as u64 + 1,
             seq: 1,
             key: key.clone(),
+            // The old releases' decorator and middleware set limits, too, and which of them did was not written down. A limit
+            // that a call brings goes before the old one, as it did there; until then the old one holds.
+            origin: Origin::Call,
             out_of_bounds: is_out_of_bounds(&key, &rate),
             rates: vec![rate],
             states: vec![full(rate.algorithm(), 0)],

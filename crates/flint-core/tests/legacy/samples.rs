@@ -47,7 +47,7 @@ fn reads_as_expected(name: &str) -> LegacyStore {
             assert_eq!(actual, *value, "{name}: {key}: {field}");
         }
         assert!(!image.out_of_bounds);
-        assert_eq!((image.origin, image.seq), (Origin::Explicit, 1));
+        assert_eq!((image.origin, image.seq), (Origin::Call, 1));
     }
     let mut counts = BTreeMap::new();
     for event in &store.events {

@@ -1,0 +1,88 @@
+"""What a request is told that does not get through, and what happens when the limiter itself fails."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal, TypeAlias
+
+from flint._errors import FlintError, InvalidArgument, InvalidKey, InvalidLimit, LimitNotFound
+from flint._headers import Header
+
+OnError: TypeAlias = Literal["raise", "deny", "allow"]
+
+# The strictest first.
+ON_ERROR: tuple[OnError, ...] = ("raise", "deny", "allow")
+
+_QUIET_S = 60.0
+
+_log = logging.getLogger("flint")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer in place of the application's."""
+
+    status: int
+    detail: str
+    websocket_code: int
+    headers: tuple[Header, ...] = ()
+
+    def body(self) -> bytes:
+        """The same JSON that FastAPI makes of an HTTPException."""
+        return json.dumps({"detail": self.detail}, separators=(",", ":")).encode()
+
+    def with_headers(self, headers: Iterable[Header]) -> Refusal:
+        """The same answer, telling more."""
+        return Refusal(self.status, self.detail, self.websocket_code, (*self.headers, *headers))
+
+
+# Close codes of RFC 6455: policy violation, try again later.
+DENIED = Refusal(429, "rate limit exceeded", 1008)
+UNAVAILABLE = Refusal(503, "rate limiter unavailable", 1013)
+
+
+class Troubles:
+    """Says what is wrong, each kind of trouble at most once a minute. The kinds are few, so is what it remembers."""
+
+    def __init__(self) -> None:
+        self._said_at_s: dict[type[Exception], float] = {}
+
+    def say(self, level: int, text: str, error: Exception) -> None:
+        """Logs `text` and the error, unless its kind was logged within the last minute."""
+        now = monotonic()
+        last = self._said_at_s.get(type(error))
+        if last is None or now - last >= _QUIET_S:
+            self._said_at_s[type(error)] = now
+            _log.log(level, "%s; %s: %s (said at most once a minute)", text, type(error).__name__, error)
+
+    def too_dear(self, owner: str, error: Exception) -> Refusal:
+        """A cost that could never succeed: denied, without a Retry-After, because waiting would not help."""
+        self.say(logging.WARNING, f"{owner}: a request can never be allowed and was denied", error)
+        return DENIED
+
+    def judge(self, owner: str, error: FlintError, on_error: OnError) -> Refusal | None:
+        """What to answer when the limiter could not decide; None lets the request through.
+
+        Raises:
+            FlintError: the error itself, if it is the caller's own or `on_error` says so.
+        """
+        if isinstance(error, LimitNotFound):
+            raise LimitNotFound(
+                f"{owner}: no limit is set for key {error.key!r}; give {owner} a rate, or set the key's limit before "
+                "with limiter.limit(key, ...)",
+                key=error.key,
+            ) from error
+        if isinstance(error, (InvalidArgument, InvalidKey, InvalidLimit)):
+            raise error
+        if on_error == "raise":
+            self.say(logging.ERROR, f"{owner}: the limiter failed, and so did the request (on_error='raise')", error)
+            raise error
+        if on_error == "deny":
+            self.say(logging.ERROR, f"{owner}: the limiter failed, requests are refused (on_error='deny')", error)
+            return UNAVAILABLE
+        self.say(logging.ERROR, f"{owner}: the limiter failed, requests are not limited (on_error='allow')", error)
+        return None

@@ -1,0 +1,140 @@
+"""Which key a request uses, what it costs, and by which limit: the arguments that middleware and dependencies share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from flint._errors import InvalidArgument, InvalidCost, InvalidLimit
+from flint._native import Limit, validate_key
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    Rate: TypeAlias = int | str | Limit | list[str | Limit] | tuple[str | Limit, ...]
+    Period: TypeAlias = str | timedelta | int
+
+T = TypeVar("T")
+
+# A token of RFC 9110.
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+async def resolved(function: Callable[[Any], T | Awaitable[T]], argument: object) -> T:
+    """What a plain or async function gives."""
+    value = function(argument)
+    return await value if isawaitable(value) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What to ask the limiter about a request."""
+
+    owner: str
+    key: str | None
+    # Not every function has a hash.
+    key_func: Callable[[Any], str | Awaitable[str]] | None = field(hash=False)
+    limit: Limit | None
+    cost: int | Callable[[Any], int | Awaitable[int]] = field(hash=False)
+
+    async def ask(self, connection: object) -> tuple[str, int]:
+        """The key and the cost of a request.
+
+        Raises:
+            TypeError: the key is no str, or the cost no int.
+            Exception: whatever the functions raise.
+        """
+        key: object = self.key if self.key_func is None else await resolved(self.key_func, connection)
+        if not isinstance(key, str):
+            raise TypeError(f"{self.owner}: the key function gave {key!r}; a key is a str of 1 to 512 bytes in UTF-8")
+        cost: object = await resolved(self.cost, connection) if callable(self.cost) else self.cost
+        if type(cost) is not int:
+            raise TypeError(
+                f"{self.owner}: the cost function gave {cost!r}; a cost is an int from 1 to the limit's capacity"
+            )
+        return key, cost
+
+
+def rule(
+    owner: str,
+    *,
+    key: str | None,
+    key_func: Callable[[Any], str | Awaitable[str]] | None,
+    rate: Rate | None,
+    per: Period | None,
+    algorithm: str,
+    burst: int | None,
+    cost: int | Callable[[Any], int | Awaitable[int]],
+) -> Rule:
+    """Check the arguments of `owner`, whose name the errors begin with."""
+    if (key is None) == (key_func is None):
+        given = "both" if key is not None else "neither"
+        raise InvalidArgument(
+            f"{owner} takes either key= (one for all requests) or key_func= (one for each request); {given} came"
+        )
+    if key is not None:
+        validate_key(key)
+    elif not callable(key_func):
+        raise InvalidArgument(f"{owner}: a key comes from a text or a function, not {key_func!r}")
+    limit = _limit_of(owner, rate, per, algorithm, burst)
+    if not callable(cost):
+        _check_cost(owner, cost, limit)
+    return Rule(owner, key, key_func, limit, cost)
+
+
+def one_of(owner: str, name: str, value: T, accepted: Iterable[T]) -> T:
+    """The value, if it is one of those."""
+    known = tuple(accepted)
+    if value not in known:
+        raise InvalidArgument(f"{owner}: {name} is one of {', '.join(map(repr, known))}, not {value!r}")
+    return value
+
+
+def method_names(owner: str, methods: Iterable[str] | None) -> frozenset[str] | None:
+    """HTTP methods in capitals; None means all."""
+    if methods is None:
+        return None
+    names = _texts(owner, "methods", methods, '{"GET", "POST"}')
+    wrong = [name for name in names if not _METHOD.fullmatch(name)]
+    if wrong or not names:
+        raise InvalidArgument(f"{owner}: methods names HTTP methods, or is None for all of them; {wrong!r} came")
+    return frozenset(name.upper() for name in names)
+
+
+def path_names(owner: str, paths: Iterable[str]) -> frozenset[str]:
+    """Whole paths, which begin with a slash."""
+    names = _texts(owner, "exempt_paths", paths, '{"/health"}')
+    for name in names:
+        if not name.startswith("/"):
+            raise InvalidArgument(f"{owner}: a path in exempt_paths begins with '/', and {name!r} does not")
+    return frozenset(names)
+
+
+def _texts(owner: str, name: str, values: Iterable[str], example: str) -> list[str]:
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise InvalidArgument(f"{owner}: {name} is a set such as {example}, not {values!r}")
+    texts = list(values)
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidArgument(f"{owner}: {name} holds texts, not {text!r}")
+    return texts
+
+
+def _limit_of(owner: str, rate: Rate | None, per: Period | None, algorithm: str, burst: int | None) -> Limit | None:
+    # A flint.Limit has its algorithm, and none may be given beside it.
+    named = {} if algorithm == "token_bucket" else {"algorithm": algorithm}
+    if rate is not None:
+        return Limit(rate, per, burst=burst, **named)
+    if per is not None or burst is not None or named:
+        raise InvalidLimit(f"{owner}: per, algorithm and burst describe a rate, and there is none: give rate=")
+    return None
+
+
+def _check_cost(owner: str, cost: int, limit: Limit | None) -> None:
+    capacity = None if limit is None else limit.capacity
+    if type(cost) is not int or cost < 1 or (capacity is not None and cost > capacity):
+        upto = "the limit's capacity" if capacity is None else f"the limit's capacity of {capacity}"
+        raise InvalidCost(f"{owner}: cost is an integer from 1 to {upto}, or a function that gives one, not {cost!r}")

@@ -1,0 +1,256 @@
+"""`rate_limit`, the decorator: a function that asks its limiter before it runs.
+
+There is one wrapper for each kind of function, so that `inspect`, and with it frameworks and `contextlib`, finds the
+kind that the function had. The limiter's method imports this module when it is called: `import flint` does without
+`inspect`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import operator
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from flint._errors import InvalidArgument, InvalidCost, InvalidLimit, RateLimitExceeded
+from flint._native import Limit, validate_key
+
+if TYPE_CHECKING:
+    from flint._native import _Period, _RateLike
+    from flint._protocols import Acquires
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+Function = Callable[..., Any]
+
+_DEFAULT_ALGORITHM = "token_bucket"
+
+
+class Decorator(Protocol):
+    """Gives back the function, limited, with the parameters, the result and the kind that it had."""
+
+    @overload
+    def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+    @overload
+    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+def rate_limit(
+    limiter: Acquires,
+    key: str | Callable[..., str],
+    rate: _RateLike | None = None,
+    per: _Period | None = None,
+    *,
+    cost: int | Callable[..., int] = 1,
+    burst: int | None = None,
+    algorithm: str = _DEFAULT_ALGORITHM,
+    wait: bool = False,
+    timeout: float | None = None,
+) -> Decorator:
+    """A decorator for functions that `limiter` limits; `Limiter.rate_limit` describes the arguments.
+
+    Raises InvalidKey, InvalidCost, InvalidLimit, InvalidArgument or TypeError for what no call could succeed with.
+    """
+    limit = _limit_of(rate, per, burst, algorithm)
+    if wait is not True and wait is not False:
+        raise InvalidArgument(f"wait must be True or False, not {wait!r}; the seconds to wait go into timeout")
+    gate = _Gate(limiter, _checked_key(key), _checked_cost(cost, limit), limit, wait, _checked_timeout(timeout, wait))
+
+    def decorator(function: Any) -> Any:
+        return _limited(gate, function)
+
+    return cast(Decorator, decorator)
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """What is asked of the limiter before each call."""
+
+    limiter: Acquires
+    key: str | Callable[..., str]
+    cost: int | Callable[..., int]
+    limit: Limit | None
+    wait: bool
+    timeout: float | None
+
+    def enter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Takes the call's cost. Raises RateLimitExceeded, and everything that check() or acquire() raises."""
+        key, cost = self._question(args, kwargs)
+        if self.wait:
+            self.limiter.acquire(key, cost, limit=self.limit, timeout=self.timeout)
+        elif not (result := self.limiter.check(key, cost, limit=self.limit)).allowed:
+            raise RateLimitExceeded(result)
+
+    async def aenter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """The same without blocking the event loop."""
+        key, cost = self._question(args, kwargs)
+        if self.wait:
+            await self.limiter.aacquire(key, cost, limit=self.limit, timeout=self.timeout)
+        elif not (result := await self.limiter.acheck(key, cost, limit=self.limit)).allowed:
+            raise RateLimitExceeded(result)
+
+    def _question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
+        key = self.key if isinstance(self.key, str) else self.key(*args, **kwargs)
+        cost = self.cost if isinstance(self.cost, int) else self.cost(*args, **kwargs)
+        return key, cost
+
+
+def _limited(gate: _Gate, function: Any) -> Any:
+    if isinstance(function, (classmethod, staticmethod)):
+        return type(function)(_limited(gate, function.__func__))
+    if isinstance(function, type):
+        raise TypeError(
+            f"rate_limit limits calls of functions, and {function.__qualname__} is a class: "
+            "decorate those of its methods that are to be limited, __init__ to limit making instances"
+        )
+    if not callable(function):
+        kind = type(function).__name__
+        remedy = f"put it below @{kind}" if hasattr(function, "__get__") else "write @limiter.rate_limit(key, ...)"
+        raise TypeError(f"rate_limit limits calls of functions, and this {kind} cannot be called: {remedy}")
+    # What a partial or an instance with __call__ leads to decides on the kind, and names the wrapper.
+    target = function
+    while isinstance(target, functools.partial):
+        target = target.func
+    wrapper = _wrapper_for(target)(gate, function)
+    wrapper.__annotations__ = {}
+    if hasattr(target, "__name__"):
+        functools.update_wrapper(wrapper, target)
+    else:
+        functools.update_wrapper(wrapper, type(target).__call__, updated=())
+        functools.update_wrapper(wrapper, type(target), ("__module__", "__name__", "__qualname__", "__doc__"), ())
+    # The signature is this one's: a partial's lacks what is bound already.
+    wrapper.__wrapped__ = function  # type: ignore[attr-defined]
+    return wrapper
+
+
+def _wrapper_for(target: Function) -> Callable[[_Gate, Function], Function]:
+    for has_kind, wrapper in (
+        (inspect.isasyncgenfunction, _async_generator),
+        (inspect.iscoroutinefunction, _coroutine),
+        (inspect.isgeneratorfunction, _generator),
+    ):
+        if has_kind(target) or has_kind(type(target).__call__):
+            return wrapper
+    return _plain
+
+
+def _plain(gate: _Gate, function: Function) -> Function:
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        gate.enter(args, kwargs)
+        return function(*args, **kwargs)
+
+    return limited
+
+
+def _coroutine(gate: _Gate, function: Function) -> Callable[..., Coroutine[Any, Any, Any]]:
+    async def limited(*args: Any, **kwargs: Any) -> Any:
+        await gate.aenter(args, kwargs)
+        return await function(*args, **kwargs)
+
+    return limited
+
+
+def _generator(gate: _Gate, function: Function) -> Callable[..., Generator[Any, Any, Any]]:
+    def limited(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        gate.enter(args, kwargs)
+        return (yield from function(*args, **kwargs))
+
+    return limited
+
+
+def _async_generator(gate: _Gate, function: Function) -> Callable[..., AsyncGenerator[Any, Any]]:
+    async def limited(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        await gate.aenter(args, kwargs)
+        inner = function(*args, **kwargs)
+        step = _first_step(inner)
+        try:
+            while True:
+                item = await step
+                try:
+                    sent = yield item
+                except BaseException as error:
+                    # GeneratorExit too, which aclose() throws: how `inner` ends comes back out of the step.
+                    step = inner.athrow(error)
+                else:
+                    step = inner.asend(sent)
+        except StopAsyncIteration:
+            return
+        finally:
+            # It holds what was thrown, whose traceback holds this frame.
+            del step
+
+    return limited
+
+
+def _first_step(inner: AsyncGenerator[Any, Any]) -> Any:
+    """The step to the first item. The event loop gets to know the wrapper alone.
+
+    A loop that shuts down closes all generators that it knows at the same time. It would close `inner` while the
+    wrapper does, and one of the two would find the other at it.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(None, None)
+    try:
+        return inner.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _limit_of(rate: _RateLike | None, per: _Period | None, burst: int | None, algorithm: str) -> Limit | None:
+    # A flint.Limit has its algorithm, and none may be given beside it.
+    named = {} if algorithm == _DEFAULT_ALGORITHM else {"algorithm": algorithm}
+    if rate is not None:
+        return Limit(rate, per, burst=burst, **named)
+    for name, value in {"per": per, "burst": burst, **named}.items():
+        if value is not None:
+            raise InvalidLimit(
+                f"invalid limit: {name} was given without rate; give both, or neither for a key that limit() has set"
+            )
+    return None
+
+
+def _checked_key(key: str | Callable[..., str]) -> str | Callable[..., str]:
+    if isinstance(key, str):
+        validate_key(key)
+    elif not callable(key):
+        raise TypeError(f"key must be a str or a function of the call's arguments, not {type(key).__name__}")
+    elif inspect.iscoroutinefunction(key):
+        raise TypeError("key must be a str or a function that returns one, not a coroutine function")
+    return key
+
+
+def _checked_cost(cost: int | Callable[..., int], limit: Limit | None) -> int | Callable[..., int]:
+    if callable(cost):
+        if inspect.iscoroutinefunction(cost):
+            raise TypeError("cost must be an integer or a function that returns one, not a coroutine function")
+        return cost
+    capacity = 2**64 - 1 if limit is None else limit.capacity
+    try:
+        number = 0 if isinstance(cost, bool) else operator.index(cost)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= capacity:
+        bound = "the limit's capacity" if limit is None else f"the limit's capacity of {capacity}"
+        raise InvalidCost(f"invalid cost: {cost!r} could never succeed; a cost is an integer from 1 to {bound}")
+    return number
+
+
+def _checked_timeout(timeout: float | None, wait: bool) -> float | None:
+    if timeout is None:
+        return None
+    if not wait:
+        raise InvalidArgument(
+            "timeout is how long to wait and needs wait=True; without it a denied call raises at once"
+        )
+    accepted = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not accepted or not 0 <= timeout < math.inf:
+        raise InvalidArgument(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
+    return timeout

@@ -1,0 +1,149 @@
+"""`RateLimit`: a limit of one route, as a dependency."""
+
+# FastAPI reads the annotations of __call__ at run time. They must not be texts, so nothing comes from __future__ here.
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fastapi import Request, Response
+from starlette.requests import HTTPConnection
+
+from flint._asgi_refusal import ON_ERROR, OnError
+from flint._asgi_rule import one_of, resolved, rule
+from flint._fastapi_check import OWNER, Part, check, checked_of
+from flint._fastapi_limiter import accepted, limiter_of
+from flint._fastapi_route import calls_of, name_of
+from flint._headers import FAMILIES, Family
+from flint._native import CheckResult
+from flint.keys import client_ip
+
+if TYPE_CHECKING:
+    from flint._asgi_rule import Period, Rate
+    from flint._protocols import ChecksAsync
+
+KeyFunction = Callable[[Request], str | Awaitable[str]]
+
+
+class RateLimit:
+    """A limit of a route, a router or an application: `dependencies=[Depends(RateLimit("10/minute"))]`.
+
+    As a parameter, it gives the CheckResult, or None where the limiter failed and `on_error` is "allow". A request that
+    is denied gets the answer that flint.fastapi.FlintRateLimitMiddleware gives.
+
+    All limits of a route, its routers and its application count together or not at all: the first that FastAPI comes to
+    asks the limiter about all of them, in one call. All keys are made then, from what the request holds at that time.
+    Equal ones count once. Different ones with one key and limit take the sum of their costs; one key with two limits is
+    an InvalidArgument.
+
+    Args:
+        rate: the limit, as flint.Limit takes it; it travels with the call. Without it the key's limit has to be set
+            before.
+        per: the period of `rate`.
+        key: a key, or a function (plain or async) of the Request, or of the WebSocket, that gives one. By default
+            `per_route()`: each client has the limit to itself on each route; several such limits of one route have a
+            key each.
+        algorithm: the algorithm of `rate`.
+        burst: the burst of `rate`.
+        cost: tokens that a request takes, or a function of the Request (plain or async) that says.
+        limiter: a flint.Limiter; by default `app.state.limiter`, or the one of a middleware of flint.fastapi.
+        together: False checks this limit by itself, when FastAPI comes to it: after the dependencies before it ran,
+            which may have found out who the client is.
+        headers: "both", "x", "ietf" or "none".
+        on_error: "raise", "allow" or "deny", as in the middleware; of limits that count together the strictest holds,
+            in the order raise, deny, allow.
+
+    Raises:
+        InvalidArgument: an argument that is not accepted.
+        InvalidLimit: a rate that is not understood.
+        InvalidKey: a key that is none.
+        InvalidCost: a cost that is out of the limit's range.
+    """
+
+    def __init__(
+        self,
+        rate: "Rate | None" = None,
+        per: "Period | None" = None,
+        *,
+        key: str | KeyFunction | None = None,
+        algorithm: str = "token_bucket",
+        burst: int | None = None,
+        cost: int | Callable[[Request], int | Awaitable[int]] = 1,
+        limiter: "ChecksAsync | None" = None,
+        together: bool = True,
+        headers: Family = "both",
+        on_error: OnError = "raise",
+    ) -> None:
+        key_func = per_route() if key is None else key
+        self._part = Part(
+            rule=rule(
+                OWNER,
+                key=key_func if isinstance(key_func, str) else None,
+                key_func=None if isinstance(key_func, str) else key_func,
+                rate=rate,
+                per=per,
+                algorithm=algorithm,
+                burst=burst,
+                cost=cost,
+            ),
+            limiter=accepted(OWNER, limiter),
+            together=together,
+            family=one_of(OWNER, "headers", headers, FAMILIES),
+            on_error=one_of(OWNER, "on_error", on_error, ON_ERROR),
+            numbered=isinstance(key_func, _PerRoute),
+        )
+
+    async def __call__(self, connection: HTTPConnection, response: Response) -> CheckResult | None:
+        """What the limiter says about this request."""
+        checked = checked_of(connection)
+        if self._part not in checked.results:
+            limiter = limiter_of(OWNER, self._part.limiter, connection.scope)
+            await check(self._companions(connection, limiter), limiter, connection, response, checked)
+        return checked.results[self._part]
+
+    # While dependencies are overridden, FastAPI reads annotations that are texts anew for each request: the RateLimit
+    # in them is then another object.
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it was made with the same arguments."""
+        return isinstance(other, RateLimit) and self._part == other._part
+
+    def __hash__(self) -> int:
+        """Of the arguments."""
+        return hash(self._part)
+
+    def _companions(self, connection: HTTPConnection, limiter: "ChecksAsync") -> dict[Part, int]:
+        """The limits that are asked about in one call with this one, itself among them, in the order of the route.
+
+        Each has its number among all the numbered ones of the route, whenever those are asked about.
+        """
+        shown = dict.fromkeys(call._part for call in calls_of(connection.scope) if isinstance(call, RateLimit))
+        route = dict.fromkeys([*shown, self._part])
+        numbers = {part: number for number, part in enumerate((each for each in route if each.numbered), start=1)}
+        found = [self._part]
+        # The tree of the route does not show what comes in place of an overridden dependency.
+        if self._part.together and self._part in shown:
+            found = [
+                part for part in shown if part.together and limiter_of(OWNER, part.limiter, connection.scope) is limiter
+            ]
+        return {part: numbers.get(part, 1) for part in found}
+
+
+@dataclass(frozen=True, slots=True)
+class _PerRoute:
+    key_func: KeyFunction
+
+    async def __call__(self, connection: Request) -> str:
+        key: object = await resolved(self.key_func, connection)
+        if not isinstance(key, str):
+            raise TypeError(f"per_route: the key function gave {key!r}; a key is a str")
+        return f"{name_of(connection.scope)} {key}"
+
+
+def per_route(key_func: KeyFunction | None = None) -> KeyFunction:
+    """A key function for RateLimit: the route ("GET /items/{id}") together with what `key_func` gives.
+
+    Args:
+        key_func: a function (plain or async) of the Request; by default flint.keys.client_ip(), which knows no proxies.
+    """
+    return _PerRoute(client_ip() if key_func is None else key_func)

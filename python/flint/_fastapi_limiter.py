@@ -1,0 +1,40 @@
+"""Where a middleware or dependency of FastAPI finds its limiter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from flint._errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from flint._protocols import ChecksAsync
+
+# Where in a scope a middleware leaves its limiter for the dependencies of the route.
+LIMITER = "flint.limiter"
+
+
+def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) -> ChecksAsync:
+    """The limiter that was given, else the application's, else the one of the nearest middleware."""
+    if given is not None:
+        return given
+    application = getattr(getattr(scope.get("app"), "state", None), "limiter", None)
+    for limiter in (application, scope.get(LIMITER)):
+        # Other libraries keep a limiter of theirs under the same name.
+        if _will_do(limiter):
+            return cast("ChecksAsync", limiter)
+    raise InvalidArgument(
+        f"{owner} finds no limiter: give it limiter=..., or set app.state.limiter to a flint.Limiter, when the module "
+        "is imported or in the lifespan"
+    )
+
+
+def accepted(owner: str, limiter: ChecksAsync | None) -> ChecksAsync | None:
+    """The limiter, if it is one, or None."""
+    if limiter is not None and not _will_do(limiter):
+        raise TypeError(f"{owner}: limiter is a flint.Limiter, not {limiter!r}")
+    return limiter
+
+
+def _will_do(limiter: object) -> bool:
+    return hasattr(limiter, "acheck") and hasattr(limiter, "acheck_all")

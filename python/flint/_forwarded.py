@@ -1,0 +1,78 @@
+"""Through which proxies a request came, as the headers X-Forwarded-For and Forwarded (RFC 7239) tell.
+
+Each proxy appends the address that it was called from, so the end of the list is the nearest proxy's word and its
+beginning whatever the client sent. Everything here is therefore read from the end, element by element: what a client
+wrote can change nothing about the elements behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypeAlias
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+# RFC 7239, section 6: an address, in brackets if it is IPv6, and perhaps a port, which may be hidden (`_name`).
+_NODE = re.compile(r"(?:\[([^\]]*)\]|([0-9.]+))(?::\w+)?", re.ASCII)
+
+
+def address(text: str) -> Address | None:
+    """The address in `text`, with or without a port; None for a hidden name, "unknown" or anything else."""
+    for candidate in _candidates(text):
+        try:
+            return _normal(ip_address(candidate))
+        except ValueError:
+            continue
+    return None
+
+
+def hops_of_x_forwarded_for(lines: Iterable[str]) -> Iterator[Address | None]:
+    """The addresses from the nearest on; None for an element that is none."""
+    for element in _from_the_end(lines):
+        yield address(_unquoted(element) or "")
+
+
+def hops_of_forwarded(lines: Iterable[str]) -> Iterator[Address | None]:
+    """The same, of the header Forwarded. A comma or semicolon in a quoted text makes its element unreadable."""
+    for element in _from_the_end(lines):
+        yield _forwarded_for(element)
+
+
+def _candidates(text: str) -> Iterator[str]:
+    yield text
+    if node := _NODE.fullmatch(text):
+        yield node[1] or node[2] or ""
+
+
+def _normal(parsed: Address) -> Address:
+    """The same host has one address: IPv4 inside IPv6 is IPv4, and a zone names no other host."""
+    if isinstance(parsed, IPv4Address):
+        return parsed
+    return parsed.ipv4_mapped or IPv6Address(int(parsed))
+
+
+def _from_the_end(lines: Iterable[str]) -> Iterator[str]:
+    """Several lines of a header are one list, in the order in which they came."""
+    return reversed([element.strip(" \t") for element in ",".join(lines).split(",")])
+
+
+def _unquoted(value: str) -> str | None:
+    """The text of a token or quoted string; None where quotes do not match."""
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = value[1:-1]
+    return None if '"' in value else value
+
+
+def _forwarded_for(element: str) -> Address | None:
+    """The address of the one `for` of an element; None if any part of the element is not well-formed."""
+    found: list[str] = []
+    for pair in element.split(";"):
+        name, equals, value = pair.strip(" \t").partition("=")
+        text = _unquoted(value)
+        if not equals or text is None:
+            return None
+        if name.lower() == "for":
+            found.append(text)
+    return address(found[0]) if len(found) == 1 else None

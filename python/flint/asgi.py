@@ -1,0 +1,189 @@
+"""Rate limits for any ASGI application.
+
+app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=flint.keys.client_ip(), rate="100/minute")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+from flint._asgi_refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
+from flint._asgi_rule import method_names, one_of, path_names, resolved, rule
+from flint._errors import FlintError, InvalidArgument, InvalidCost
+from flint._headers import FAMILIES, Family, Header, limit_headers, rate_headers, retry_after, with_added
+
+if TYPE_CHECKING:
+    from flint._asgi_rule import Period, Rate
+    from flint._protocols import ChecksAsync
+
+__all__ = ["RateLimitMiddleware"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Where in a scope the headers are collected that dependencies of a route want on its answer.
+CARRIED = "flint.headers"
+
+
+class RateLimitMiddleware:
+    """Asks the limiter once for each HTTP request and websocket, before the application sees it.
+
+    A request that is denied is answered with status 429, a Retry-After of whole seconds and the body
+    `{"detail": "rate limit exceeded"}`; a websocket is refused before it is accepted. All answers to HTTP requests tell
+    the state of the limit in `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds) and in the IETF draft's
+    `RateLimit-Policy` and `RateLimit`; a header that the application set itself stays alone.
+
+    `key_func`, `cost` and `exempt` take the ASGI scope and may be async. What they raise goes through, and so does the
+    TypeError or InvalidKey that a key which is none leads to. A cost that is out of the limit's range is denied without
+    a Retry-After, because waiting would not help.
+
+    Args:
+        app: the application.
+        limiter: a flint.Limiter, or anything with its `acheck`; or a function that gives one for a scope, where the
+            limiter is made later, in the lifespan or after a fork.
+        key: the key of all requests.
+        key_func: gives the key of a request; in place of `key`.
+        rate: the limit of each key, as flint.Limit takes it; it travels with the call. Without it, each key's limit has
+            to be set before.
+        per: the period of `rate`.
+        algorithm: the algorithm of `rate`.
+        burst: the burst of `rate`.
+        cost: tokens that a request takes, or a function that says.
+        exempt_paths: whole paths that are not limited, with or without the `root_path` that they are served below.
+        exempt: a function that says True for requests that are not limited.
+        methods: the HTTP methods that are limited, all by default. A websocket begins with a GET.
+        headers: "both", "x", "ietf" or "none".
+        on_error: what happens when the limiter cannot decide, because it was closed, forked, or its disk or server
+            fails. "raise" lets the error through, "allow" the request, without headers; "deny" answers with status 503.
+
+    Raises:
+        InvalidArgument: an argument that is not accepted.
+        InvalidLimit: a rate that is not understood.
+        InvalidKey: a `key` that is none.
+        InvalidCost: a `cost` that is out of the limit's range.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limiter: ChecksAsync | Callable[[Scope], ChecksAsync],
+        *,
+        key: str | None = None,
+        key_func: Callable[[Scope], str | Awaitable[str]] | None = None,
+        rate: Rate | None = None,
+        per: Period | None = None,
+        algorithm: str = "token_bucket",
+        burst: int | None = None,
+        cost: int | Callable[[Scope], int | Awaitable[int]] = 1,
+        exempt_paths: Iterable[str] = frozenset(),
+        exempt: Callable[[Scope], bool | Awaitable[bool]] | None = None,
+        methods: Iterable[str] | None = None,
+        headers: Family = "both",
+        on_error: OnError = "raise",
+    ) -> None:
+        owner = type(self).__name__
+        self.app = app
+        self._limiter_of = _function_of(owner, limiter)
+        self._rule = rule(
+            owner, key=key, key_func=key_func, rate=rate, per=per, algorithm=algorithm, burst=burst, cost=cost
+        )
+        self._exempt_paths = path_names(owner, exempt_paths)
+        if exempt is not None and not callable(exempt):
+            raise InvalidArgument(f"{owner}: exempt is a function, not {exempt!r}; for paths there is exempt_paths")
+        self._exempt = exempt
+        self._methods = method_names(owner, methods)
+        self._family: Family = one_of(owner, "headers", headers, FAMILIES)
+        self._on_error: OnError = one_of(owner, "on_error", on_error, ON_ERROR)
+        self._troubles = Troubles()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        if await self._is_exempt(scope):
+            await self.app(scope, receive, carrying(scope, send, []))
+            return
+        refusal, headers = await self._decide(scope)
+        if refusal is not None:
+            await refuse(scope, send, refusal.with_headers(headers))
+        else:
+            await self.app(scope, receive, carrying(scope, send, headers))
+
+    async def _is_exempt(self, scope: Scope) -> bool:
+        if self._methods is not None and scope.get("method", "GET") not in self._methods:
+            return True
+        if self._exempt_paths and not self._exempt_paths.isdisjoint({scope["path"], _path_of_route(scope)}):
+            return True
+        return self._exempt is not None and bool(await resolved(self._exempt, scope))
+
+    async def _decide(self, scope: Scope) -> tuple[Refusal | None, list[Header]]:
+        limiter = self._limiter_of(scope)
+        key, cost = await self._rule.ask(scope)
+        limit = self._rule.limit
+        try:
+            result = await limiter.acheck(key, cost, limit=limit)
+        except InvalidCost as error:
+            known = limit_headers([] if limit is None else [limit], self._family)
+            return self._troubles.too_dear(self._rule.owner, error), known
+        except FlintError as error:
+            return self._troubles.judge(self._rule.owner, error, self._on_error), []
+        headers = rate_headers([result], self._family)
+        if result.allowed:
+            return None, headers
+        return DENIED, [retry_after(result.retry_after_ns), *headers]
+
+
+def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsync]) -> Callable[[Scope], ChecksAsync]:
+    if hasattr(limiter, "acheck"):
+        found = cast("ChecksAsync", limiter)
+        return lambda _scope: found
+    if not callable(limiter):
+        raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that gives one, not {limiter!r}")
+    return limiter
+
+
+def carrying(scope: Scope, send: Send, headers: list[Header]) -> Send:
+    """A `send` that adds `headers` to the answer, after those that the application and the route's dependencies set."""
+    if scope["type"] != "http":
+        return send
+    carried: list[Header] = scope.setdefault(CARRIED, [])
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            added = [*carried, *headers]
+            message = {**message, "headers": with_added(message.get("headers", ()), added)} if added else message
+        await send(message)
+
+    return send_with_headers
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer an HTTP request; refuse a websocket that was not accepted yet, with an answer where the server can."""
+    if scope["type"] == "http":
+        prefix = "http.response"
+    elif can_answer_websocket(scope):
+        prefix = "websocket.http.response"
+    else:
+        await send({"type": "websocket.close", "code": refusal.websocket_code, "reason": refusal.detail})
+        return
+    body = refusal.body()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
+    await send({"type": f"{prefix}.start", "status": refusal.status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": body})
+
+
+def can_answer_websocket(scope: Mapping[str, Any]) -> bool:
+    """Whether the server can answer a websocket's handshake with a status and a body."""
+    return "websocket.http.response" in (scope.get("extensions") or {})
+
+
+def _path_of_route(scope: Scope) -> str:
+    """The path as the application's routes know it, without the prefix under which a server or mount serves it."""
+    path: str = scope["path"]
+    prefix = scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path

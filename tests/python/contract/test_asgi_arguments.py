@@ -1,0 +1,83 @@
+"""Arguments that are not accepted are refused when the middleware is made, and the error says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.python.contract.asgi_support import get, hello
+
+import flint
+from flint.asgi import RateLimitMiddleware
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({}, flint.InvalidArgument, r"either key= .* or key_func= .*; neither came"),
+        (
+            {"key": "k", "key_func": lambda scope: "k"},
+            flint.InvalidArgument,
+            r"either key= .* or key_func= .*; both came",
+        ),
+        ({"key": ""}, flint.InvalidKey, "empty"),
+        ({"key": "k" * 513}, flint.InvalidKey, "513"),
+        ({"key": 7}, TypeError, "str"),
+        ({"key_func": "client"}, flint.InvalidArgument, "'client'"),
+        ({"key": "k", "rate": "10/fortnight"}, flint.InvalidLimit, "fortnight"),
+        ({"key": "k", "rate": 10}, flint.InvalidLimit, "per"),
+        ({"key": "k", "rate": 0, "per": "1m"}, flint.InvalidLimit, "rate"),
+        ({"key": "k", "per": "1m"}, flint.InvalidLimit, "give rate="),
+        ({"key": "k", "burst": 5}, flint.InvalidLimit, "give rate="),
+        ({"key": "k", "algorithm": "fixed_window_counter"}, flint.InvalidLimit, "give rate="),
+        ({"key": "k", "rate": "5/m", "algorithm": "leaky"}, flint.InvalidLimit, "leaky"),
+        ({"key": "k", "cost": 0}, flint.InvalidCost, "integer from 1"),
+        ({"key": "k", "cost": -1}, flint.InvalidCost, "integer from 1"),
+        ({"key": "k", "cost": True}, flint.InvalidCost, "integer from 1"),
+        ({"key": "k", "cost": "1"}, flint.InvalidCost, "integer from 1"),
+        ({"key": "k", "cost": 6, "rate": "5/m"}, flint.InvalidCost, "capacity of 5"),
+        ({"key": "k", "headers": "all"}, flint.InvalidArgument, "'both', 'x', 'ietf', 'none', not 'all'"),
+        ({"key": "k", "headers": None}, flint.InvalidArgument, "headers is one of"),
+        ({"key": "k", "headers": []}, flint.InvalidArgument, "headers is one of"),
+        ({"key": "k", "on_error": "ignore"}, flint.InvalidArgument, "on_error is one of .*'raise'.*, not 'ignore'"),
+        ({"key": "k", "methods": "GET"}, flint.InvalidArgument, r"methods is a set such as"),
+        ({"key": "k", "methods": []}, flint.InvalidArgument, "methods"),
+        ({"key": "k", "methods": ["GET "]}, flint.InvalidArgument, "'GET '"),
+        ({"key": "k", "methods": [1]}, flint.InvalidArgument, "methods holds texts"),
+        ({"key": "k", "methods": 1}, flint.InvalidArgument, "methods"),
+        ({"key": "k", "exempt_paths": "/health"}, flint.InvalidArgument, "exempt_paths is a set such as"),
+        ({"key": "k", "exempt_paths": {"health"}}, flint.InvalidArgument, "begins with '/'"),
+        ({"key": "k", "exempt_paths": [None]}, flint.InvalidArgument, "exempt_paths holds texts"),
+        ({"key": "k", "exempt": "/health"}, flint.InvalidArgument, "exempt is a function"),
+    ],
+)
+def test_an_argument_that_is_not_accepted(
+    limiter: flint.Limiter, arguments: dict[str, Any], error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        RateLimitMiddleware(hello, limiter, **arguments)
+
+
+@pytest.mark.parametrize("limiter", [None, "limiter", object()])
+def test_what_is_no_limiter_is_refused(limiter: Any) -> None:
+    with pytest.raises(TypeError, match=r"limiter is a flint\.Limiter"):
+        RateLimitMiddleware(hello, limiter, key="k")
+
+
+def test_the_error_names_the_middleware(limiter: flint.Limiter) -> None:
+    class Mine(RateLimitMiddleware):
+        pass
+
+    for middleware in (RateLimitMiddleware, Mine):
+        with pytest.raises(flint.InvalidArgument, match=f"^{middleware.__name__} takes either"):
+            middleware(hello, limiter)
+
+
+def test_starlette_makes_it_at_the_first_request_and_the_error_is_the_same(limiter: flint.Limiter) -> None:
+    from starlette.applications import Starlette
+
+    app = Starlette()
+    app.add_middleware(RateLimitMiddleware, limiter=limiter)
+    for _ in range(2):
+        with pytest.raises(flint.InvalidArgument, match=r"^RateLimitMiddleware takes either key="):
+            get(app)
