@@ -40,7 +40,7 @@ def allowed(limiter: flint.Limiter, key: str) -> int:
 
 
 def denied(app: FastAPI, limiter: flint.Limiter, key: str) -> httpx.Response:
-    """The answer to a client that has used its limit up. A token comes back after 600 ms, so that it may take some tries."""
+    """The answer to a client that has used its limit up; a token comes back after 600 ms, so it may take some tries."""
     for _ in range(100):
         while limiter.allow(key):
             pass
