@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 
 import pytest
 
@@ -122,6 +123,24 @@ def test_many_tasks_together_get_exactly_the_limit(limiter: flint.Limiter) -> No
     assert sum(result.allowed for result in results) == 500
     # In the order in which they were called, each with what it left.
     assert [result.remaining for result in results[:500]] == list(range(499, -1, -1))
+
+
+@pytest.mark.parametrize("name", ["compact", "doctor", "history", "list", "top"])
+def test_what_may_take_long_goes_to_a_worker_thread(
+    limiter: flint.Limiter, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter.limit("k", "10/hour")
+    seen: list[int] = []
+    original = getattr(type(limiter), name)
+
+    def noted(*args: object) -> object:
+        seen.append(threading.get_ident())
+        return original(*args)
+
+    monkeypatch.setattr(type(limiter), name, noted)
+    asyncio.run(getattr(limiter, "a" + name)(*(["k"] if name == "history" else [])))
+    assert len(seen) == 1
+    assert seen[0] != threading.get_ident()
 
 
 def test_cancelling_leaves_the_decision_taken(limiter: flint.Limiter) -> None:
