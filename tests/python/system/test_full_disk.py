@@ -396,7 +396,7 @@ for failed in outcomes:
 
 PAGE = 4096
 # What a segment and the files around it need is in the middle of these.
-AROUND = [0, PAGE, 100 * PAGE, 1020 * PAGE, *range(1023 * PAGE, 1034 * PAGE, PAGE), 1100 * PAGE]
+AROUND = [0, PAGE, 100 * PAGE, 1020 * PAGE, *range(1023 * PAGE, 1042 * PAGE, PAGE), 1100 * PAGE]
 SIZES = [0, 1, 100, PAGE, 1 << 20, (4 << 20) - 1, 4 << 20]
 SWEEPS = {
     "rotation": ([0, PAGE, 500 * PAGE, 1023 * PAGE, 1024 * PAGE], [1, PAGE, 2 << 20, (4 << 20) - 1]),
