@@ -106,11 +106,14 @@ bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
 
-# The long run: half an hour on two cores. Optimised, and with the checks of a debug build.
-soak: system-tools
+# The long run: half an hour on two cores. Optimised, and with the checks of a debug build. What the fuzzers find new joins the
+# corpus, as far as its bounds let it.
+soak: $(TOOLS) system-tools
 	cargo build --profile soak --locked -p flint-torture --bins
-	target/soak/soak
-	target/soak/fuzz --seconds 60
+	@rm -f "$(EVIDENCE)-soak"
+	FLINT_EVIDENCE="$(EVIDENCE)-soak" target/soak/soak
+	FLINT_EVIDENCE="$(EVIDENCE)-soak" target/soak/fuzz --seconds 60 --store
+	@$(PY) scripts/check_evidence.py "$(EVIDENCE)-soak" --soak
 
 # Each deliberate defect in the engine has to turn some test red.
 sabotage: $(TOOLS) system-tools

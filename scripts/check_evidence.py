@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Say what the tests really did, and fail if it is less than tests/minimums.toml asks for.
 
-    check_evidence.py FILE [--no-system]
+    check_evidence.py FILE [--no-system | --soak]
 
 FILE has a line `name count` for each time that something was counted; lines of one name add up. With --no-system the
-names in the table [system] are not required: only tests that need system tools count them.
+names in the table [system] are not required: only tests that need system tools count them. With --soak the file is that
+of the long run, whose minimums are in the table [soak].
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 MINIMUMS = Path(__file__).resolve().parents[1] / "tests" / "minimums.toml"
 SYSTEM = "system"
+SOAK = "soak"
 
 
 class Unreadable(Exception):
@@ -34,22 +36,24 @@ def read_counts(path: Path) -> dict[str, int]:
     return counts
 
 
-def read_minimums(path: Path) -> tuple[dict[str, int], set[str]]:
+def read_minimums(path: Path, soak: bool) -> tuple[dict[str, int], set[str]]:
     """The minimum of each name, and which of them are asked for only where there are system tests."""
     toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         table = toml.loads(path.read_text(encoding="utf-8"))
     except toml.TOMLDecodeError as error:
         raise Unreadable(f"{path}: {error}") from error
-    system = table.pop(SYSTEM, {})
+    system, long_run = table.pop(SYSTEM, {}), table.pop(SOAK, {})
     if both := table.keys() & system.keys():
         raise Unreadable(f"{path}: {min(both)} stands in [{SYSTEM}] and outside of it")
     minimums: dict[str, int] = {}
-    for name, minimum in {**table, **system}.items():
+    for name, minimum in (long_run if soak else {**table, **system}).items():
         if type(minimum) is not int or minimum < 1:
             raise Unreadable(f"{path}: the minimum of {name} is not a number above 0: {minimum!r}")
         minimums[name] = minimum
-    return minimums, set(system)
+    if not minimums:
+        raise Unreadable(f"{path}: no minimums")
+    return minimums, set() if soak else set(system)
 
 
 def report(counts: dict[str, int], minimums: dict[str, int], optional: set[str]) -> tuple[list[str], bool]:
@@ -79,11 +83,13 @@ def main(arguments: list[str] | None = None, minimums_path: Path = MINIMUMS) -> 
     """Exit status 0 when there was enough, 1 when not or when nobody can tell."""
     parser = argparse.ArgumentParser(description="Compare what tests did with tests/minimums.toml.")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--no-system", action="store_true", help="do not require what only system tests count")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-system", action="store_true", help="do not require what only system tests count")
+    which.add_argument("--soak", action="store_true", help="the file is that of the long run")
     options = parser.parse_args(arguments)
     try:
         counts = read_counts(options.file)
-        minimums, system = read_minimums(minimums_path)
+        minimums, system = read_minimums(minimums_path, options.soak)
     except (OSError, Unreadable) as error:
         print(f"check_evidence: {error}", file=sys.stderr)
         return 1

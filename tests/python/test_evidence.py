@@ -18,6 +18,9 @@ states = 50_000
 
 [system]
 signals = 7
+
+[soak]
+kills = 1000
 """
 ENOUGH = "kills 60\nstates 50000\nkills 40\nsignals 7\n"
 
@@ -110,6 +113,14 @@ def test_without_system_tests_their_counts_are_not_required(check: Check) -> Non
         assert done.returncode == 0
         assert "not required" in done.stdout
     assert check(ENOUGH.replace("states 50000", "states 49999"), "--no-system").returncode == 1
+
+
+def test_the_long_run_has_minimums_of_its_own(check: Check) -> None:
+    done = check("kills 1000\n", "--soak")
+    assert (done.returncode, rows(done)) == (0, [["kills", "1,000", "1,000"]])
+    assert check("kills 999\n", "--soak").returncode == 1
+    check.minimums.write_text(MINIMUMS.partition("[soak]")[0], encoding="utf-8")
+    assert check("kills 1000\n", "--soak").returncode == 1, "a long run of which nothing is asked"
 
 
 @pytest.mark.parametrize(

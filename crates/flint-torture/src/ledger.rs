@@ -1,6 +1,7 @@
 //! Telling a story on a recorded disk, and what every state of that disk may lead to.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -100,6 +101,21 @@ impl Ledger {
         // Records that only a recovery wrote change no key, so that there may be no mark at or after this one.
         let from = if exact == 0 { after.saturating_sub(1) } else { after };
         (from..until).rev().find(|&n| *self.marks[n].images == found)
+    }
+
+    /// Segments that lost their names.
+    pub fn removed_segments(&self) -> usize {
+        let segments = |disk: &SimDisk| {
+            let names = disk.dir().list().expect("a disk with power");
+            names.into_iter().filter(|name| files::parse_segment_name(name).is_some()).collect::<BTreeSet<_>>()
+        };
+        let (mut removed, mut before) = (0, BTreeSet::new());
+        for disk in &self.disks {
+            let now = segments(&disk.kill());
+            removed += before.difference(&now).count();
+            before = now;
+        }
+        removed
     }
 
     /// What there was at about record `seq`, for failures.

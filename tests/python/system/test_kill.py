@@ -158,6 +158,7 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
             limiter.delete("after")
     print(f"{sync}: {dict(kills)}, {told.total()} steps: {dict(told)}")
     record("kills", kills.total())
+    record("kills_at_work", kills["at work"])
     assert kills.total() >= ROUNDS
     assert kills["at work"] >= ROUNDS // 2
     assert min(told[letter] for letter in LETTERS) >= ROUNDS

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use flint_torture::evidence;
 use flint_torture::fuzz::{self, Counting, Target};
 use flint_torture::random::Random;
 
@@ -46,7 +47,9 @@ fn main() -> ExitCode {
     let seed = Random::seed();
     for target in targets {
         let run = if store { fuzz::run_and_store } else { fuzz::run };
-        println!("{}: {:?}", target.name(), run(target, Duration::from_secs(seconds), seed));
+        let report = run(target, Duration::from_secs(seconds), seed);
+        println!("{}: {report:?}", target.name());
+        evidence::record(&target.evidence(), report.executions);
     }
     ExitCode::SUCCESS
 }

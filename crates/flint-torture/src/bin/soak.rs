@@ -13,7 +13,7 @@ use flint_torture::stage::MODES;
 use flint_torture::{corruption, evidence, kill, story};
 
 /// Random stories that get a fault at every operation.
-const FAULTY_STORIES: u64 = 4;
+const FAULTY_STORIES: u64 = 20;
 /// Seeds of damaged stores.
 const DAMAGED: u64 = 2;
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         evidence::record("kill_points_nested", report.nested);
     });
     timed("damage", || {
-        let mut counts = corruption::Counts::default();
+        let mut counts = corruption::old_directories();
         for n in 0..DAMAGED {
             counts += corruption::every_kind(seed.wrapping_add(n));
         }
@@ -86,6 +86,7 @@ fn crash_states(states: u64, seed: u64) {
         }
     }
     evidence::record("stories", told);
+    evidence::record("crash_states_in_all", tally.total());
     tally.record();
 }
 

@@ -67,7 +67,7 @@ impl Counts {
     }
 }
 
-/// Everything to one store of each kind, with lives that `seed` decides, and to directories of old releases: some millions of cases.
+/// Everything to one store of each kind, with lives that `seed` decides: some millions of cases.
 ///
 /// # Panics
 /// When damage makes a store what it must not be.
@@ -82,6 +82,15 @@ pub fn every_kind(seed: u64) -> Counts {
             file_edits: file_edits(&specimen),
         };
     }
+    counts
+}
+
+/// Every bit and every length of directories of old releases; of the large one, a part.
+///
+/// # Panics
+/// When damage makes a store what it must not be.
+pub fn old_directories() -> Counts {
+    let mut counts = Counts::default();
     for specimen in LegacySpecimen::all() {
         let step = if specimen.is_large() { 61 } else { 1 };
         counts.bit_flips += legacy_flips(&specimen, step);
