@@ -50,3 +50,4 @@ mod writer;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
+pub use time::rfc3339;

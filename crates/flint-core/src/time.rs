@@ -128,7 +128,7 @@ pub(crate) fn to_wall(engine_ns: u64, offset_ns: i64) -> u64 {
 }
 
 /// A wall-clock time as RFC 3339 with nanoseconds, in UTC. The date is Howard Hinnant's `civil_from_days`.
-pub(crate) fn rfc3339(wall_ns: u64) -> String {
+pub fn rfc3339(wall_ns: u64) -> String {
     let (seconds, ns) = (wall_ns / 1_000_000_000, wall_ns % 1_000_000_000);
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let shifted = days + 719_468;

@@ -11,11 +11,7 @@ use crate::errors::OrRaise;
 
 /// What doctor found, as a dict.
 pub(crate) fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
-    let problems: Vec<String> = report
-        .problems
-        .iter()
-        .map(|problem| format!("{} at byte {}: {}", problem.path.display(), problem.offset, problem.message))
-        .collect();
+    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
     let dict = PyDict::new(py);
     dict.set_item("ok", report.ok)?;
     dict.set_item("limits", report.limits)?;

@@ -544,6 +544,14 @@ impl Engine {
         }
     }
 
+    /// Whether calls may be made: the storage works and the handle is open.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn health(&self) -> Result<()> {
+        self.usable()
+    }
+
     /// Whether `close` was called.
     pub fn is_closed(&self) -> bool {
         match &self.backend {

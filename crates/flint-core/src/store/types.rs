@@ -269,6 +269,12 @@ pub struct Problem {
     pub message: String,
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.message)
+    }
+}
+
 /// Severity of a [`Notice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {

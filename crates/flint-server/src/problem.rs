@@ -1,0 +1,216 @@
+//! Errors as `application/problem+json` (RFC 9457) with a stable `code`.
+
+use bytes::Bytes;
+use flint_core::Error;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Everything that a request can fail with. The codes are part of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The body is no JSON.
+    InvalidJson,
+    /// A key that no key can be.
+    InvalidKey,
+    /// A limit that is not understood or not accepted.
+    InvalidLimit,
+    /// A cost that could never succeed.
+    InvalidCost,
+    /// Anything else that is wrong with the request's content.
+    InvalidArgument,
+    /// No token, or none that is known.
+    Unauthorized,
+    /// The token's scopes do not cover this.
+    Forbidden,
+    /// The request comes from a web page.
+    OriginRefused,
+    /// The `Host` is none of this server's.
+    HostRefused,
+    /// No limit is set for the key and none came with the call.
+    LimitNotFound,
+    /// There is no such path.
+    NotFound,
+    /// The path has other methods.
+    MethodNotAllowed,
+    /// The request did not arrive in time.
+    RequestTimeout,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// The `Idempotency-Key` was used for another request.
+    IdempotencyMismatch,
+    /// A bug.
+    Internal,
+    /// The storage refuses, or has failed.
+    Storage,
+    /// Too much is going on.
+    Busy,
+    /// The answer took too long; what was asked may have been done.
+    Timeout,
+    /// The server is about to end.
+    ShuttingDown,
+}
+
+impl Code {
+    /// Every code, for the document that describes the API.
+    pub const ALL: [Self; 21] = [
+        Self::InvalidJson,
+        Self::InvalidKey,
+        Self::InvalidLimit,
+        Self::InvalidCost,
+        Self::InvalidArgument,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::OriginRefused,
+        Self::HostRefused,
+        Self::LimitNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyMismatch,
+        Self::Internal,
+        Self::Storage,
+        Self::Busy,
+        Self::Timeout,
+        Self::ShuttingDown,
+    ];
+
+    /// Its name, status and title.
+    pub const fn parts(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::InvalidJson => ("invalid_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
+            Self::InvalidKey => ("invalid_key", StatusCode::BAD_REQUEST, "The key is not accepted"),
+            Self::InvalidLimit => ("invalid_limit", StatusCode::BAD_REQUEST, "The limit is not accepted"),
+            Self::InvalidCost => ("invalid_cost", StatusCode::BAD_REQUEST, "The cost could never succeed"),
+            Self::InvalidArgument => ("invalid_argument", StatusCode::BAD_REQUEST, "An argument is not accepted"),
+            Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "A valid token is needed"),
+            Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The token does not allow this"),
+            Self::OriginRefused => ("origin_refused", StatusCode::FORBIDDEN, "Requests of web pages are refused"),
+            Self::HostRefused => ("host_refused", StatusCode::FORBIDDEN, "The host is not this server's"),
+            Self::LimitNotFound => ("limit_not_found", StatusCode::NOT_FOUND, "The key has no limit"),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such path"),
+            Self::MethodNotAllowed => {
+                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path has other methods")
+            }
+            Self::RequestTimeout => {
+                ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request did not arrive in time")
+            }
+            Self::BodyTooLarge => ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+            Self::UnsupportedMediaType => {
+                ("unsupported_media_type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body has to be JSON")
+            }
+            Self::IdempotencyMismatch => (
+                "idempotency_mismatch",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The idempotency key belongs to another request",
+            ),
+            Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The server has a bug"),
+            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE, "The storage refuses"),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "The server has too much to do"),
+            Self::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "The answer took too long"),
+            Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
+        }
+    }
+}
+
+/// A failed request.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    code: Code,
+    detail: String,
+    key: Option<String>,
+    allow: Option<&'static str>,
+}
+
+/// The body of a failed request.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub struct ProblemAnswer<'a> {
+    /// What went wrong, in the same words for every request.
+    title: &'static str,
+    /// The status, again.
+    status: u16,
+    /// A name that stays: what programs look at.
+    code: &'static str,
+    /// What went wrong with this request and what to do.
+    detail: &'a str,
+    /// The key that has no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+}
+
+impl Problem {
+    /// With a sentence on this request.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), key: None, allow: None }
+    }
+
+    /// A method that the path does not have; `allow` names those that it has.
+    pub fn method(allow: &'static str) -> Self {
+        let detail = format!("this path has the methods {allow}");
+        Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
+    /// What kind it is.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The answer.
+    pub fn response(&self) -> Response<Full<Bytes>> {
+        let (code, status, title) = self.code.parts();
+        let answer =
+            ProblemAnswer { title, status: status.as_u16(), code, detail: &self.detail, key: self.key.as_deref() };
+        let body = serde_json::to_vec(&answer).unwrap_or_default();
+        let mut response = Response::new(Full::new(Bytes::from(body)));
+        *response.status_mut() = status;
+        let mut header = |name: HeaderName, value: &'static str| {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        };
+        header(CONTENT_TYPE, "application/problem+json");
+        match self.code {
+            Code::Unauthorized => header(WWW_AUTHENTICATE, "Bearer"),
+            Code::Busy | Code::ShuttingDown => header(RETRY_AFTER, "1"),
+            _ => {}
+        }
+        if let Some(allow) = self.allow {
+            header(ALLOW, allow);
+        }
+        response
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::InvalidKey(_) => Code::InvalidKey,
+            Error::InvalidLimit(_) => Code::InvalidLimit,
+            Error::InvalidCost(_) => Code::InvalidCost,
+            Error::InvalidArgument(_) => Code::InvalidArgument,
+            Error::LimitNotFound { .. } => Code::LimitNotFound,
+            Error::Closed => Code::ShuttingDown,
+            Error::Storage { .. }
+            | Error::Stopped { .. }
+            | Error::Corrupt { .. }
+            | Error::Unsupported { .. }
+            | Error::ReadOnly { .. } => Code::Storage,
+            _ => Code::Internal,
+        };
+        let detail = error.to_string();
+        let key = if let Error::LimitNotFound { key } = error { Some(key) } else { None };
+        Self { key, ..Self::new(code, detail) }
+    }
+}
+
+impl From<serde_json::Error> for Problem {
+    fn from(error: serde_json::Error) -> Self {
+        let code = if error.is_data() { Code::InvalidArgument } else { Code::InvalidJson };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,292 @@
+//! Tokens and what they allow. A token is kept and compared as its SHA-256 digest, in constant time.
+//!
+//! A token file has one token a line, with scopes behind it; `#` starts a comment line:
+//!
+//! ```text
+//! 6f1c…  check
+//! 91ab…  check configure
+//! 0d44…  admin metrics
+//! ```
+
+use std::fmt;
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::start::StartError;
+
+/// Bytes of a digest.
+pub const DIGEST_LEN: usize = 32;
+/// 128 bits as hexadecimal digits take 32 characters, as base64 22.
+const MIN_STRONG_LEN: usize = 22;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Checks and looks at limits.
+    Check,
+    /// Sets, resets and deletes limits.
+    Configure,
+    /// Flushes, compacts, examines, reads the log.
+    Admin,
+    /// Reads metrics.
+    Metrics,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Check, Self::Configure, Self::Admin, Self::Metrics];
+
+    /// Its name in a token file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Check => "check",
+            Self::Configure => "configure",
+            Self::Admin => "admin",
+            Self::Metrics => "metrics",
+        }
+    }
+}
+
+/// A set of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scopes(u8);
+
+impl Scopes {
+    /// Everything.
+    pub const ALL: Self = Self(0b1111);
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+
+    /// Whether `scope` is one of them.
+    pub const fn has(self, scope: Scope) -> bool {
+        self.0 & 1 << scope as u8 != 0
+    }
+
+    fn parse(names: &str) -> Result<Self, String> {
+        let mut scopes = Self::NONE;
+        for name in names.split([' ', '\t', ',']).filter(|name| !name.is_empty()) {
+            let scope = Scope::ALL.into_iter().find(|scope| scope.name() == name);
+            let scope = scope.ok_or_else(|| {
+                format!("{name:?} is not a scope; the scopes are check, configure, admin and metrics")
+            })?;
+            scopes.0 |= 1 << scope as u8;
+        }
+        if scopes == Self::NONE {
+            return Err("a token needs at least one scope: check, configure, admin or metrics".to_owned());
+        }
+        Ok(scopes)
+    }
+}
+
+/// Who asks: the digest of the token, zeros where none is needed.
+pub type Principal = [u8; DIGEST_LEN];
+
+/// The tokens that are accepted.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Tokens(Vec<(Principal, Scopes)>);
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tokens({})", self.0.len())
+    }
+}
+
+fn digest(token: &[u8]) -> Principal {
+    Sha256::digest(token).into()
+}
+
+impl Tokens {
+    /// One token that may do everything.
+    ///
+    /// # Errors
+    /// An empty token, or one that no header can hold.
+    pub fn single(token: &str) -> Result<Self, StartError> {
+        if token.is_empty() {
+            return Err(StartError::new("the token is empty"));
+        }
+        if let Some(bad) = unfit(token) {
+            return Err(StartError::new(format!("the token has {bad}, which no Authorization header can hold")));
+        }
+        Ok(Self(vec![(digest(token.as_bytes()), Scopes::ALL)]))
+    }
+
+    /// The tokens of a file, which nobody but its owner may read.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its line.
+    pub fn read(path: &Path) -> Result<Self, StartError> {
+        let wrong = |what: String| StartError::new(format!("token file {}: {what}", path.display()));
+        let mut file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+        let metadata = file.metadata().map_err(|error| wrong(error.to_string()))?;
+        if !metadata.is_file() {
+            return Err(wrong("it is no regular file".to_owned()));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            let mode = metadata.mode() & 0o777;
+            return Err(wrong(format!("others may read or write it (mode {mode:04o}); chmod 600 it")));
+        }
+        let mut text = String::new();
+        let read = Read::by_ref(&mut file).take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+        read.map_err(|error| wrong(error.to_string()))?;
+        if text.len() as u64 > MAX_FILE_BYTES {
+            return Err(wrong(format!("it is larger than {MAX_FILE_BYTES} bytes")));
+        }
+        Self::parse(&text).map_err(wrong)
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut tokens = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let at = |what: String| format!("line {}: {what}", index + 1);
+            let (token, scopes) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+            if let Some(bad) = unfit(token) {
+                return Err(at(format!("the token has {bad}, which no Authorization header can hold")));
+            }
+            if !is_strong(token) {
+                return Err(at(format!(
+                    "the token is too weak: {MIN_STRONG_LEN} characters at least, 128 random bits, such as those of \
+                     `openssl rand -hex 16`"
+                )));
+            }
+            let entry = (digest(token.as_bytes()), Scopes::parse(scopes).map_err(at)?);
+            if tokens.iter().any(|(known, _)| *known == entry.0) {
+                return Err(at("the token stands there twice".to_owned()));
+            }
+            tokens.push(entry);
+        }
+        if tokens.is_empty() { Err("there is no token in it".to_owned()) } else { Ok(Self(tokens)) }
+    }
+
+    /// Whether anything is needed to get in.
+    pub const fn are_needed(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// The principal and scopes of a presented token; `None` for an unknown one. Takes the same time for every unknown one.
+    pub fn find(&self, presented: &[u8]) -> Option<(Principal, Scopes)> {
+        let presented = digest(presented);
+        let (mut found, mut scopes) = (Choice::from(0), 0_u8);
+        for (known, allowed) in &self.0 {
+            let same = known.ct_eq(&presented);
+            found |= same;
+            scopes |= allowed.0 & 0_u8.wrapping_sub(same.unwrap_u8());
+        }
+        bool::from(found).then_some((presented, Scopes(scopes)))
+    }
+}
+
+fn unfit(token: &str) -> Option<String> {
+    token.chars().find(|c| !c.is_ascii_graphic()).map(|c| format!("the character {c:?}"))
+}
+
+/// Whether a token may hold 128 random bits: long enough, and not of a few characters only.
+pub fn is_strong(token: &str) -> bool {
+    let mut characters: Vec<u8> = token.bytes().collect();
+    characters.sort_unstable();
+    characters.dedup();
+    token.len() >= MIN_STRONG_LEN && characters.len() >= 8
+}
+
+/// Where tokens come from.
+#[derive(Clone, Default)]
+pub enum TokenSource {
+    /// None is needed.
+    #[default]
+    None,
+    /// One token with all scopes, and where it was given.
+    Single {
+        /// The token.
+        token: String,
+        /// Whether it stands in the command line, where `ps` shows it.
+        visible: bool,
+    },
+    /// A file, read again on SIGHUP.
+    File(PathBuf),
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Single { .. } => f.write_str("Single"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
+    }
+}
+
+impl TokenSource {
+    /// The tokens as they are now.
+    ///
+    /// # Errors
+    /// As [`Tokens::single`] and [`Tokens::read`].
+    pub fn load(&self) -> Result<Tokens, StartError> {
+        match self {
+            Self::None => Ok(Tokens::default()),
+            Self::Single { token, .. } => Tokens::single(token),
+            Self::File(path) => Tokens::read(path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRONG: &str = "00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn a_file_gives_each_token_its_scopes() {
+        let text = format!("# ours\n{STRONG} check\n\n  {STRONG}x\tadmin,metrics \n");
+        let tokens = Tokens::parse(&text).unwrap();
+        let (first, scopes) = tokens.find(STRONG.as_bytes()).unwrap();
+        assert!(scopes.has(Scope::Check) && !scopes.has(Scope::Configure) && !scopes.has(Scope::Admin));
+        let (second, scopes) = tokens.find(format!("{STRONG}x").as_bytes()).unwrap();
+        assert!(scopes.has(Scope::Admin) && scopes.has(Scope::Metrics) && !scopes.has(Scope::Check));
+        assert_ne!(first, second);
+        assert_eq!(tokens.find(&STRONG.as_bytes()[1..]), None);
+        assert_eq!(tokens.find(b""), None);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said_with_its_line() {
+        for (text, part) in [
+            ("".to_owned(), "no token"),
+            ("# nothing\n".to_owned(), "no token"),
+            (format!("\n{STRONG}"), "line 2: a token needs at least one scope"),
+            (format!("{STRONG} chekc"), "line 1: \"chekc\" is not a scope"),
+            ("secret check".to_owned(), "line 1: the token is too weak"),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa check".to_owned(), "too weak"),
+            (format!("{STRONG} check\n{STRONG} admin"), "line 2: the token stands there twice"),
+            (format!("{STRONG}é check"), "which no Authorization header can hold"),
+        ] {
+            let error = Tokens::parse(&text).unwrap_err();
+            assert!(error.contains(part), "{text:?}: {error}");
+            assert!(!error.contains(STRONG), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_single_token_has_every_scope() {
+        let tokens = Tokens::single("dev-secret").unwrap();
+        assert!(tokens.are_needed() && !Tokens::default().are_needed());
+        assert_eq!(tokens.find(b"dev-secret").unwrap().1, Scopes::ALL);
+        assert!(Tokens::single("").is_err() && Tokens::single("a b").is_err());
+    }
+
+    #[test]
+    fn nothing_shows_a_token() {
+        let source = TokenSource::Single { token: STRONG.to_owned(), visible: true };
+        let shown = format!("{source:?} {:?}", source.load().unwrap());
+        assert!(!shown.contains("0011"), "{shown}");
+    }
+}
