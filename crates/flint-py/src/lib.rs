@@ -19,6 +19,7 @@ mod rate_state;
 mod record;
 mod recovery;
 mod results;
+mod server;
 mod specs;
 mod status;
 mod time;
@@ -60,6 +61,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     clock::register(m)?;
     loops::register(m)?;
     limiter::register(m)?;
+    server::register(m)?;
     live::register(m)?;
     tools::register(m)
 }

@@ -66,6 +66,11 @@ impl Limiter {
         }
     }
 
+    /// The engine, for a server that answers from it.
+    pub(crate) fn shared_engine(&self) -> PyResult<Arc<Engine>> {
+        Ok(self.open()?.engine.clone())
+    }
+
     #[inline]
     fn engine(&self) -> PyResult<&Engine> {
         Ok(&self.open()?.engine)

@@ -1,12 +1,12 @@
 //! Engine nanoseconds as Python's seconds and datetimes.
 
+pub(crate) use flint_server::wire::number::seconds_up;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 use crate::errors::invalid_argument;
 
-const NS_PER_S: u64 = 1_000_000_000;
 const US_PER_S: u64 = 1_000_000;
 
 /// 1970-01-01T00:00:00Z as an aware `datetime`.
@@ -55,32 +55,4 @@ pub(crate) fn timedelta_us(delta: &Bound<'_, PyAny>) -> PyResult<i128> {
 /// Whether `value` is a `datetime.timedelta`.
 pub(crate) fn is_timedelta(value: &Bound<'_, PyAny>) -> PyResult<bool> {
     value.is_instance(&value.py().import("datetime")?.getattr("timedelta")?)
-}
-
-/// The smallest float of seconds that is not below `ns`.
-#[expect(
-    clippy::float_arithmetic,
-    clippy::cast_precision_loss,
-    reason = "only shown to people; corrected to never be early"
-)]
-pub(crate) fn seconds_up(ns: u64) -> f64 {
-    if ns == 0 {
-        return 0.0;
-    }
-    // Two roundings, each by at most half a unit in the last place: the answer is at most one unit away.
-    let mut seconds = (ns as f64 / NS_PER_S as f64).next_down().next_down();
-    while is_below(seconds, ns) {
-        seconds = seconds.next_up();
-    }
-    seconds
-}
-
-/// Whether `seconds` (positive, finite) x 10^9 < `ns`, compared exactly as integers.
-fn is_below(seconds: f64, ns: u64) -> bool {
-    let bits = seconds.to_bits();
-    let exponent = bits >> 52;
-    let mantissa = (bits & ((1 << 52) - 1)) | (1 << 52);
-    // seconds = mantissa x 2^(exponent - 1075). Both products stay under 2^84: they differ by one unit in the last place.
-    let product = u128::from(mantissa) * u128::from(NS_PER_S);
-    product < u128::from(ns) << (1075 - exponent)
 }

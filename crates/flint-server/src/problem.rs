@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// Everything that a request can fail with. The codes are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     /// The body is no JSON.
     InvalidJson,
     /// A key that no key can be.
@@ -57,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, for the document that describes the API.
-    pub const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::InvalidJson,
         Self::InvalidKey,
         Self::InvalidLimit,
@@ -82,7 +82,7 @@ impl Code {
     ];
 
     /// Its name, status and title.
-    pub const fn parts(self) -> (&'static str, StatusCode, &'static str) {
+    pub(crate) const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
             Self::InvalidJson => ("invalid_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
             Self::InvalidKey => ("invalid_key", StatusCode::BAD_REQUEST, "The key is not accepted"),
@@ -121,7 +121,7 @@ impl Code {
 
 /// A failed request.
 #[derive(Debug, Clone)]
-pub struct Problem {
+pub(crate) struct Problem {
     code: Code,
     detail: String,
     key: Option<String>,
@@ -131,7 +131,7 @@ pub struct Problem {
 /// The body of a failed request.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
-pub struct ProblemAnswer<'a> {
+pub(crate) struct ProblemAnswer<'a> {
     /// What went wrong, in the same words for every request.
     title: &'static str,
     /// The status, again.
@@ -147,23 +147,24 @@ pub struct ProblemAnswer<'a> {
 
 impl Problem {
     /// With a sentence on this request.
-    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: detail.into(), key: None, allow: None }
     }
 
     /// A method that the path does not have; `allow` names those that it has.
-    pub fn method(allow: &'static str) -> Self {
+    pub(crate) fn method(allow: &'static str) -> Self {
         let detail = format!("this path has the methods {allow}");
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
     }
 
     /// What kind it is.
-    pub const fn code(&self) -> Code {
+    #[cfg(test)]
+    pub(crate) const fn code(&self) -> Code {
         self.code
     }
 
     /// The answer.
-    pub fn response(&self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
         let (code, status, title) = self.code.parts();
         let answer =
             ProblemAnswer { title, status: status.as_u16(), code, detail: &self.detail, key: self.key.as_deref() };

@@ -20,7 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::start::StartError;
 
 /// Bytes of a digest.
-pub const DIGEST_LEN: usize = 32;
+pub(crate) const DIGEST_LEN: usize = 32;
 /// 128 bits as hexadecimal digits take 32 characters, as base64 22.
 const MIN_STRONG_LEN: usize = 22;
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -85,7 +85,7 @@ impl Scopes {
 }
 
 /// Who asks: the digest of the token, zeros where none is needed.
-pub type Principal = [u8; DIGEST_LEN];
+pub(crate) type Principal = [u8; DIGEST_LEN];
 
 /// The tokens that are accepted.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -190,7 +190,7 @@ fn unfit(token: &str) -> Option<String> {
 }
 
 /// Whether a token may hold 128 random bits: long enough, and not of a few characters only.
-pub fn is_strong(token: &str) -> bool {
+pub(crate) fn is_strong(token: &str) -> bool {
     let mut characters: Vec<u8> = token.bytes().collect();
     characters.sort_unstable();
     characters.dedup();

@@ -1,0 +1,93 @@
+//! Decisions.
+
+use flint_core::engine::{Item as CoreItem, MultiOutcome, Outcome, Patience};
+use flint_core::limit::Limit;
+use flint_core::{Engine, Error, Result};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Decided, Decision};
+use crate::asked::Asked;
+use crate::problem::Problem;
+use crate::wire::answer::{CheckAnswer, MultiCheckAnswer};
+use crate::wire::exact::{ExactCheck, ExactMultiCheck};
+use crate::wire::request::{CheckAllBody, CheckBody, DenyBody, PeekBody};
+
+/// Most costs of a forecast.
+const MAX_COSTS: usize = 10_000;
+
+/// The denial was counted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Counted")]
+pub(crate) struct CountedAnswer {
+    counted: bool,
+}
+
+fn answer(asked: &Asked, key: &str, outcome: &Outcome) -> Result<Decided, Problem> {
+    if asked.exact {
+        Decided::new(&ExactCheck::from(outcome), outcome.seq)
+    } else {
+        Decided::new(&CheckAnswer::new(key, outcome), outcome.seq)
+    }
+}
+
+/// `POST /v1/check`.
+pub(crate) fn check(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+    let body: CheckBody<'_> = asked.json()?;
+    let limit = body.limit()?;
+    let item = CoreItem { key: &body.key, cost: body.cost.get()?, limit: limit.as_ref() };
+    let decided =
+        if body.count_denied { engine.try_check(&item, patience)? } else { engine.try_acquire(&item, patience)? };
+    decided.map(|outcome| answer(asked, &body.key, &outcome)).transpose()
+}
+
+/// `POST /v1/peek`.
+pub(crate) fn peek(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+    let body: PeekBody<'_> = asked.json()?;
+    let limit = body.limit()?;
+    let mut outcome = engine.peek(&body.key, body.cost.get()?, limit.as_ref())?;
+    if let Some(costs) = &body.costs {
+        outcome.allowed = false;
+        outcome.retry_after_ns = forecast(engine, &body.key, limit.as_ref(), costs)?;
+    }
+    answer(asked, &body.key, &outcome).map(Some)
+}
+
+fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[crate::wire::request::Cost]) -> Result<u64> {
+    if costs.len() > MAX_COSTS {
+        let message = format!("{} costs in one forecast; at most {MAX_COSTS} are accepted", costs.len());
+        return Err(Error::InvalidArgument(message));
+    }
+    let costs = costs.iter().map(crate::wire::request::Cost::get).collect::<Result<Vec<_>>>()?;
+    engine.forecast(key, limit, &costs)
+}
+
+/// `POST /v1/deny`.
+pub(crate) fn deny(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+    let body: DenyBody<'_> = asked.json()?;
+    engine.count_denial(&body.key, body.cost.get()?)?;
+    Decided::new(&CountedAnswer { counted: true }, 0).map(Some)
+}
+
+/// `POST /v1/check-all`.
+pub(crate) fn check_all(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+    let body: CheckAllBody<'_> = asked.json()?;
+    let limits = body.items.iter().map(|item| item.0.limit()).collect::<Result<Vec<_>>>()?;
+    let items = body
+        .items
+        .iter()
+        .zip(&limits)
+        .map(|(item, limit)| Ok(CoreItem { key: &item.0.key, cost: item.0.cost.get()?, limit: limit.as_ref() }))
+        .collect::<Result<Vec<_>>>()?;
+    let Some(outcome) = engine.try_check_all(&items, patience)? else { return Ok(None) };
+    let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
+    answer_all(asked, &keys, &outcome).map(Some)
+}
+
+fn answer_all(asked: &Asked, keys: &[&str], outcome: &MultiOutcome) -> Result<Decided, Problem> {
+    if asked.exact {
+        Decided::new(&ExactMultiCheck::from(outcome), outcome.seq)
+    } else {
+        Decided::new(&MultiCheckAnswer::new(keys, outcome), outcome.seq)
+    }
+}

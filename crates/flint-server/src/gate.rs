@@ -1,0 +1,151 @@
+//! Who may ask, before anything else is looked at: token, web page, host.
+
+use std::sync::{PoisonError, RwLock};
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
+
+use crate::problem::{Code, Problem};
+use crate::start::StartError;
+use crate::token::{DIGEST_LEN, Principal, Scopes, TokenSource, Tokens};
+
+/// What decides on who gets in.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    source: TokenSource,
+    tokens: RwLock<Tokens>,
+    allowed_hosts: Vec<String>,
+}
+
+impl Gate {
+    /// With the tokens as they are now.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn new(source: TokenSource, allowed_hosts: &[String]) -> Result<Self, StartError> {
+        let tokens = RwLock::new(source.load()?);
+        let allowed_hosts = allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Ok(Self { source, tokens, allowed_hosts })
+    }
+
+    /// Reads the token file again. The old tokens stay where it cannot be read.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn reload(&self) -> Result<(), StartError> {
+        let tokens = self.source.load()?;
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        Ok(())
+    }
+
+    /// Who asks and what they may do. `local` is true for a Unix socket, which no web page reaches.
+    ///
+    /// # Errors
+    /// `unauthorized`, `origin_refused`, `host_refused`.
+    pub(crate) fn admit(&self, headers: &HeaderMap, local: bool) -> Result<(Principal, Scopes), Problem> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        let needs_token = tokens.are_needed();
+        let admitted = if needs_token {
+            let presented = headers.get(AUTHORIZATION).and_then(bearer);
+            presented
+                .and_then(|token| tokens.find(token))
+                .ok_or_else(|| Problem::new(Code::Unauthorized, "send a valid token: Authorization: Bearer TOKEN"))?
+        } else {
+            ([0; DIGEST_LEN], Scopes::ALL)
+        };
+        drop(tokens);
+        if headers.contains_key(ORIGIN) {
+            let detail = "requests with an Origin header come from web pages, which are not served";
+            return Err(Problem::new(Code::OriginRefused, detail));
+        }
+        if !needs_token && !local && !self.is_own_host(headers) {
+            let detail = "the Host header names none of this server's hosts: use 127.0.0.1 or localhost, start the server with \
+                          --allowed-host, or set a token";
+            return Err(Problem::new(Code::HostRefused, detail));
+        }
+        Ok(admitted)
+    }
+
+    /// A page that was loaded from a name which now leads to this machine still sends that name.
+    fn is_own_host(&self, headers: &HeaderMap) -> bool {
+        let mut hosts = headers.get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        let Ok(host) = host.to_str() else { return false };
+        let host = host.to_ascii_lowercase();
+        let name = without_port(&host);
+        matches!(name, "localhost" | "[::1]") || is_loopback(name) || self.allowed_hosts.iter().any(|own| own == name)
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    }
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.parse().is_ok_and(|address: std::net::Ipv4Addr| address.is_loopback())
+}
+
+fn bearer(header: &HeaderValue) -> Option<&[u8]> {
+    let header = header.as_bytes();
+    let space = header.iter().position(|byte| *byte == b' ')?;
+    let (scheme, token) = header.split_at(space);
+    scheme.eq_ignore_ascii_case(b"bearer").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gate(token: Option<&str>) -> Gate {
+        let source =
+            token.map_or(TokenSource::None, |token| TokenSource::Single { token: token.to_owned(), visible: false });
+        Gate::new(source, &["Flint.internal".to_owned()]).unwrap()
+    }
+
+    fn asked(gate: &Gate, headers: &[(&'static str, &str)]) -> Option<Code> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                (name.parse::<hyper::header::HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
+            })
+            .collect();
+        gate.admit(&headers, false).err().map(|problem| problem.code())
+    }
+
+    #[test]
+    fn a_token_is_needed_where_one_is_set() {
+        let gate = gate(Some("dev-secret"));
+        for good in ["Bearer dev-secret", "bearer dev-secret", "BEARER  dev-secret "] {
+            assert_eq!(asked(&gate, &[("authorization", good)]), None, "{good}");
+        }
+        for bad in ["Bearer", "Bearer ", "Bearer dev-secre", "Bearer dev-secrets", "Basic dev-secret", "dev-secret", ""]
+        {
+            assert_eq!(asked(&gate, &[("authorization", bad)]), Some(Code::Unauthorized), "{bad}");
+        }
+        assert_eq!(asked(&gate, &[("host", "localhost")]), Some(Code::Unauthorized));
+        assert_eq!(asked(&gate, &[("origin", "http://x")]), Some(Code::Unauthorized), "the token comes first");
+        let from_page = [("authorization", "Bearer dev-secret"), ("origin", "http://localhost")];
+        assert_eq!(asked(&gate, &from_page), Some(Code::OriginRefused));
+    }
+
+    #[test]
+    fn without_a_token_the_host_has_to_be_ours() {
+        let gate = gate(None);
+        for good in
+            ["localhost", "LOCALHOST:1", "127.0.0.1:7878", "127.8.8.8", "[::1]:7878", "[::1]", "flint.internal:80"]
+        {
+            assert_eq!(asked(&gate, &[("host", good)]), None, "{good}");
+        }
+        for bad in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "", "localhost:80:80"]
+        {
+            assert_eq!(asked(&gate, &[("host", bad)]), Some(Code::HostRefused), "{bad}");
+        }
+        assert_eq!(asked(&gate, &[]), Some(Code::HostRefused));
+        assert_eq!(asked(&gate, &[("host", "localhost"), ("host", "evil.example")]), Some(Code::HostRefused));
+        assert!(gate.admit(&HeaderMap::new(), true).is_ok(), "a Unix socket");
+    }
+}

@@ -1,0 +1,82 @@
+//! Threads for what may not run in the event loop: reading files, going through all keys, waiting for the disk before anything can
+//! be decided. Their number and the queue before them are bounded.
+
+use std::sync::Arc;
+
+use flint_core::Engine;
+use tokio::sync::Semaphore;
+
+use crate::problem::{Code, Problem};
+
+/// Calls that may wait for each thread.
+const QUEUE_PER_THREAD: usize = 4;
+/// Going through all keys, or the log, uses a core and memory for the answer: more at a time would help nobody.
+const SCANS: usize = 4;
+const SCAN_QUEUE: usize = 64;
+
+/// The threads.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    places: Arc<Semaphore>,
+    threads: Arc<Semaphore>,
+    scan_places: Arc<Semaphore>,
+    scans: Arc<Semaphore>,
+}
+
+impl Pool {
+    /// With at most `threads` at work.
+    pub(crate) fn new(threads: usize) -> Self {
+        let scans = SCANS.min(threads);
+        Self {
+            places: Arc::new(Semaphore::new(threads * (1 + QUEUE_PER_THREAD))),
+            threads: Arc::new(Semaphore::new(threads)),
+            scan_places: Arc::new(Semaphore::new(scans + SCAN_QUEUE)),
+            scans: Arc::new(Semaphore::new(scans)),
+        }
+    }
+
+    /// Runs `work` in a thread.
+    ///
+    /// # Errors
+    /// `busy` when the queue is full, and what `work` gives.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        Self::queued(&self.places, &self.threads, engine, work).await
+    }
+
+    /// The same for `work` that goes through all keys or reads the files.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn scan<T: Send + 'static>(
+        &self,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        Self::queued(&self.scan_places, &self.scans, engine, work).await
+    }
+
+    async fn queued<T: Send + 'static>(
+        places: &Arc<Semaphore>,
+        threads: &Arc<Semaphore>,
+        engine: &Arc<Engine>,
+        work: impl FnOnce(&Engine) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let busy = || Problem::new(Code::Busy, "too many calls wait for the disk; try again in a second");
+        let place = places.clone().try_acquire_owned().map_err(|_| busy())?;
+        let thread = threads.clone().acquire_owned().await.map_err(|_| busy())?;
+        let engine = engine.clone();
+        // The permits go with the work: it may go on after whoever asked has left.
+        let task = tokio::task::spawn_blocking(move || {
+            let _permits = (place, thread);
+            work(&engine)
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(_) => Err(Problem::new(Code::Internal, "the call failed unexpectedly; please report it")),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The routes: one table, which the server looks requests up in and the OpenAPI document is made of.
+
+use flint_core::Engine;
+use flint_core::engine::Patience;
+use schemars::{Schema, SchemaGenerator};
+
+use crate::asked::Asked;
+use crate::call::{Decision, check, limits, log};
+use crate::problem::Problem;
+use crate::token::Scope;
+use crate::wire::{answer, request};
+
+/// What a route does.
+#[derive(Clone, Copy)]
+pub(crate) enum Act {
+    /// Tells whether the server works.
+    Health,
+    /// Gives the description of the API.
+    Describe,
+    /// Gives the metrics.
+    Metrics,
+    /// Decides in the event loop; only where it takes more patience, in a thread.
+    Decide(fn(&Engine, &Asked, Patience) -> Decision),
+    /// Goes through all keys or reads files, in a thread.
+    Scan(fn(&Engine, &Asked) -> Result<Vec<u8>, Problem>),
+    /// Sets many limits, in a thread; one such request at a time.
+    Many(fn(&Engine, &Asked) -> Result<Vec<u8>, Problem>),
+}
+
+/// Makes the schema of a type.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+/// A path with one method.
+#[derive(Clone, Copy)]
+pub(crate) struct Route {
+    /// The method.
+    pub(crate) method: &'static str,
+    /// The path, with `{key}` where a key stands.
+    pub(crate) path: &'static str,
+    /// What a token needs; `None`: any token will do.
+    pub(crate) scope: Option<Scope>,
+    /// What happens.
+    pub(crate) act: Act,
+    /// What it is for, in one sentence.
+    pub(crate) summary: &'static str,
+    /// Names that the query may hold.
+    pub(crate) query: &'static [&'static str],
+    /// What the body holds, and whether there has to be one.
+    pub(crate) body: Option<(SchemaOf, bool)>,
+    /// What the answer holds; `None` for text and the description.
+    pub(crate) answer: Option<SchemaOf>,
+    /// Whether it takes an `Idempotency-Key`.
+    pub(crate) repeatable: bool,
+}
+
+/// Whether the server works.
+#[derive(Debug, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "Health")]
+pub(crate) struct HealthAnswer {
+    /// `ok`.
+    pub(crate) status: &'static str,
+    /// The server's version.
+    pub(crate) version: &'static str,
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    scope: Option<Scope>,
+    act: Act,
+    summary: &'static str,
+) -> Route {
+    Route { method, path, scope, act, summary, query: &[], body: None, answer: None, repeatable: false }
+}
+
+impl Route {
+    const fn query(self, query: &'static [&'static str]) -> Self {
+        Self { query, ..self }
+    }
+
+    const fn body(self, body: SchemaOf) -> Self {
+        Self { body: Some((body, true)), ..self }
+    }
+
+    const fn optional_body(self, body: SchemaOf) -> Self {
+        Self { body: Some((body, false)), ..self }
+    }
+
+    const fn answer(self, answer: SchemaOf) -> Self {
+        Self { answer: Some(answer), ..self }
+    }
+
+    const fn repeatable(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
+}
+
+macro_rules! schema {
+    ($type:ty) => {
+        |generator| generator.subschema_for::<$type>()
+    };
+}
+
+const CHECK: Option<Scope> = Some(Scope::Check);
+const CONFIGURE: Option<Scope> = Some(Scope::Configure);
+const ADMIN: Option<Scope> = Some(Scope::Admin);
+const METRICS: Option<Scope> = Some(Scope::Metrics);
+
+/// Every route; the busiest first.
+pub(crate) const ROUTES: [Route; 20] = [
+    route("POST", "/v1/check", CHECK, Act::Decide(check::check), "Take tokens of a key if they are there")
+        .body(schema!(request::CheckBody<'_>))
+        .answer(schema!(answer::CheckAnswer<'_>))
+        .repeatable(),
+    route("POST", "/v1/check-all", CHECK, Act::Decide(check::check_all), "Take tokens of several keys, all or nothing")
+        .body(schema!(request::CheckAllBody<'_>))
+        .answer(schema!(answer::MultiCheckAnswer<'_>))
+        .repeatable(),
+    route("POST", "/v1/peek", CHECK, Act::Decide(check::peek), "Say what a check would say; takes and counts nothing")
+        .body(schema!(request::PeekBody<'_>))
+        .answer(schema!(answer::CheckAnswer<'_>)),
+    route("POST", "/v1/deny", CHECK, Act::Decide(check::deny), "Count the denial of a call that waited and gives up")
+        .body(schema!(request::DenyBody<'_>))
+        .answer(schema!(check::CountedAnswer)),
+    route("GET", "/v1/limits/{key}", CHECK, Act::Decide(limits::status), "One key's limit, what is left, its totals")
+        .answer(schema!(answer::StatusAnswer<'_>)),
+    route("GET", "/v1/limits", CHECK, Act::Scan(limits::list), "Statuses in the order of their keys' bytes")
+        .query(&["prefix", "limit", "after", "key"])
+        .answer(schema!(limits::LimitsAnswer<'_>)),
+    route("POST", "/v1/limits", CONFIGURE, Act::Decide(limits::configure), "Set a key's limit")
+        .body(schema!(request::SpecBody<'_>))
+        .answer(schema!(answer::StatusAnswer<'_>)),
+    route("POST", "/v1/limit-many", CONFIGURE, Act::Many(limits::configure_many), "Set many limits, all or none")
+        .body(schema!(request::LimitManyBody<'_>))
+        .answer(schema!(limits::ConfiguredAnswer)),
+    route("DELETE", "/v1/limits/{key}", CONFIGURE, Act::Decide(limits::delete), "Forget a key")
+        .answer(schema!(limits::DeletedAnswer)),
+    route("DELETE", "/v1/limits", CONFIGURE, Act::Decide(limits::delete), "Forget a key")
+        .query(&["key"])
+        .answer(schema!(limits::DeletedAnswer)),
+    route("POST", "/v1/reset", CONFIGURE, Act::Decide(limits::reset), "Give a key its full limit back")
+        .body(schema!(request::ResetBody<'_>))
+        .answer(schema!(limits::ResetAnswer)),
+    route("POST", "/v1/log/flush", ADMIN, Act::Decide(log::flush), "Answer when everything so far is on disk")
+        .optional_body(schema!(request::NoBody))
+        .answer(schema!(log::FlushedAnswer)),
+    route(
+        "POST",
+        "/v1/log/compact",
+        ADMIN,
+        Act::Scan(log::compact),
+        "Write a snapshot and drop the log that it replaces",
+    )
+    .optional_body(schema!(request::NoBody))
+    .answer(schema!(log::CompactedAnswer)),
+    route("GET", "/v1/log/records", ADMIN, Act::Scan(log::records), "Records of the log behind the one called after")
+        .query(&["after", "limit"])
+        .answer(schema!(log::RecordsAnswer)),
+    route("GET", "/v1/doctor", ADMIN, Act::Scan(log::doctor), "Examine the data directory; changes nothing")
+        .answer(schema!(answer::ReportAnswer<'_>)),
+    route("GET", "/v1/top", CHECK, Act::Scan(log::top), "The keys with the largest totals")
+        .query(&["by", "limit"])
+        .answer(schema!(limits::LimitsAnswer<'_>)),
+    route("GET", "/v1/history", CHECK, Act::Scan(log::history), "The newest events of a key, oldest first")
+        .query(&["key", "limit"])
+        .answer(schema!(log::EventsAnswer)),
+    route("GET", "/v1/counters", METRICS, Act::Decide(log::counters), "Totals since the server opened the directory")
+        .answer(schema!(answer::CountersAnswer<'_>)),
+    route("GET", "/metrics", METRICS, Act::Metrics, "Metrics in Prometheus' text format"),
+    route("GET", "/v1/openapi.json", None, Act::Describe, "This description"),
+];
+
+/// Asked of the server itself.
+pub(crate) const HEALTH: Route =
+    route("GET", "/v1/health", None, Act::Health, "Whether the server works and its storage, too")
+        .answer(schema!(HealthAnswer));
+
+const KEYED: &str = "/v1/limits/";
+
+/// What a method and a path lead to, with the key that stands in the path, still encoded.
+///
+/// # Errors
+/// `not_found`, `method_not_allowed`.
+pub(crate) fn find<'a>(method: &str, path: &'a str) -> Result<(&'static Route, Option<&'a str>), Problem> {
+    let (pattern, key) = match path.strip_prefix(KEYED) {
+        Some(key) if !key.is_empty() && !key.contains('/') => ("/v1/limits/{key}", Some(key)),
+        _ => (path, None),
+    };
+    let mut of_path = all().filter(|route| route.path == pattern).peekable();
+    if of_path.peek().is_none() {
+        return Err(Problem::new(
+            crate::problem::Code::NotFound,
+            "there is no such path; /v1/openapi.json describes those that there are",
+        ));
+    }
+    match of_path.find(|route| route.method == method) {
+        Some(route) => Ok((route, key)),
+        None => Err(Problem::method(match pattern {
+            "/v1/limits" => "GET, POST, DELETE",
+            "/v1/limits/{key}" => "GET, DELETE",
+            _ if all().any(|route| route.path == pattern && route.method == "GET") => "GET",
+            _ => "POST",
+        })),
+    }
+}
+
+/// Every route.
+pub(crate) fn all() -> impl Iterator<Item = &'static Route> {
+    static HEALTH_ROUTE: Route = HEALTH;
+    static TABLE: [Route; 20] = ROUTES;
+    TABLE.iter().chain([&HEALTH_ROUTE])
+}
+
+/// The place of a route in [`all`].
+pub(crate) fn index(route: &'static Route) -> usize {
+    all().position(|other| std::ptr::eq(other, route)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Code;
+
+    #[test]
+    fn paths_lead_to_routes_and_others_are_told_apart() {
+        let (route, key) = find("GET", "/v1/limits/a%2Fb").unwrap();
+        assert_eq!((route.path, key), ("/v1/limits/{key}", Some("a%2Fb")));
+        assert_eq!(find("DELETE", "/v1/limits").unwrap().0.scope, Some(Scope::Configure));
+        for path in ["/", "", "/v1", "/v1/limits/", "/v1/limits/a/b", "/v1/check/", "/v1//check", "/V1/check"] {
+            assert_eq!(find("GET", path).err().unwrap().code(), Code::NotFound, "{path}");
+        }
+        assert_eq!(find("GET", "/v1/check").err().unwrap().code(), Code::MethodNotAllowed);
+        assert_eq!(find("PUT", "/v1/limits/k").err().unwrap().code(), Code::MethodNotAllowed);
+    }
+
+    #[test]
+    fn the_methods_that_a_path_has_are_named() {
+        for path in all().map(|route| route.path) {
+            let sample = path.replace("{key}", "k");
+            let response = find("PATCH", &sample).err().unwrap().response();
+            let mut named: Vec<_> = response.headers()["allow"].to_str().unwrap().split(", ").collect();
+            let mut there: Vec<_> = all().filter(|route| route.path == path).map(|route| route.method).collect();
+            named.sort_unstable();
+            there.sort_unstable();
+            assert_eq!(named, there, "{path}");
+        }
+    }
+}
