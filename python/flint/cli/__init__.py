@@ -4,6 +4,7 @@
     app        the tree of commands and its root options
     limit      flint limit …          check     flint limit check|check-all|peek
     top        flint limit top        log       flint log …
+    server     flint server start
     doctor     flint doctor             repair    flint doctor --repair
     arguments  options and arguments that commands share
     session    root options of one run, and how it opens the data directory

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import flint
-from flint.cli import doctor, limit, log, output
+from flint.cli import doctor, limit, log, output, server
 from flint.cli.arguments import Json
 from flint.cli.session import session_of
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(limit.app, name="limit")
 app.add_typer(log.app, name="log")
+app.add_typer(server.app, name="server")
 app.command("doctor")(doctor.doctor)
 
 
