@@ -174,7 +174,7 @@ def test_every_crate_has_a_licence_that_is_allowed_and_comes_from_the_registry()
     refused = {each["name"]: each["license"] for each in found if not allows(allowed, each["license"] or "none")}
     assert refused == {}
     ours = {each["name"] for each in found if each["source"] is None}
-    assert ours == {"flint-core", "flint-py", "flint-torture"}
+    assert ours == {"flint-core", "flint-py", "flint-server", "flint-torture"}
     registry = "registry+https://github.com/rust-lang/crates.io-index"
     assert {each["source"] for each in found} == {None, registry}
     assert {each["license"] for each in found if each["name"] in ours} == {"BSD-3-Clause"}
@@ -183,9 +183,20 @@ def test_every_crate_has_a_licence_that_is_allowed_and_comes_from_the_registry()
 RUNTIMES = {"tokio", "async-std", "smol", "async-executor", "async-global-executor", "futures-executor"}
 
 
+def reached_from(crate: str) -> set[str]:
+    tree = output_of("cargo", "tree", "--locked", "-p", crate, "--all-features", "--prefix", "none")
+    return {line.split()[0] for line in tree.splitlines() if line}
+
+
 def test_the_engine_reaches_no_runtime_and_none_is_allowed() -> None:
     assert {each["crate"] for each in deny()["bans"]["deny"]} >= RUNTIMES
-    tree = output_of("cargo", "tree", "--locked", "-p", "flint-core", "--all-features", "--prefix", "none")
-    reached = {line.split()[0] for line in tree.splitlines() if line}
+    reached = reached_from("flint-core")
     assert {"flint-core", "crc32c", "criterion"} <= reached
     assert not reached & RUNTIMES
+
+
+def test_the_server_reaches_one_runtime_and_no_python() -> None:
+    reached = reached_from("flint-server")
+    assert reached & RUNTIMES == {"tokio"}
+    assert "flint-core" in reached
+    assert not reached & {"pyo3", "flint-py"}
