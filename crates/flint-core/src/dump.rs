@@ -9,13 +9,14 @@ use crate::error::{Error, Result};
 use crate::files::FileKind;
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
-use crate::log::record::{Op, Purpose, decode};
+use crate::log::record::{Op, Purpose, ReceiptOp, decode};
 use crate::segments::{ATTEMPTS, PAUSE, Reader};
+use crate::snapshot::{self, Body};
 use crate::storage::disk::DiskDir;
 use crate::storage::{Dir, Mode};
 use crate::sync::{self, Arc};
 use crate::time::{offset, rfc3339, to_wall};
-use crate::{files, migrate, snapshot};
+use crate::{files, migrate};
 
 /// One decoded log record.
 #[derive(Debug, Clone)]
@@ -190,8 +191,10 @@ impl Facts {
             match dir.open(&name, Mode::Read) {
                 Ok(file) => {
                     let mut keys = Vec::new();
-                    let read = snapshot::read(&*file, &dir.path().join(&name), &mut |image| {
-                        keys.push((image.id, image.key.clone()));
+                    let read = snapshot::read(&*file, &dir.path().join(&name), &mut |body| {
+                        if let Body::Key(image) = body {
+                            keys.push((image.id, image.key.clone()));
+                        }
                         Ok(())
                     });
                     if let Ok((header, _)) = read {
@@ -273,15 +276,28 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 Purpose::LimitMany => "LIMIT_MANY",
                 Purpose::CheckAll => "ALLOW_ALL",
                 Purpose::CheckWithLimit => "ALLOW_WITH_LIMIT",
+                Purpose::Check => "ALLOW",
             };
-            let mut items = Vec::new();
-            for op in group.ops() {
-                let mut item = Map::new();
-                describe(&op, keys, &mut item);
-                items.push(Value::Object(item));
-            }
             set("type", json!(purpose));
-            set("items", Value::Array(items));
+            let (mut items, mut receipt) = (Vec::new(), None);
+            for op in group.ops() {
+                match op {
+                    Op::Receipt(found) => receipt = Some(found),
+                    // It looks like any other check of one key.
+                    op if group.purpose == Purpose::Check => describe(&op, keys, object),
+                    op => {
+                        let mut item = Map::new();
+                        describe(&op, keys, &mut item);
+                        items.push(Value::Object(item));
+                    }
+                }
+            }
+            if group.purpose != Purpose::Check {
+                object.insert("items".to_owned(), Value::Array(items));
+            }
+            if let Some(receipt) = receipt {
+                describe(&Op::Receipt(receipt), keys, object);
+            }
         }
         Op::Anchor { wall_ns } => {
             set("type", json!("ANCHOR"));
@@ -299,7 +315,14 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("cost", json!(event.cost));
             set("count", json!(event.count));
         }
+        Op::Receipt(ReceiptOp { call, .. }) => {
+            set("receipt", json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) }));
+        }
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn rate(change: &RateChange) -> Value {

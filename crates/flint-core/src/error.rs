@@ -4,6 +4,7 @@
 //! Error
 //! ├── InvalidKey / InvalidLimit / InvalidCost / InvalidArgument   the caller's input; nothing was written
 //! ├── LimitNotFound                                                check of a key that nobody configured
+//! ├── CallMismatch                                                 a call's id was used for another call
 //! ├── Storage                                                      the operating system refused a file operation
 //! ├── Stopped                                                      an earlier write or fsync failed: reopen
 //! ├── Corrupt                                                      the files contradict themselves
@@ -40,6 +41,9 @@ pub enum Error {
         /// The key that was asked for.
         key: String,
     },
+    /// The id of a call that may be repeated was used for a call that asked for something else. Nothing changed.
+    #[error("the idempotency key was used for another request before: use a new key for a new request")]
+    CallMismatch,
     /// The operating system refused a file operation. The engine goes on.
     #[error("{op} {}: {source}", path.display())]
     Storage {

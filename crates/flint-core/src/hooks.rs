@@ -85,6 +85,10 @@ defects! {
     WakeOneEarly = "wake-one-early",
     /// An event loop that waits for the disk is told that its record is there as soon as it is in the log.
     BelieveUnsynced = "believe-unsynced",
+    /// A snapshot holds no remembered answers.
+    ForgetReceipts = "forget-receipts",
+    /// What a call was told is written behind its record, in one of its own.
+    ReceiptApart = "receipt-apart",
 }
 
 #[cfg(feature = "test-hooks")]

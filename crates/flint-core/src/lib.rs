@@ -10,6 +10,8 @@
 //! - `recover`, `store`: from files to state; what the lock protects and the calls that decide
 //! - `bulk`, `commit`, `writer`: a whole store written at once; group commit; the end of the log
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
+//! - `receipts`: remembered answers
+//! - `outcome`: what checks answer
 //! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files, real and simulated
@@ -36,6 +38,8 @@ pub mod legacy;
 pub mod limit;
 pub mod log;
 mod migrate;
+mod outcome;
+pub mod receipts;
 mod recover;
 mod salvage;
 mod segments;

@@ -14,6 +14,7 @@ use crate::bulk::{self, NewStore, PastEvent, remove_if_there, storage_error, syn
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::legacy::{self, LegacyStore};
+use crate::receipts::Receipts;
 use crate::recover::{self, Access};
 use crate::snapshot::{self, Migrated};
 use crate::storage::{Dir, File, Locked, Mode};
@@ -189,7 +190,9 @@ fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
         count: event.count,
     });
     let events: Vec<_> = past.collect();
+    let receipts = Receipts::default();
     let new = NewStore {
+        receipts: &receipts,
         store_id: u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes")),
         segment_bytes,
         events: &events,

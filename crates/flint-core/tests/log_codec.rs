@@ -1,16 +1,20 @@
 //! The log's codec as properties: what is written is read back, flipped bits are noticed, no bytes make it panic.
 //! A failing run prints its seed; proptest keeps it beside this file.
 
+use flint_core::algorithm::{RateVerdict, Verdict};
+use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
 use flint_core::image::{Origin, RateChange, Source};
 use flint_core::limit::{Algorithm, Rate};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
-    ConfigureOp, Denial, EVENT_KINDS, EventOp, GroupWriter, Op, Purpose, decode, push_allow, push_anchor,
-    push_configure, push_delete, push_denials, push_event, push_reset, push_snapshot_mark,
+    ConfigureOp, Denial, EVENT_KINDS, EventOp, GroupWriter, Op, Purpose, ReceiptOp, decode, push_allow, push_anchor,
+    push_configure, push_delete, push_denials, push_event, push_receipt, push_reset, push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN, Seal, SegmentHeader};
+use flint_core::receipts::{push_multi, push_one};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 /// An operation that owns what it holds.
@@ -26,6 +30,7 @@ enum Owned {
     SnapshotMark(u64, u64),
     Close,
     Event(u8, String, u64, u64),
+    Receipt(CallId, Vec<u8>),
 }
 
 impl Owned {
@@ -41,6 +46,7 @@ impl Owned {
             Self::SnapshotMark(..) => Kind::SnapshotMark,
             Self::Close => Kind::Close,
             Self::Event(..) => Kind::Event,
+            Self::Receipt(..) => Kind::Receipt,
         }
     }
 
@@ -66,6 +72,7 @@ impl Owned {
             Self::Event(kind, key, cost, count) => {
                 push_event(buf, &EventOp { kind: *kind, key, cost: *cost, count: *count });
             }
+            Self::Receipt(call, answer) => push_receipt(buf, &ReceiptOp { call: *call, answer }),
         }
     }
 
@@ -85,12 +92,14 @@ impl Owned {
             Op::Group(group) => {
                 let ops: Vec<_> = group.ops().map(Self::of).collect();
                 assert_eq!(ops.len(), group.count as usize);
+                assert_eq!(group.has_receipt, matches!(ops.last(), Some(Self::Receipt(..))));
                 Self::Group(group.purpose, ops)
             }
             Op::Anchor { wall_ns } => Self::Anchor(wall_ns),
             Op::SnapshotMark { start, end } => Self::SnapshotMark(start, end),
             Op::Close => Self::Close,
             Op::Event(e) => Self::Event(e.kind, e.key.to_owned(), e.cost, e.count),
+            Op::Receipt(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
         }
     }
 }
@@ -114,6 +123,21 @@ fn any_configure() -> impl Strategy<Value = Owned> {
     (any::<u64>(), ".{0,40}", origin, vec(change, 1..=8)).prop_map(|(id, key, o, r)| Owned::Configure(id, key, o, r))
 }
 
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    (any::<[u64; 4]>(), 1..1_000_u64, option::of(2..=8_usize)).prop_map(|(numbers, limit, rates)| {
+        let [cost, remaining, reset_after_ns, reset_at_wall_ns] = numbers;
+        let rate = |limit| Rate::new(limit, 60_000, None, Algorithm::ALL[usize::try_from(limit % 3).unwrap()]).unwrap();
+        let verdict = Verdict { allowed: true, remaining: cost, retry_after_ns: 0, reset_after_ns: remaining };
+        let each = |rates: usize| (limit..).take(rates).map(|limit| RateVerdict { rate: rate(limit), verdict });
+        let verdicts = match rates {
+            None => RateVerdicts::One(rate(limit)),
+            Some(rates) => RateVerdicts::Each(each(rates).collect()),
+        };
+        let (allowed, retry_after_ns, seq) = (true, 0, 0);
+        Outcome { allowed, cost, limit, remaining, retry_after_ns, reset_after_ns, reset_at_wall_ns, verdicts, seq }
+    })
+}
+
 fn any_op() -> impl Strategy<Value = Owned> {
     let denial = any::<[u64; 6]>().prop_map(|[id, denied, denied_cost, last_denied_ns, delta, delta_cost]| Denial {
         id,
@@ -123,14 +147,34 @@ fn any_op() -> impl Strategy<Value = Owned> {
         delta,
         delta_cost,
     });
-    let purpose = prop_oneof![Just(Purpose::LimitMany), Just(Purpose::CheckAll), Just(Purpose::CheckWithLimit)];
+    let purpose = prop_oneof![
+        Just(Purpose::LimitMany),
+        Just(Purpose::CheckAll),
+        Just(Purpose::CheckWithLimit),
+        Just(Purpose::Check)
+    ];
+    let ops = vec(prop_oneof![any_allow(), any_configure()], 0..6);
+    let receipt = option::of((any::<([u8; 16], [u8; 8])>(), vec(any_outcome(), 1..4)));
+    let group = (purpose, ops, receipt).prop_map(|(purpose, mut ops, receipt)| {
+        if let Some(((id, fingerprint), mut items)) = receipt.filter(|_| purpose != Purpose::LimitMany) {
+            let mut answer = Vec::new();
+            if purpose == Purpose::CheckAll {
+                let of_all = MultiOutcome { allowed: true, denied: None, retry_after_ns: 0, items, seq: 0 };
+                push_multi(&mut answer, &of_all);
+            } else {
+                push_one(&mut answer, &items.remove(0));
+            }
+            ops.push(Owned::Receipt(CallId { id, fingerprint }, answer));
+        }
+        Owned::Group(purpose, ops)
+    });
     prop_oneof![
         4 => any_allow(),
         3 => any_configure(),
         1 => any::<u64>().prop_map(Owned::Reset),
         1 => any::<u64>().prop_map(Owned::Delete),
         2 => vec(denial, 0..5).prop_map(Owned::Denials),
-        3 => (purpose, vec(prop_oneof![any_allow(), any_configure()], 0..6)).prop_map(|(p, ops)| Owned::Group(p, ops)),
+        3 => group,
         1 => any::<u64>().prop_map(Owned::Anchor),
         1 => (any::<u64>(), any::<u64>()).prop_map(|(a, b)| Owned::SnapshotMark(a.min(b), a.max(b))),
         1 => Just(Owned::Close),
@@ -360,7 +404,7 @@ fn a_record_out_of_order_is_invalid() {
 
 #[test]
 fn unknown_and_reserved_kinds_are_unsupported_and_not_damage() {
-    for code in [0, 11, 32, 33, 34, 255] {
+    for code in [0, 11, 32, 33, 35, 255] {
         let (mut bytes, _) = segment(&twenty()[..1], |_| 0);
         bytes[HEADER_LEN + 16] = code;
         let crc = crc32c::crc32c_append(SEED, &bytes[HEADER_LEN + 4..HEADER_LEN + 64]);
@@ -420,6 +464,24 @@ fn nonsense_with_a_right_checksum_is_refused() {
     );
     assert_eq!(refused(Kind::Group, &[1 << 32 | 1, 2 << 8 | 1, 5]), "it ends too early");
     assert_eq!(refused(Kind::Event, &[6, 1, 1]), "its event is unknown");
+    assert_eq!(refused(Kind::Receipt, &[0; 6]), "a receipt stands alone");
+    // The answer: one key, allowed, one rate of 1/minute that has nothing left.
+    let answer = [word([1, 0x81, 1, 0, 0x80, 1, 0xe0, 0xd4]), word([3, 1, 0, 0, 0, 0, 0, 0])];
+    let group = |purpose: u64, count: u64, answer: &[u64]| {
+        let op = [&[(3 + answer.len() as u64) << 8 | 34, 1, 2, 3][..], answer].concat();
+        let ops = [0; 2].into_iter().take(usize::try_from(count).unwrap()).flat_map(|_| op.clone());
+        [purpose << 32 | count].into_iter().chain(ops).flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
+    };
+    assert!(matches!(decode(Kind::Group, &group(4, 1, &answer)), Ok(Op::Group(found)) if found.has_receipt));
+    let refused_group = |body: &[u8]| decode(Kind::Group, body).expect_err("nonsense");
+    assert_eq!(refused_group(&group(4, 2, &answer)), "something follows its receipt");
+    assert_eq!(refused_group(&group(1, 1, &answer)), "its receipt is of another call");
+    assert_eq!(refused_group(&group(2, 1, &answer)), "its receipt is of another call");
+    assert_eq!(refused_group(&group(4, 1, &[answer[0], answer[1], 0])), "its padding is not zero");
+    assert_eq!(refused_group(&group(4, 1, &[answer[0], answer[1] | 1 << 63])), "its padding is not zero");
+    assert_eq!(refused_group(&group(4, 1, &answer[..1])), "its answer ends too early");
+    let denied = word([1, 0x01, 1, 0, 0x00, 1, 0xe0, 0xd4]);
+    assert_eq!(refused_group(&group(4, 1, &[denied, answer[1]])), "its receipt is of a denied call");
     assert_eq!(refused(Kind::Event, &[1 << 8, 1, 1]), "its padding is not zero");
 
     let rate = |codes, carried| [10, 1000, 10, word(codes), carried];

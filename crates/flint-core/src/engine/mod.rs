@@ -4,6 +4,7 @@
 mod background;
 mod close;
 mod listing;
+mod once;
 mod open;
 
 use std::path::Path;

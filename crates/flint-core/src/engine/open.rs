@@ -88,6 +88,7 @@ fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loa
     let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
     let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
     let mut core = Core::new(View { table: loaded.table, time }, log);
+    core.receipts = loaded.receipts;
     core.snapshot_start = snapshot_start;
     core.replay_from = -i64::try_from(loaded.scan.replay_bytes).unwrap_or(i64::MAX);
     core.compact_above = compact::threshold(snapshot_bytes);

@@ -14,7 +14,7 @@ const U24_MAX: u32 = (1 << 24) - 1;
 
 /// What a record does. The codes are part of the format.
 ///
-/// Reserved, never written and refused when met: 32 policy, 33 lease, 34 idempotency.
+/// Reserved, never written and refused when met: 32 policy, 33 lease.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -38,6 +38,8 @@ pub enum Kind {
     Close = 9,
     /// History carried over from an old release.
     Event = 10,
+    /// The answer of a call that may be repeated. It stands in a Group alone, never in a record of its own.
+    Receipt = 34,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             8 => Self::SnapshotMark,
             9 => Self::Close,
             10 => Self::Event,
+            34 => Self::Receipt,
             _ => return None,
         })
     }
@@ -237,7 +240,7 @@ mod tests {
     #[test]
     fn every_code_names_its_kind() {
         let known: Vec<u8> = (0..=255).filter(|&code| Kind::from_code(code).is_some()).collect();
-        assert_eq!(known, (1..=10).collect::<Vec<u8>>());
+        assert_eq!(known, (1..=10).chain([34]).collect::<Vec<u8>>());
         for code in known {
             assert_eq!(Kind::from_code(code).unwrap().code(), code);
         }

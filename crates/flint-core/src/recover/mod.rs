@@ -16,7 +16,8 @@ pub(crate) mod scan;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::snapshot;
+use crate::receipts::Receipts;
+use crate::snapshot::{self, Body};
 use crate::storage::Dir;
 use crate::sync;
 use crate::table::Table;
@@ -48,6 +49,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The state in the files.
 pub(crate) struct Loaded {
     pub(crate) table: Table,
+    pub(crate) receipts: Receipts,
     pub(crate) store_id: u64,
     pub(crate) seq: u64,
     pub(crate) crc: u32,
@@ -95,8 +97,14 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
     let mut snapshot_info = None;
     if let Some(mut file) = snapshot_file {
         let path = dir.path().join(&file.name);
-        let (header, trailer) = snapshot::read(&*file.file, &path, &mut |image| {
-            replayer.import(image).map_err(|reason| Error::corrupt(&path, 0, format!("key {:?}: {reason}", image.key)))
+        let (header, trailer) = snapshot::read(&*file.file, &path, &mut |body| match body {
+            Body::Key(image) => replayer
+                .import(image)
+                .map_err(|reason| Error::corrupt(&path, 0, format!("key {:?}: {reason}", image.key))),
+            Body::Receipt(receipt) => {
+                replayer.remember(&receipt);
+                Ok(())
+            }
         })?;
         if header.start != file.start {
             return Err(Error::corrupt(&path, 0, "its name does not agree with its header"));
@@ -117,9 +125,10 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
     let (records, history_events, clean) = (replayer.records, replayer.history_events, replayer.clean);
     let newest_ns = replayer.newest_ns;
     let anchor = replayer.newest_anchor;
-    let table = replayer.finish(dir)?;
+    let (table, receipts) = replayer.finish(dir)?;
     Ok(Loaded {
         table,
+        receipts,
         store_id: scan.store_id,
         seq: scan.last_seq,
         crc: scan.last_crc,

@@ -11,7 +11,8 @@ use crate::hooks::{self, Defect};
 use crate::image::{KeyImage, RateChange, Source};
 use crate::log::frame::Kind;
 use crate::log::reader::Frame;
-use crate::log::record::{ConfigureRef, GroupRef, Op, decode};
+use crate::log::record::{ConfigureRef, GroupRef, Op, ReceiptOp, decode};
+use crate::receipts::{Receipt, Receipts};
 use crate::storage::Dir;
 use crate::table::{Slot, Table};
 use crate::time::Anchor;
@@ -38,6 +39,7 @@ pub(super) struct Replayer {
     /// and the log must say so.
     missing: HashMap<u64, Place>,
     changes: Vec<RateChange>,
+    receipts: Receipts,
     pub(super) newest_ns: u64,
     pub(super) newest_anchor: Option<Anchor>,
     pub(super) records: u64,
@@ -54,6 +56,7 @@ impl Replayer {
             end: 0,
             missing: HashMap::new(),
             changes: Vec::new(),
+            receipts: Receipts::default(),
             newest_ns: 0,
             newest_anchor: None,
             records: 0,
@@ -70,6 +73,11 @@ impl Replayer {
         let slot = self.table.import(image)?;
         self.ids.insert(image.id, slot);
         Ok(())
+    }
+
+    /// Adds an answer that the snapshot remembers: of a record up to its start.
+    pub(super) fn remember(&mut self, receipt: &Receipt<'_>) {
+        self.receipts.remember(receipt);
     }
 
     /// The snapshot holds the records up to `start`, and of its entries none is newer than `end`.
@@ -160,6 +168,7 @@ impl Replayer {
             }
             Op::Close => {}
             Op::Event(_) => return Err("it is history of a migrated store, whose snapshot is missing".to_owned()),
+            Op::Receipt(_) => return Err("a receipt stands alone".to_owned()),
         }
         Ok(())
     }
@@ -188,6 +197,10 @@ impl Replayer {
                     if let Some(slot) = applied {
                         self.table.replay_allow(slot, frame.now_ns, cost, images, frame.seq)?;
                     }
+                }
+                // Unlike a key, an answer in the snapshot is never newer than its start.
+                Op::Receipt(ReceiptOp { call, answer }) => {
+                    self.receipts.remember(&Receipt { call, seq: frame.seq, at_ns: frame.now_ns, answer });
                 }
                 _ => return Err("it groups an operation that cannot be grouped".to_owned()),
             }
@@ -255,8 +268,8 @@ impl Replayer {
         Ok(())
     }
 
-    /// The finished table.
-    pub(super) fn finish(mut self, dir: &dyn Dir) -> Result<Table> {
+    /// The finished table and what is remembered.
+    pub(super) fn finish(mut self, dir: &dyn Dir) -> Result<(Table, Receipts)> {
         if let Some((id, place)) = self.missing.iter().min_by_key(|(id, _)| **id) {
             return Err(Error::corrupt(
                 dir.path().join(&place.name),
@@ -267,7 +280,7 @@ impl Replayer {
         self.table
             .build_index()
             .map_err(|key| Error::corrupt(dir.path(), 0, format!("key {key:?} exists twice after the replay")))?;
-        Ok(self.table)
+        Ok((self.table, self.receipts))
     }
 }
 
@@ -279,8 +292,8 @@ fn is_kept(change: &RateChange) -> bool {
 fn events(op: &Op<'_>) -> u64 {
     match op {
         Op::Denials(denials) => denials.len() as u64,
-        Op::Group(group) => u64::from(group.count),
-        Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close => 0,
+        Op::Group(group) => u64::from(group.count) - u64::from(group.has_receipt),
+        Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close | Op::Receipt(_) => 0,
         Op::Allow { .. } | Op::Configure(_) | Op::Reset { .. } | Op::Delete { .. } | Op::Event(_) => 1,
     }
 }

@@ -21,8 +21,9 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::image::KeyImage;
-use crate::log::record::{Op, decode};
+use crate::log::record::{Op, ReceiptOp, decode};
 use crate::migrate;
+use crate::receipts::{Receipt, Receipts};
 use crate::recover::{self, Access, STORE_LINE, lost_store, stored_id};
 use crate::storage::disk::holder;
 use crate::storage::{Dir, Mode};
@@ -34,7 +35,7 @@ use keys::Keys;
 use losses::Losses;
 use past::Past;
 pub use report::{Dropped, KeyDoubt, Loss, Records, Salvage, UnknownId};
-use sources::{Snapshot, Sources};
+use sources::{Record, Snapshot, Sources};
 
 /// A day. Times of an unverified header that differ by more are not believed.
 const DAY_NS: u64 = 86_400 * 1_000_000_000;
@@ -47,6 +48,7 @@ const ATTEMPTS: u32 = 50;
 pub(crate) struct Prepared {
     store_id: u64,
     images: Vec<KeyImage>,
+    receipts: Receipts,
     next_id: u64,
     past: Past,
     newest_ns: u64,
@@ -171,7 +173,11 @@ fn gather(dir: &dyn Dir, sources: &Sources) -> Result<Prepared> {
             keys.anchored(Anchor { engine_ns: header.engine_ns, wall_ns: header.wall_ns });
         }
     }
-    replay(dir, sources, covered, &mut losses, &mut keys, &mut past);
+    let mut receipts = Receipts::default();
+    if let Some(base) = base {
+        base.receipts.for_each(0, &mut |receipt| receipts.remember(receipt));
+    }
+    replay(dir, sources, covered, &mut losses, &mut keys, &mut past, &mut receipts);
     report.lost_keys = if base.is_some() {
         Vec::new()
     } else {
@@ -203,11 +209,19 @@ fn gather(dir: &dyn Dir, sources: &Sources) -> Result<Prepared> {
     let segment_bytes = usize::try_from(size.clamp(16 << 10, 1 << 30)).unwrap_or(16 << 10);
     let (images, next_id) = (finished.images, finished.next_id);
     let store_id = RandomState::new().hash_one(std::process::id());
-    Ok(Prepared { store_id, images, next_id, past, newest_ns, wall_ns, segment_bytes, report })
+    Ok(Prepared { store_id, images, receipts, next_id, past, newest_ns, wall_ns, segment_bytes, report })
 }
 
 /// Applies the records in order. At the start of a damaged snapshot its lines come in, where records before are missing.
-fn replay(dir: &dyn Dir, sources: &Sources, covered: u64, losses: &mut Losses, keys: &mut Keys, past: &mut Past) {
+fn replay(
+    dir: &dyn Dir,
+    sources: &Sources,
+    covered: u64,
+    losses: &mut Losses,
+    keys: &mut Keys,
+    past: &mut Past,
+    receipts: &mut Receipts,
+) {
     let is_usable = |snapshot: &&Snapshot| !snapshot.foreign && snapshot.damage.is_some() && snapshot.start > covered;
     let mut damaged: Vec<&Snapshot> = sources.snapshots.iter().filter(is_usable).collect();
     damaged.reverse();
@@ -255,6 +269,7 @@ fn replay(dir: &dyn Dir, sources: &Sources, covered: u64, losses: &mut Losses, k
         if record.seq > covered {
             catch_up(keys, record.seq);
             keys.apply(&op, record.now_ns, record.seq);
+            remember(&op, &record, receipts);
             if is_beginning(&op, record.seq) {
                 begun_with = record.seq;
                 keys.skip(&losses::Gap { first: record.seq, last: record.seq, new_keys: u64::MAX }, record.seq);
@@ -281,6 +296,19 @@ fn replay(dir: &dyn Dir, sources: &Sources, covered: u64, losses: &mut Losses, k
                 loss: Loss::State,
                 reason: "the snapshot that the store began with is missing".to_owned(),
             });
+        }
+    }
+}
+
+/// Keeps what a call that may be repeated was told.
+fn remember(op: &Op<'_>, record: &Record, receipts: &mut Receipts) {
+    let Op::Group(group) = op else { return };
+    if !group.has_receipt {
+        return;
+    }
+    for op in group.ops() {
+        if let Op::Receipt(ReceiptOp { call, answer }) = op {
+            receipts.remember(&Receipt { call, seq: record.seq, at_ns: record.now_ns, answer });
         }
     }
 }
@@ -330,6 +358,13 @@ fn describe_snapshots(dir: &dyn Dir, sources: &Sources, base: Option<&Snapshot>,
             dropped(0, snapshot.len, Loss::Nothing, format!("{damage}; it was not needed: {why}"));
             continue;
         }
+        if snapshot.unverified_receipts > 0 {
+            losses.notes.push(format!(
+                "{}: {} remembered answer(s) were left out, because nothing verifies them: whoever repeats such a call \
+                 is charged again",
+                snapshot.name, snapshot.unverified_receipts
+            ));
+        }
         for (line, reason) in &snapshot.bad_lines {
             dropped(line.start as u64, line.end as u64, Loss::State, format!("the line cannot be read: {reason}"));
         }
@@ -370,6 +405,7 @@ impl Prepared {
             events: &events,
             history_bytes: Options::default().history_bytes,
             images: &self.images,
+            receipts: &self.receipts,
             next_id: self.next_id,
             engine_ns: self.newest_ns,
             wall_ns: self.wall_ns,

@@ -10,8 +10,9 @@ use crate::image::KeyImage;
 use crate::log::frame::{self, Kind, MIN_RECORD_LEN};
 use crate::log::reader::{Found, Search};
 use crate::log::segment::{self, BLOCK_LEN, HeaderProblem, Seal, SegmentHeader};
+use crate::receipts::Receipts;
 use crate::recover::stored_id;
-use crate::snapshot::{self, Line};
+use crate::snapshot::{self, Body, Line};
 use crate::storage::{Dir, File, Mode};
 use crate::table::Table;
 
@@ -88,6 +89,10 @@ pub(super) struct Snapshot {
     pub(super) header: Option<snapshot::Header>,
     pub(super) trailer: Option<snapshot::Trailer>,
     pub(super) images: Vec<KeyImage>,
+    /// Remembered answers of an intact one.
+    pub(super) receipts: Receipts,
+    /// Lines of a damaged one that hold answers, which nothing verifies.
+    pub(super) unverified_receipts: u64,
     /// Why it is not intact.
     pub(super) damage: Option<String>,
     /// Lines that cannot be read.
@@ -267,8 +272,16 @@ fn read_snapshot(dir: &dyn Dir, name: &str, named_start: u64) -> Result<Snapshot
     let file = dir.open(name, Mode::Read).map_err(|error| Error::storage("cannot open", &path, error))?;
     let len = file.len().map_err(|error| Error::storage("cannot read", &path, error))?;
     let mut images = Vec::new();
+    let mut receipts = Receipts::default();
     let mut ids = HashMap::new();
-    let whole = snapshot::read(&*file, &path, &mut |image| {
+    let whole = snapshot::read(&*file, &path, &mut |body| {
+        let image = match body {
+            Body::Key(image) => image,
+            Body::Receipt(receipt) => {
+                receipts.remember(&receipt);
+                return Ok(());
+            }
+        };
         if ids.insert(image.id, ()).is_some() {
             return Err(Error::corrupt(&path, 0, format!("key {:?}: its id stands twice", image.key)));
         }
@@ -281,7 +294,19 @@ fn read_snapshot(dir: &dyn Dir, name: &str, named_start: u64) -> Result<Snapshot
     match whole {
         Ok((header, trailer)) => {
             let (start, header, trailer) = (header.start, Some(header), Some(trailer));
-            Ok(Snapshot { name, len, start, header, trailer, images, damage: None, bad_lines, foreign: false })
+            Ok(Snapshot {
+                name,
+                len,
+                start,
+                header,
+                trailer,
+                images,
+                receipts,
+                unverified_receipts: 0,
+                damage: None,
+                bad_lines,
+                foreign: false,
+            })
         }
         Err(error @ Error::Unsupported { .. }) => Err(error),
         Err(error) => {
@@ -297,6 +322,8 @@ fn read_snapshot(dir: &dyn Dir, name: &str, named_start: u64) -> Result<Snapshot
                 header,
                 trailer,
                 images,
+                receipts: Receipts::default(),
+                unverified_receipts: 0,
                 damage: Some(damage),
                 bad_lines,
                 foreign: false,
@@ -313,6 +340,7 @@ fn read_lines(dir: &dyn Dir, snapshot: &mut Snapshot) -> Result<()> {
     snapshot::read_lines(&bytes, &mut |range, line| match line {
         Line::Header(header) => snapshot.header = Some(header),
         Line::Trailer(trailer) => snapshot.trailer = Some(trailer),
+        Line::Receipt => snapshot.unverified_receipts += 1,
         Line::Unreadable(reason) => snapshot.bad_lines.push((range, reason)),
         Line::Key(image) => {
             // What the table would refuse was never written.

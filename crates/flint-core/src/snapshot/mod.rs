@@ -1,9 +1,10 @@
-//! The snapshot file: the state of every key as JSON lines in one exact form, with a SHA-256 over the whole.
+//! The snapshot file: the state of every key and the remembered answers as JSON lines in one exact form, with a SHA-256 over the whole.
 //!
 //! ```text
 //! {"format":"flint-snapshot","version":1,"features":0,"store":"00000000deadbeef","start":420,...}     Header
 //! {"id":1,"seq":420,"key":"user:1","rates":[["token_bucket",100,60000,100]],"state":[[0,17]]}         one line a key
-//! {"end":431,"next_id":2,"keys":1,"sha256":"..."}                                                     Trailer
+//! {"receipt":"00…","fingerprint":"00…","seq":419,"at_ns":17,"answer":"01…"}                           one line an answer
+//! {"end":431,"next_id":2,"keys":1,"receipts":1,"sha256":"..."}                                        Trailer
 //! ```
 //!
 //! Any JSON reader understands it, but only what [`Writer`] produces is accepted: fixed field order, no spaces, defaults left
@@ -18,7 +19,7 @@ mod write;
 mod tests;
 
 pub use lines::{Line, read_lines};
-pub use read::{read, read_header};
+pub use read::{Body, read, read_header};
 pub use write::Writer;
 
 /// The version that this code writes, and the only one that it reads.
@@ -60,6 +61,8 @@ pub struct Trailer {
     pub next_id: u64,
     /// Number of keys.
     pub keys: u64,
+    /// Number of answers.
+    pub receipts: u64,
     /// SHA-256 of all bytes of the file before the 64 digits of this value.
     pub sha256: [u8; 32],
 }
@@ -88,6 +91,12 @@ const TOTALS: &[u8] = br#","totals":["#;
 const END: &[u8] = br#"{"end":"#;
 const NEXT_ID: &[u8] = br#","next_id":"#;
 const KEYS: &[u8] = br#","keys":"#;
+const RECEIPTS: &[u8] = br#","receipts":"#;
 const SHA256: &[u8] = br#","sha256":""#;
+const RECEIPT: &[u8] = br#"{"receipt":""#;
+const FINGERPRINT: &[u8] = br#"","fingerprint":""#;
+const RECEIPT_SEQ: &[u8] = br#"","seq":"#;
+const AT_NS: &[u8] = br#","at_ns":"#;
+const ANSWER: &[u8] = br#","answer":""#;
 const CLOSE_STRING: &[u8] = b"\"}\n";
 const CLOSE: &[u8] = b"}\n";

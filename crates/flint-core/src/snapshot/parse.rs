@@ -1,12 +1,13 @@
 //! Parsing of single lines, in the one form that the writer produces.
 
 use super::{
-    CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FORMAT, Header, ID, KEY, KEYS, MIGRATED, Migrated, NEXT_ID,
-    ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RELEASE, RELEASE_SHA256, RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS,
-    Trailer, WALL_NS,
+    ANSWER, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID, KEY, KEYS, MIGRATED,
+    Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE, RELEASE_SHA256,
+    RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, WALL_NS,
 };
 use crate::image::{KeyImage, Origin, RateState, Run, Totals};
 use crate::limit::{Algorithm, MAX_RATES, Rate};
+use crate::receipts::{CallId, Receipt, decode_answer};
 
 /// Why a line was refused, and where the cursor stood then.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +40,11 @@ impl<'a> Cursor<'a> {
     /// Whether a trailer starts here.
     pub(super) fn is_at_trailer(&self) -> bool {
         self.bytes[self.at..].starts_with(END)
+    }
+
+    /// Whether a remembered answer starts here.
+    pub(super) fn is_at_receipt(&self) -> bool {
+        self.bytes[self.at..].starts_with(RECEIPT)
     }
 
     fn fault<T>(&self, detail: &'static str) -> Parsed<T> {
@@ -205,11 +211,37 @@ impl<'a> Cursor<'a> {
         let end = self.number_field(END)?;
         let next_id = self.number_field(NEXT_ID)?;
         let keys = self.number_field(KEYS)?;
+        let counted = self.take(RECEIPTS);
+        let receipts = if counted { self.u64()? } else { 0 };
+        if counted && receipts == 0 {
+            return self.fault("a number of answers that should have been left out");
+        }
         self.expect(SHA256)?;
         let digits_at = self.at;
         let sha256 = self.hex()?;
         self.expect(CLOSE_STRING)?;
-        Ok((Trailer { end, next_id, keys, sha256 }, digits_at))
+        Ok((Trailer { end, next_id, keys, receipts, sha256 }, digits_at))
+    }
+
+    /// A whole line of a remembered answer, whose bytes go into `answer`.
+    pub(super) fn receipt<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<Receipt<'b>> {
+        self.expect(RECEIPT)?;
+        let id = self.hex()?;
+        self.expect(FINGERPRINT)?;
+        let fingerprint = self.hex()?;
+        let seq = self.number_field(RECEIPT_SEQ)?;
+        let at_ns = self.number_field(AT_NS)?;
+        self.expect(ANSWER)?;
+        answer.clear();
+        while self.peek() != Some(b'"') {
+            answer.push(self.hex_digit()? << 4 | self.hex_digit()?);
+        }
+        match decode_answer(answer, seq) {
+            Ok((decoded, [])) if decoded.allowed() => {}
+            _ => return self.fault("not the answer of an allowed call"),
+        }
+        self.expect(CLOSE_STRING)?;
+        Ok(Receipt { call: CallId { id, fingerprint }, seq, at_ns, answer })
     }
 
     /// A whole key line. Every field of `image` is overwritten; its allocations are used again.

@@ -9,6 +9,7 @@ use super::{Header, KNOWN_FEATURES, Trailer, VERSION};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
 use crate::image::KeyImage;
+use crate::receipts::Receipt;
 use crate::storage::File;
 
 /// Bytes read at a time; a longer line makes the buffer grow.
@@ -17,20 +18,33 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The digits of the SHA-256 and what follows them, the same in every version: 64 digits, `"}` and a line feed.
 const TAIL_BYTES: usize = 67;
 
-/// Reads a whole snapshot and calls `each` for every key. The image passed is used again for the next key.
+/// What stands between the first and the last line.
+#[derive(Debug, Clone, Copy)]
+pub enum Body<'a> {
+    /// A key.
+    Key(&'a KeyImage),
+    /// A remembered answer.
+    Receipt(Receipt<'a>),
+}
+
+/// Reads a whole snapshot and calls `each` for every key and then for every answer. The image passed is used again for the next
+/// key.
 ///
-/// The SHA-256 is known only at the end, so `each` sees keys before they are verified: on any error the caller must throw away
+/// The SHA-256 is known only at the end, so `each` sees lines before they are verified: on any error the caller must throw away
 /// what it built. The check that ids and keys are unique is the caller's.
 ///
 /// # Errors
 /// `Corrupt` (with the byte) when the file is not exactly what a writer produced, `Unsupported` when it is intact but of a newer
 /// format, `Storage` when it cannot be read, and whatever `each` returns.
-pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(&KeyImage) -> Result<()>) -> Result<(Header, Trailer)> {
+pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Result<()>) -> Result<(Header, Trailer)> {
     let mut source = Source::open(file, path)?;
     let mut hash = Sha256::new();
-    let mut header = None;
+    let mut header: Option<Header> = None;
     let mut image = KeyImage::default();
-    let mut keys = 0;
+    let mut answer = Vec::new();
+    let (mut keys, mut receipts) = (0, 0);
+    // Of the answers: the newest record and its time.
+    let mut newest = (0, 0);
     let (mut max_id, mut max_seq) = (0, 0);
     while source.fill_lines()? {
         let lines = source.lines();
@@ -45,12 +59,27 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(&KeyImage) -> Res
             max_seq = parsed.start;
             header = Some(parsed);
         }
-        while !cursor.is_at_end() && !cursor.is_at_trailer() {
+        while !cursor.is_at_end() && !cursor.is_at_trailer() && !cursor.is_at_receipt() {
+            if receipts > 0 {
+                return Err(source.corrupt(cursor.at(), "a key stands behind an answer"));
+            }
             cursor.image(&mut image).map_err(refuse)?;
             keys += 1;
             max_id = max_id.max(image.id);
             max_seq = max_seq.max(image.seq);
-            each(&image)?;
+            each(Body::Key(&image))?;
+        }
+        while cursor.is_at_receipt() {
+            let at = cursor.at();
+            let receipt = cursor.receipt(&mut answer).map_err(refuse)?;
+            let covered =
+                header.as_ref().is_some_and(|header| receipt.seq <= header.start && receipt.at_ns <= header.engine_ns);
+            if !covered || receipt.seq < newest.0 || receipt.at_ns < newest.1 {
+                return Err(source.corrupt(at, "an answer is out of order"));
+            }
+            newest = (receipt.seq, receipt.at_ns);
+            receipts += 1;
+            each(Body::Receipt(receipt))?;
         }
         if cursor.is_at_end() {
             hash.update(lines);
@@ -66,7 +95,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(&KeyImage) -> Res
         if digest != trailer.sha256 && !hooks::has(Defect::SkipSnapshotChecksum) {
             return Err(Error::corrupt(path, 0, "the SHA-256 of the snapshot does not match its trailer"));
         }
-        if keys != trailer.keys || max_id >= trailer.next_id || max_seq > trailer.end {
+        if (keys, receipts) != (trailer.keys, trailer.receipts) || max_id >= trailer.next_id || max_seq > trailer.end {
             return Err(source.corrupt(digits_at, "the trailer contradicts the lines before it"));
         }
         let Some(header) = header else { break };

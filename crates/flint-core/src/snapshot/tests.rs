@@ -7,6 +7,8 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::image::{KeyImage, Origin, RateState, Run, Totals};
 use crate::limit::{Algorithm, Rate};
+use crate::outcome::{Outcome, RateVerdicts};
+use crate::receipts::{CallId, Receipt, push_one};
 use crate::storage::{File, Map};
 
 /// A file in memory, for reading.
@@ -56,8 +58,10 @@ fn write(header: &Header, images: &[KeyImage], end: u64) -> Vec<u8> {
 
 fn read_bytes(bytes: &[u8]) -> Result<(Header, Trailer, Vec<KeyImage>)> {
     let mut images = Vec::new();
-    let (header, trailer) = read(&MemFile(bytes.to_vec()), Path::new("s"), &mut |image| {
-        images.push(image.clone());
+    let (header, trailer) = read(&MemFile(bytes.to_vec()), Path::new("s"), &mut |body| {
+        if let Body::Key(image) = body {
+            images.push(image.clone());
+        }
         Ok(())
     })?;
     Ok((header, trailer, images))
@@ -265,10 +269,89 @@ fn lines_longer_than_a_chunk_and_errors_of_the_caller() {
     let images: Vec<_> = std::iter::once(long).chain((2..5_000).map(|id| bucket(id, &format!("user:{id}")))).collect();
     let bytes = write(&header(), &images, 431);
     assert_eq!(read_bytes(&bytes).unwrap().2, images);
-    let refuse = &mut |image: &KeyImage| {
-        if image.id == 77 { Err(Error::InvalidKey("77".to_owned())) } else { Ok(()) }
+    let refuse = &mut |body: Body<'_>| match body {
+        Body::Key(image) if image.id == 77 => Err(Error::InvalidKey("77".to_owned())),
+        _ => Ok(()),
     };
     assert!(matches!(read(&MemFile(bytes), Path::new("s"), refuse), Err(Error::InvalidKey(_))));
+}
+
+/// A snapshot of one key and these answers: seq, time.
+fn with_receipts(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
+    let rate = Rate::new(100, 60_000, None, Algorithm::TokenBucket).unwrap();
+    let outcome = Outcome {
+        allowed: true,
+        cost: 3,
+        limit: 100,
+        remaining: 97,
+        retry_after_ns: 0,
+        reset_after_ns: 600_000_000,
+        reset_at_wall_ns: 1_795_483_444_228_087_487,
+        verdicts: RateVerdicts::One(rate),
+        seq: 0,
+    };
+    let mut answer = Vec::new();
+    push_one(&mut answer, &outcome);
+    let mut writer = Writer::new(&header());
+    writer.push(&bucket(1, "user:1"));
+    for (number, &(seq, at_ns)) in (1..).zip(of) {
+        let call = CallId { id: [number; 16], fingerprint: [0xf0 | number; 8] };
+        writer.push_receipt(&Receipt { call, seq, at_ns, answer: &answer });
+    }
+    (writer.finish(431, 2), answer)
+}
+
+#[test]
+fn answers_stand_behind_the_keys() {
+    let (bytes, answer) = with_receipts(&[(410, 10), (420, 17)]);
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(
+        lines[2],
+        "{\"receipt\":\"01010101010101010101010101010101\",\"fingerprint\":\"f1f1f1f1f1f1f1f1\",\"seq\":410,\"at_ns\":10,\
+         \"answer\":\"018103bfbdbdeadfd5b5f5188064e0d403646100808c8d9e02\"}"
+    );
+    assert!(lines[4].starts_with(r#"{"end":431,"next_id":2,"keys":1,"receipts":2,"sha256":""#), "{}", lines[4]);
+    let mut found = Vec::new();
+    let (_, trailer) = read(&MemFile(bytes), Path::new("s"), &mut |body| {
+        if let Body::Receipt(receipt) = body {
+            assert_eq!(receipt.answer, answer);
+            found.push((receipt.call.id[0], receipt.call.fingerprint[7], receipt.seq, receipt.at_ns));
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((found, trailer.receipts), (vec![(1, 0xf1, 410, 10), (2, 0xf2, 420, 17)], 2));
+}
+
+#[test]
+fn answers_in_another_form_are_refused() {
+    let (good, _) = with_receipts(&[(410, 10), (420, 17)]);
+    read_bytes(&good).unwrap();
+    for (from, to) in [
+        ("\"receipts\":2", "\"receipts\":3"),
+        (",\"receipts\":2", ""),
+        ("\"seq\":420", "\"seq\":409"),
+        ("\"seq\":420", "\"seq\":421"),
+        ("\"at_ns\":17", "\"at_ns\":9"),
+        ("\"at_ns\":17", "\"at_ns\":18"),
+        ("\"answer\":\"0181", "\"answer\":\"0101"),
+        ("\"answer\":\"0181", "\"answer\":\"0181f"),
+        ("9e02\"", "9e0200\""),
+        ("9e02\"", "9e\""),
+        ("f1f1f1f1f1f1f1f1", "f1f1f1f1f1f1f1F1"),
+        ("{\"receipt\":\"0101", "{\"id\":2,\"seq\":1}\n{\"receipt\":\"0101"),
+    ] {
+        match read_bytes(&with(&good, from, to)) {
+            Err(Error::Corrupt { .. }) => {}
+            other => panic!("{from} -> {to}: {other:?}"),
+        }
+    }
+    let lines: Vec<_> = std::str::from_utf8(&good).unwrap().split_inclusive('\n').collect();
+    let swapped = [lines[0], lines[2], lines[1], lines[3], lines[4]].concat();
+    assert!(read_bytes(&with(swapped.as_bytes(), "x", "x")).is_err(), "a key behind an answer");
+    let none = write(&header(), &samples(), 431);
+    assert!(read_bytes(&with(&none, "\"keys\":4", "\"keys\":4,\"receipts\":0")).is_err(), "defaults are left out");
 }
 
 #[test]

@@ -3,18 +3,21 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FORMAT, Header, ID, KEY, KEYS, KNOWN_FEATURES, MIGRATED, NEXT_ID,
-    ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RELEASE, RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION,
-    WALL_NS,
+    ANSWER, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID, KEY, KEYS,
+    KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE,
+    RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
 };
 use crate::image::{KeyImage, Origin, RateState, Totals};
 use crate::limit::{Algorithm, Rate};
+use crate::receipts::Receipt;
 
 /// Turns images into the bytes of a snapshot file. It touches no file: the caller writes the chunks one after the other.
 pub struct Writer {
     hash: Sha256,
     buf: Vec<u8>,
     keys: u64,
+    receipts: u64,
+    start: u64,
     max_id: u64,
     max_seq: u64,
 }
@@ -22,7 +25,15 @@ pub struct Writer {
 impl Writer {
     /// A writer whose first chunk starts with `header`.
     pub fn new(header: &Header) -> Self {
-        let mut writer = Self { hash: Sha256::new(), buf: Vec::new(), keys: 0, max_id: 0, max_seq: header.start };
+        let mut writer = Self {
+            hash: Sha256::new(),
+            buf: Vec::new(),
+            keys: 0,
+            receipts: 0,
+            start: header.start,
+            max_id: 0,
+            max_seq: header.start,
+        };
         push_header(&mut writer.buf, header);
         writer
     }
@@ -30,10 +41,27 @@ impl Writer {
     /// Adds one key. Nothing checks here that ids and keys are unique.
     pub fn push(&mut self, image: &KeyImage) {
         debug_assert_eq!(image.rates.len(), image.states.len());
+        debug_assert_eq!(self.receipts, 0, "keys come first");
         self.keys += 1;
         self.max_id = self.max_id.max(image.id);
         self.max_seq = self.max_seq.max(image.seq);
         push_image(&mut self.buf, image);
+    }
+
+    /// Adds a remembered answer, behind all keys. Answers come in order, and none is of a record behind the start.
+    pub fn push_receipt(&mut self, receipt: &Receipt<'_>) {
+        debug_assert!(receipt.seq <= self.start, "the answer of record {}, beyond the start", receipt.seq);
+        self.receipts += 1;
+        let buf = &mut self.buf;
+        buf.extend_from_slice(RECEIPT);
+        push_hex(buf, &receipt.call.id);
+        buf.extend_from_slice(FINGERPRINT);
+        push_hex(buf, &receipt.call.fingerprint);
+        push_number_field(buf, RECEIPT_SEQ, receipt.seq);
+        push_number_field(buf, AT_NS, receipt.at_ns);
+        buf.extend_from_slice(ANSWER);
+        push_hex(buf, receipt.answer);
+        buf.extend_from_slice(CLOSE_STRING);
     }
 
     /// Bytes waiting for [`Self::take_chunk`].
@@ -60,6 +88,9 @@ impl Writer {
         push_number_field(&mut self.buf, END, end);
         push_number_field(&mut self.buf, NEXT_ID, next_id);
         push_number_field(&mut self.buf, KEYS, self.keys);
+        if self.receipts > 0 {
+            push_number_field(&mut self.buf, RECEIPTS, self.receipts);
+        }
         self.buf.extend_from_slice(SHA256);
         self.hash.update(&self.buf);
         let digest: [u8; 32] = self.hash.finalize().into();

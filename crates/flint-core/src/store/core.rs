@@ -8,9 +8,10 @@ use crate::image::{AFTER_IMAGE_LEN, AfterImage, Origin, RateChange};
 use crate::limit::Limit;
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{
-    ConfigureOp, Denial, GroupWriter, Purpose, push_allow, push_allow_one, push_anchor, push_configure, push_delete,
-    push_denials, push_reset, push_snapshot_mark,
+    ConfigureOp, Denial, GroupWriter, Purpose, ReceiptOp, push_allow, push_allow_one, push_anchor, push_configure,
+    push_delete, push_denials, push_receipt, push_reset, push_snapshot_mark,
 };
+use crate::receipts::Receipts;
 use crate::table::{Slot, Table};
 use crate::writer::{LogWriter, Refusal};
 
@@ -67,6 +68,8 @@ pub(crate) struct Core {
     pub(crate) denied: u64,
     /// Reused by multi-key calls.
     images: Vec<AfterImage>,
+    /// What calls that may be repeated were told.
+    pub(crate) receipts: Receipts,
 }
 
 impl Core {
@@ -86,6 +89,7 @@ impl Core {
             allowed: 0,
             denied: 0,
             images: Vec::new(),
+            receipts: Receipts::default(),
         }
     }
 
@@ -164,7 +168,7 @@ impl Core {
             }
             return Ok(self.view.outcome(decision, verdicts, now, item.cost, 0));
         }
-        let seq = self.write_group(Purpose::CheckWithLimit, &[*item], &[part], now)?;
+        let seq = self.write_group(Purpose::CheckWithLimit, &[*item], &[part], now, None)?;
         self.allowed += 1;
         Ok(self.view.outcome(decision, verdicts, now, item.cost, seq))
     }
@@ -177,7 +181,7 @@ impl Core {
         }
     }
 
-    fn count_denied(&mut self, slot: Slot, now: u64, cost: u64) {
+    pub(super) fn count_denied(&mut self, slot: Slot, now: u64, cost: u64) {
         self.denied += 1;
         if let Some((denied, denied_cost)) = self.view.table.count_denied(slot, now, cost) {
             if self.dirty.is_empty() {
@@ -194,15 +198,27 @@ impl Core {
         let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
         let seq = match denied {
             None => {
-                let seq = self.write_group(Purpose::CheckAll, items, &parts, now)?;
+                let seq = self.write_group(Purpose::CheckAll, items, &parts, now, None)?;
                 self.allowed += items.len() as u64;
                 seq
             }
             Some(_) => 0,
         };
+        self.tell_all(items, &parts, now, seq)
+    }
+
+    /// The answer to a check of several keys, which made record `seq` if all were allowed. Counts the denied ones.
+    pub(super) fn tell_all(
+        &mut self,
+        items: &[Item<'_>],
+        parts: &[Part],
+        now: u64,
+        seq: u64,
+    ) -> Result<MultiOutcome, Refusal> {
+        let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
         let mut retry_after_ns = 0;
         let mut outcomes = Vec::with_capacity(items.len());
-        for (item, part) in items.iter().zip(&parts) {
+        for (item, part) in items.iter().zip(parts) {
             let (mut decision, mut verdicts) = (part.decision, part.verdicts.clone());
             if !decision.verdict.allowed {
                 retry_after_ns = retry_after_ns.max(decision.verdict.retry_after_ns);
@@ -210,7 +226,7 @@ impl Core {
                     self.count_denied(slot, now, item.cost);
                 }
             } else if denied.is_some() && hooks::has(Defect::CountDeniedItems) {
-                self.write_group(Purpose::CheckAll, &[*item], std::slice::from_ref(part), now)?;
+                self.write_group(Purpose::CheckAll, &[*item], std::slice::from_ref(part), now, None)?;
             } else if denied.is_some() {
                 // Nothing was consumed: report what is there, not what would have been left.
                 (decision, verdicts) = self.view.look(part, now);
@@ -220,9 +236,16 @@ impl Core {
         Ok(MultiOutcome { allowed: denied.is_none(), denied, retry_after_ns, items: outcomes, seq })
     }
 
-    /// Applies and writes allowed items as one record.
-    fn write_group(&mut self, purpose: Purpose, items: &[Item<'_>], parts: &[Part], now: u64) -> Result<u64, Refusal> {
-        let mut len = MIN_RECORD_LEN + 8;
+    /// Applies and writes allowed items as one record, with what they were told where that is to be remembered.
+    pub(super) fn write_group(
+        &mut self,
+        purpose: Purpose,
+        items: &[Item<'_>],
+        parts: &[Part],
+        now: u64,
+        receipt: Option<&ReceiptOp<'_>>,
+    ) -> Result<u64, Refusal> {
+        let mut len = MIN_RECORD_LEN + 8 + receipt.map_or(0, |receipt| 32 + receipt.answer.len().next_multiple_of(8));
         for (item, part) in items.iter().zip(parts) {
             let rates = match (&part.plan, part.slot) {
                 (Some(plan), _) => {
@@ -255,6 +278,9 @@ impl Core {
                 images.extend((0..usize::from(table.entry(slot).rates)).map(|rate| table.image(slot, rate)));
                 let id = table.entry(slot).id;
                 group.op(buf, Kind::Allow, |buf| push_allow(buf, id, item.cost, images));
+            }
+            if let Some(receipt) = receipt {
+                group.op(buf, Kind::Receipt, |buf| push_receipt(buf, receipt));
             }
             group.finish(buf);
         });

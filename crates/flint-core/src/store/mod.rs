@@ -3,6 +3,7 @@
 //! ([`shared`], [`wakers`]).
 
 pub(crate) mod core;
+mod once;
 pub(crate) mod shared;
 pub(crate) mod types;
 pub(crate) mod view;

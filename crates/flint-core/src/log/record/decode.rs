@@ -1,10 +1,11 @@
 //! Reading bodies. Any bytes may come in; what does not make sense is refused, also where the checksum is right.
 
-use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, Malformed, Op, Purpose};
+use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, Malformed, Op, Purpose, ReceiptOp};
 use crate::image::{AFTER_IMAGE_LEN, Origin, RateChange, Source};
 use crate::limit::{Algorithm, MAX_RATES, Rate};
 use crate::log::cursor::Cursor;
 use crate::log::frame::{Kind, WORD};
+use crate::receipts::{CallId, decode_answer, is_multi};
 
 /// Bytes of one rate in a Configure body.
 pub(super) const RATE_LEN: usize = 5 * WORD;
@@ -66,6 +67,7 @@ fn decode_rare(kind: Kind, body: &[u8]) -> Result<Op<'_>, Malformed> {
             Op::SnapshotMark { start, end }
         }
         Kind::Close => Op::Close,
+        Kind::Receipt => return Err("a receipt stands alone"),
     };
     cursor.end()?;
     Ok(op)
@@ -145,19 +147,29 @@ fn decode_group(body: &[u8]) -> Result<Op<'_>, Malformed> {
         1 => Purpose::LimitMany,
         2 => Purpose::CheckAll,
         3 => Purpose::CheckWithLimit,
+        4 => Purpose::Check,
         _ => return Err("its purpose is unknown"),
     };
     let ops = cursor.rest();
     let mut cursor = Cursor::new(ops);
     let mut found = 0;
+    let mut has_receipt = false;
     while !cursor.is_empty() {
-        decode_group_op(&mut cursor)?;
+        if has_receipt {
+            return Err("something follows its receipt");
+        }
+        if let Op::Receipt(receipt) = decode_group_op(&mut cursor)? {
+            has_receipt = true;
+            if purpose == Purpose::LimitMany || is_multi(receipt.answer) != (purpose == Purpose::CheckAll) {
+                return Err("its receipt is of another call");
+            }
+        }
         found += 1;
     }
     if found != count {
         return Err("its count does not fit its operations");
     }
-    Ok(Op::Group(GroupRef { purpose, count, ops }))
+    Ok(Op::Group(GroupRef { purpose, count, has_receipt, ops }))
 }
 
 #[inline]
@@ -171,8 +183,23 @@ pub(super) fn decode_group_op<'a>(cursor: &mut Cursor<'a>) -> Result<Op<'a>, Mal
     match Kind::from_code(code) {
         Some(Kind::Allow) => decode_allow(body),
         Some(Kind::Configure) => decode_configure(body),
+        Some(Kind::Receipt) => decode_receipt(body),
         _ => Err("it groups an operation that cannot be grouped"),
     }
+}
+
+fn decode_receipt(body: &[u8]) -> Result<Op<'_>, Malformed> {
+    let mut cursor = Cursor::new(body);
+    let call = CallId { id: cursor.array()?, fingerprint: cursor.array()? };
+    let padded = cursor.rest();
+    let (answer, padding) = decode_answer(padded, 0)?;
+    if padding.len() >= WORD || padding.iter().any(|&byte| byte != 0) {
+        return Err(PADDING);
+    }
+    if !answer.allowed() {
+        return Err("its receipt is of a denied call");
+    }
+    Ok(Op::Receipt(ReceiptOp { call, answer: &padded[..padded.len() - padding.len()] }))
 }
 
 fn decode_event(body: &[u8]) -> Result<Op<'_>, Malformed> {

@@ -5,6 +5,7 @@ use std::slice::ChunksExact;
 use super::decode::{DENIAL_LEN, RATE_LEN, decode_denial, decode_group_op, decode_rate};
 use crate::image::{Origin, RateChange};
 use crate::log::cursor::Cursor;
+use crate::receipts::CallId;
 
 /// Why a body makes no sense although its checksum is right. A sentence fragment to follow "the record is malformed: ".
 pub type Malformed = &'static str;
@@ -56,6 +57,8 @@ pub enum Op<'a> {
     Close,
     /// History carried over from an old release; changes no state.
     Event(EventOp<'a>),
+    /// What a call that may be repeated was told. It stands in a group alone.
+    Receipt(ReceiptOp<'a>),
 }
 
 /// A configuration to be written.
@@ -157,15 +160,19 @@ pub enum Purpose {
     CheckAll = 2,
     /// A check that brought its limit.
     CheckWithLimit = 3,
+    /// A check of one key, which is a group because it may be repeated.
+    Check = 4,
 }
 
-/// Operations that are applied together or not at all: Configure and Allow only.
+/// Operations that are applied together or not at all: Configure and Allow, and at the end a Receipt.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupRef<'a> {
     /// What the group stands for.
     pub purpose: Purpose,
     /// Number of operations.
     pub count: u32,
+    /// Whether the last one is a receipt.
+    pub has_receipt: bool,
     pub(super) ops: &'a [u8],
 }
 
@@ -190,6 +197,15 @@ impl<'a> Iterator for GroupOps<'a> {
         // `decode` has read every operation once: the error cannot happen.
         decode_group_op(&mut self.0).ok()
     }
+}
+
+/// What a call that may be repeated was told; number and time of its record are the answer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptOp<'a> {
+    /// The call.
+    pub call: CallId,
+    /// The answer, as [`receipts`](crate::receipts) writes it.
+    pub answer: &'a [u8],
 }
 
 /// A history event of an old release. Its time is the record's.

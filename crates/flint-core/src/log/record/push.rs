@@ -1,6 +1,6 @@
 //! Appending bodies to a record that `frame::begin` started. Every body is a multiple of eight bytes long.
 
-use super::op::{ConfigureOp, Denial, EventOp, Purpose};
+use super::op::{ConfigureOp, Denial, EventOp, Purpose, ReceiptOp};
 use crate::image::{AfterImage, Origin, RateChange, Source};
 use crate::log::frame::{Kind, WORD};
 use crate::log::record::decode::{NEW_RATE, ORIGIN_CALL, ORIGIN_EXPLICIT, RATE_LEN};
@@ -81,6 +81,13 @@ pub fn push_snapshot_mark(buf: &mut Vec<u8>, start: u64, end: u64) {
     push_words(buf, [start, end]);
 }
 
+/// Appends the answer of a call that may be repeated.
+pub fn push_receipt(buf: &mut Vec<u8>, receipt: &ReceiptOp<'_>) {
+    buf.extend_from_slice(&receipt.call.id);
+    buf.extend_from_slice(&receipt.call.fingerprint);
+    push_padded(buf, receipt.answer);
+}
+
 /// Appends a history event of an old release.
 ///
 /// # Panics
@@ -110,13 +117,14 @@ impl GroupWriter {
         Self { at, purpose, count: 0 }
     }
 
-    /// Appends one operation, whose body `push` appends with the function that belongs to `kind`: Allow or Configure.
+    /// Appends one operation, whose body `push` appends with the function that belongs to `kind`: Allow or
+    /// Configure, or at last Receipt.
     ///
     /// # Panics
     /// If `push` appends more than a record may hold.
     #[inline]
     pub fn op(&mut self, buf: &mut Vec<u8>, kind: Kind, push: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(matches!(kind, Kind::Allow | Kind::Configure), "{kind:?} in a group");
+        debug_assert!(matches!(kind, Kind::Allow | Kind::Configure | Kind::Receipt), "{kind:?} in a group");
         let at = buf.len();
         push_words(buf, [0]);
         push(buf);
