@@ -23,7 +23,7 @@ use crate::call::{Decided, Decision};
 use crate::connection::{Connection, Connections};
 use crate::durable::durable;
 use crate::gate::Gate;
-use crate::once::call_name;
+use crate::once::call_id;
 use crate::openapi;
 use crate::pool::Pool;
 use crate::problem::{Code, Problem};
@@ -106,7 +106,7 @@ impl Service {
         };
         let body = self.body(route, &head.headers, body, connection, most).await?;
         let call = match head.headers.get(&IDEMPOTENCY_KEY).filter(|_| route.repeatable) {
-            Some(header) => Some(call_name(header, &principal, route.path, &body)?),
+            Some(header) => Some(call_id(header, &principal, route.path, &body)?),
             None => None,
         };
         let asked = Asked {
