@@ -494,7 +494,7 @@ class Limiter:
 class Server:
     def __new__(
         cls,
-        limiter: Limiter,
+        limiter: Limiter | Callable[[], Limiter],
         *,
         bind: str | None = None,
         unix: str | PathLike[str] | None = None,
