@@ -1,10 +1,10 @@
 //! What a request asks for, taken apart: body, key of the path, query, form of the answer.
 
 use bytes::Bytes;
+use flint_core::engine::CallId;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-use crate::once::CallName;
 use crate::problem::{Code, Problem};
 use crate::wire::exact::MEDIA_TYPE;
 
@@ -20,7 +20,7 @@ pub(crate) struct Asked {
     /// Whether the answer is wanted in the exact form.
     pub(crate) exact: bool,
     /// The name of a call that may be repeated.
-    pub(crate) call: Option<CallName>,
+    pub(crate) call: Option<CallId>,
 }
 
 impl Asked {

@@ -1,5 +1,6 @@
 //! `Idempotency-Key`: the name of a call that may be repeated.
 
+use flint_core::engine::CallId;
 use hyper::header::HeaderValue;
 use sha2::{Digest, Sha256};
 
@@ -8,25 +9,11 @@ use crate::token::Principal;
 
 const MAX_LEN: usize = 128;
 
-/// Who called with which key, and what was asked: digests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct CallName {
-    /// Of the token and the key.
-    pub(crate) id: [u8; 16],
-    /// Of the path and the body.
-    pub(crate) fingerprint: [u8; 8],
-}
-
-/// The name that the header gives to a call.
+/// The id that the header gives to a call: digests of who calls with which key, and of what is asked.
 ///
 /// # Errors
 /// `invalid_argument` for a header that is empty, too long, or not visible ASCII.
-pub(crate) fn call_name(
-    header: &HeaderValue,
-    principal: &Principal,
-    path: &str,
-    body: &[u8],
-) -> Result<CallName, Problem> {
+pub(crate) fn call_id(header: &HeaderValue, principal: &Principal, path: &str, body: &[u8]) -> Result<CallId, Problem> {
     let key = header.as_bytes();
     if key.is_empty() || key.len() > MAX_LEN || !key.iter().all(u8::is_ascii_graphic) {
         let detail = format!("Idempotency-Key is 1 to {MAX_LEN} visible ASCII characters");
@@ -34,7 +21,7 @@ pub(crate) fn call_name(
     }
     let id = Sha256::new().chain_update(principal).chain_update(key).finalize();
     let asked = Sha256::new().chain_update(path).chain_update([0]).chain_update(body).finalize();
-    let mut name = CallName { id: [0; 16], fingerprint: [0; 8] };
+    let mut name = CallId { id: [0; 16], fingerprint: [0; 8] };
     name.id.copy_from_slice(&id[..16]);
     name.fingerprint.copy_from_slice(&asked[..8]);
     Ok(name)
@@ -47,7 +34,7 @@ mod tests {
     #[test]
     fn a_name_tells_callers_keys_and_requests_apart() {
         let name = |principal: u8, key: &str, path: &str, body: &str| {
-            call_name(&HeaderValue::from_str(key).unwrap(), &[principal; 32], path, body.as_bytes()).unwrap()
+            call_id(&HeaderValue::from_str(key).unwrap(), &[principal; 32], path, body.as_bytes()).unwrap()
         };
         let one = name(0, "k", "/p", "b");
         assert_eq!(one, name(0, "k", "/p", "b"));
@@ -57,7 +44,7 @@ mod tests {
         }
         for bad in ["", "a b", &"k".repeat(129)] {
             let header = HeaderValue::from_str(bad).unwrap();
-            assert!(call_name(&header, &[0; 32], "/p", b"").is_err(), "{bad:?}");
+            assert!(call_id(&header, &[0; 32], "/p", b"").is_err(), "{bad:?}");
         }
     }
 }

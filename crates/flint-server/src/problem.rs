@@ -195,6 +195,7 @@ impl From<Error> for Problem {
             Error::InvalidCost(_) => Code::InvalidCost,
             Error::InvalidArgument(_) => Code::InvalidArgument,
             Error::LimitNotFound { .. } => Code::LimitNotFound,
+            Error::CallMismatch => Code::IdempotencyMismatch,
             Error::Closed => Code::ShuttingDown,
             Error::Storage { .. }
             | Error::Stopped { .. }

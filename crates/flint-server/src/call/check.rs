@@ -1,6 +1,6 @@
 //! Decisions.
 
-use flint_core::engine::{Item as CoreItem, MultiOutcome, Outcome, Patience};
+use flint_core::engine::{Item as CoreItem, MultiOutcome, Outcome, Patience, Repeatable};
 use flint_core::limit::Limit;
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use crate::asked::Asked;
 use crate::problem::Problem;
 use crate::wire::answer::{CheckAnswer, MultiCheckAnswer};
 use crate::wire::exact::{ExactCheck, ExactMultiCheck};
-use crate::wire::request::{CheckAllBody, CheckBody, DenyBody, PeekBody};
+use crate::wire::request::{CheckAllBody, CheckBody, Cost, DenyBody, PeekBody};
 
 /// Most costs of a forecast.
 const MAX_COSTS: usize = 10_000;
@@ -23,7 +23,7 @@ pub(crate) struct CountedAnswer {
     counted: bool,
 }
 
-fn answer(asked: &Asked, key: &str, outcome: &Outcome) -> Result<Decided, Problem> {
+fn told(asked: &Asked, key: &str, outcome: &Outcome) -> Result<Decided, Problem> {
     if asked.exact {
         Decided::new(&ExactCheck::from(outcome), outcome.seq)
     } else {
@@ -36,9 +36,19 @@ pub(crate) fn check(engine: &Engine, asked: &Asked, patience: Patience) -> Decis
     let body: CheckBody<'_> = asked.json()?;
     let limit = body.limit()?;
     let item = CoreItem { key: &body.key, cost: body.cost.get()?, limit: limit.as_ref() };
-    let decided =
-        if body.count_denied { engine.try_check(&item, patience)? } else { engine.try_acquire(&item, patience)? };
-    decided.map(|outcome| answer(asked, &body.key, &outcome)).transpose()
+    let decided = match (&asked.call, body.count_denied) {
+        (None, true) => engine.try_check(&item, patience)?.map(unnamed),
+        (None, false) => engine.try_acquire(&item, patience)?.map(unnamed),
+        (Some(call), true) => engine.try_check_once(&item, call, patience)?,
+        (Some(call), false) => engine.try_acquire_once(&item, call, patience)?,
+    };
+    let Some(Repeatable { answer, repeated }) = decided else { return Ok(None) };
+    Ok(Some(Decided { repeated, ..told(asked, &body.key, &answer)? }))
+}
+
+/// The answer of a call that has no name and so is no repetition.
+const fn unnamed<T>(answer: T) -> Repeatable<T> {
+    Repeatable { answer, repeated: false }
 }
 
 /// `POST /v1/peek`.
@@ -50,15 +60,15 @@ pub(crate) fn peek(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
         outcome.allowed = false;
         outcome.retry_after_ns = forecast(engine, &body.key, limit.as_ref(), costs)?;
     }
-    answer(asked, &body.key, &outcome).map(Some)
+    told(asked, &body.key, &outcome).map(Some)
 }
 
-fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[crate::wire::request::Cost]) -> Result<u64> {
+fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -> Result<u64> {
     if costs.len() > MAX_COSTS {
         let message = format!("{} costs in one forecast; at most {MAX_COSTS} are accepted", costs.len());
         return Err(Error::InvalidArgument(message));
     }
-    let costs = costs.iter().map(crate::wire::request::Cost::get).collect::<Result<Vec<_>>>()?;
+    let costs = costs.iter().map(Cost::get).collect::<Result<Vec<_>>>()?;
     engine.forecast(key, limit, &costs)
 }
 
@@ -79,12 +89,16 @@ pub(crate) fn check_all(engine: &Engine, asked: &Asked, patience: Patience) -> D
         .zip(&limits)
         .map(|(item, limit)| Ok(CoreItem { key: &item.0.key, cost: item.0.cost.get()?, limit: limit.as_ref() }))
         .collect::<Result<Vec<_>>>()?;
-    let Some(outcome) = engine.try_check_all(&items, patience)? else { return Ok(None) };
+    let decided = match &asked.call {
+        None => engine.try_check_all(&items, patience)?.map(unnamed),
+        Some(call) => engine.try_check_all_once(&items, call, patience)?,
+    };
+    let Some(Repeatable { answer, repeated }) = decided else { return Ok(None) };
     let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
-    answer_all(asked, &keys, &outcome).map(Some)
+    Ok(Some(Decided { repeated, ..told_all(asked, &keys, &answer)? }))
 }
 
-fn answer_all(asked: &Asked, keys: &[&str], outcome: &MultiOutcome) -> Result<Decided, Problem> {
+fn told_all(asked: &Asked, keys: &[&str], outcome: &MultiOutcome) -> Result<Decided, Problem> {
     if asked.exact {
         Decided::new(&ExactMultiCheck::from(outcome), outcome.seq)
     } else {
