@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TOKEN = "00112233445566778899aabbccddeeff"  # noqa: S105 - made up
+TOKEN = "00112233445566778899aabbccddeeff"
 
 
 @dataclass

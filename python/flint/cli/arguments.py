@@ -46,19 +46,19 @@ def count(text: str | int) -> int:
 def suggest_keys(context: typer.Context, incomplete: str) -> list[str]:
     """Keys of the store that begin as typed so far, for shell completion; none when it cannot be read."""
     try:
-        with _suggesting(context.find_root()) as limiter:
+        with _suggesting(context) as limiter:
             found = [status.key for status in limiter.list(prefix=incomplete or None, limit=_SUGGESTIONS)]
     except (flint.FlintError, CommandError, OSError):
         return []
     return [key for key in found if key.isprintable()]
 
 
-def _suggesting(root: typer.Context) -> AbstractContextManager[flint.Limiter | flint.SharedLimiter]:
+def _suggesting(context: typer.Context) -> AbstractContextManager[flint.Limiter | flint.SharedLimiter]:
     """Where the keys are. Whoever types waits for no slow server."""
-    remote = named_server(root)
+    remote = named_server(context)
     if remote is not None:
         return remote.opened(timeout=_PATIENCE_S)
-    return flint.Limiter(root.params.get("data_dir") or Path(".flint"), read_only=True)
+    return flint.Limiter(context.find_root().params.get("data_dir") or Path(".flint"), read_only=True)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]

@@ -39,17 +39,18 @@ class Remote:
         return os.environ.get(TOKEN_VARIABLE) or None
 
 
-def named_server(root: typer.Context) -> Remote | None:
+def named_server(context: typer.Context) -> Remote | None:
     """The server that a run's root options name. A directory on the command line outweighs a server in a variable."""
-    url = root.params.get("url")
-    if not url or (origin(root, "url") != "COMMANDLINE" and origin(root, "data_dir") == "COMMANDLINE"):
+    options = context.find_root().params
+    url = options.get("url")
+    if not url or (origin(context, "url") != "COMMANDLINE" and origin(context, "data_dir") == "COMMANDLINE"):
         return None
-    return Remote(url, root.params.get("token_file"))
+    return Remote(url, options.get("token_file"))
 
 
-def origin(root: typer.Context, option: str) -> str:
-    """Where an option's value comes from: COMMANDLINE, ENVIRONMENT or DEFAULT."""
-    source = root.get_parameter_source(option)
+def origin(context: typer.Context, option: str) -> str:
+    """Where a root option's value comes from: COMMANDLINE, ENVIRONMENT or DEFAULT."""
+    source = context.find_root().get_parameter_source(option)
     return "DEFAULT" if source is None else source.name
 
 

@@ -61,8 +61,6 @@ WAITS = re.compile(r"retry after [^\n]*")
 PLACE = re.compile(r"^(?:directory|server) .*$", re.MULTILINE)
 BYTES = re.compile(r"(log bytes +|snapshot  )\d+")
 CLOCKWORK = {"retry_after", "retry_after_ns", "reset_after", "time_ns", "wall_ns", "offset", "aof_bytes", "log_bytes"}
-# A server opens its directory once, a command each time: the log has other records between those of the calls.
-SESSIONS = {"Anchor", "Close", "Open"}
 
 
 @pytest.fixture
@@ -118,10 +116,10 @@ def records(ran: Ran) -> list[dict[str, object]]:
 def test_the_records_are_those_of_the_directory(cli: Cli, served: Served, data_dir: Path) -> None:
     remote = ("--url", served.url, "log", "dump", "--json")
     for command in COMMANDS[:10]:
-        cli("--url", served.url, *command)
+        assert cli("--url", served.url, *command).status < 2
     assert records(cli(*remote)) == records(cli("log", "dump", "--json"))
     assert records(cli(*remote, "--after", "4")) == records(cli("log", "dump", "--json", "--after", "4"))
-    assert [record["seq"] for record in records(cli(*remote, "--after", "4"))][0] == 5
+    assert records(cli(*remote, "--after", "4"))[0]["seq"] == 5
     assert cli("--url", served.url, "log", "dump").out == cli("log", "dump").out
 
 

@@ -65,13 +65,12 @@ def test_it_ends_with_its_reader(command: list[str], environment: Environment, d
 
 
 def test_it_ends_with_its_server(command: list[str], environment: Environment, data_dir: Path) -> None:
-    with serving(data_dir) as served:
-        with following(command, environment, served.url) as (process, output):
-            assert output.readline()
-            served.end()
-            assert process.wait(60) == 3
-            assert process.stderr is not None
-            message = process.stderr.read().decode()
+    with serving(data_dir) as served, following(command, environment, served.url) as (process, output):
+        assert output.readline()
+        served.end()
+        assert process.wait(60) == 3
+        assert process.stderr is not None
+        message = process.stderr.read().decode()
     assert served.url in message
     assert "flint server start" in message
     assert "Traceback" not in message

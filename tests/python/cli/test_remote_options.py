@@ -83,9 +83,7 @@ def test_a_token_that_may_not_do_that(cli: Cli, guarded: Served) -> None:
         (None, 0o600, "No such file"),
     ],
 )
-def test_a_token_file_that_is_not_accepted(
-    cli: Cli, tmp_path: Path, content: str | None, mode: int, part: str
-) -> None:
+def test_a_token_file_that_is_not_accepted(cli: Cli, tmp_path: Path, content: str | None, mode: int, part: str) -> None:
     file = tmp_path / "token"
     if content is not None:
         private(file, content)

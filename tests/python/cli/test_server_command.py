@@ -89,7 +89,10 @@ def test_an_empty_variable_is_no_way_around_a_token(cli: Cli, data_dir: Path) ->
 
 
 def test_it_needs_a_directory(cli: Cli, data_dir: Path) -> None:
-    for options, more in ((("--url", "http://127.0.0.1:1"), {}), ((), {"FLINT_URL": "unix:///x", "FLINT_DATA_DIR": ""})):
+    for options, more in (
+        (("--url", "http://127.0.0.1:1"), {}),
+        ((), {"FLINT_URL": "unix:///x", "FLINT_DATA_DIR": ""}),
+    ):
         ran = cli(*options, "server", "start", **more)
         assert (ran.status, ran.out) == (2, "")
         assert "server start needs the data directory itself" in ran.err
