@@ -67,6 +67,19 @@ impl Stop {
 }
 
 impl Server {
+    /// Whether a server could be opened with `settings` now, before there is an engine for it: a start that is refused leaves nothing
+    /// behind. It listens nowhere.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn examine(settings: &Settings) -> Result<(), StartError> {
+        Gate::new(settings.tokens.clone(), &settings.allowed_hosts)?;
+        if let Some(files) = &settings.tls {
+            tls::load(files)?;
+        }
+        listen::examine(settings)
+    }
+
     /// Opens the sockets of `settings`.
     ///
     /// # Errors
