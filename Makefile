@@ -105,6 +105,8 @@ left-out:
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
+	@sh scripts/install-system-tools.sh wrk redis-server redis-benchmark:redis-tools
+	$(PY) benchmarks/server.py
 
 # The long run: half an hour on two cores. Optimised, and with the checks of a debug build. What the fuzzers find new joins the
 # corpus, as far as its bounds let it.
