@@ -1,13 +1,21 @@
 //! The description of the API, OpenAPI 3.1: made of the routes and of the types that go over the wire.
 
+use std::sync::OnceLock;
+
+use bytes::Bytes;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::{Code, ProblemAnswer};
 use crate::route::{self, Act, Route};
 
-/// The document.
-pub(crate) fn document() -> Value {
+/// The document as JSON, made when it is first asked for.
+pub(crate) fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| Bytes::from(document().to_string())).clone()
+}
+
+fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();

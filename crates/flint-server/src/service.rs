@@ -217,7 +217,7 @@ impl Service {
                 let answer = HealthAnswer { status: "ok", version: env!("CARGO_PKG_VERSION") };
                 Ok(json(to_json(&answer)?, false))
             }
-            Act::Describe => Ok(json(to_json(&openapi::document())?, false)),
+            Act::Describe => Ok(json(openapi::text(), false)),
             Act::Metrics => self.metrics().await,
         }
     }
@@ -270,8 +270,8 @@ impl Service {
     }
 }
 
-fn json(body: Vec<u8>, exact: bool) -> Answer {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn json(body: impl Into<Bytes>, exact: bool) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
     let kind = if exact { MEDIA_TYPE } else { "application/json" };
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
