@@ -56,6 +56,7 @@ missing-extension:
 demo: $(BUILT)
 	$(PY) demo/crash_demo.py
 	$(PY) demo/web_demo.py
+	$(PY) demo/shared_demo.py
 
 # One after the other, whatever -j says: they share two cores and one target directory.
 test:
