@@ -506,31 +506,6 @@ class Limiter:
     @property
     def closed(self) -> bool: ...
 
-@final
-class Server:
-    def __new__(
-        cls,
-        limiter: Limiter,
-        *,
-        bind: str | None = None,
-        unix: str | PathLike[str] | None = None,
-        activated: bool = False,
-        token: str | None = None,
-        token_visible: bool = False,
-        token_file: str | PathLike[str] | None = None,
-        tls_cert: str | PathLike[str] | None = None,
-        tls_key: str | PathLike[str] | None = None,
-        require_tls: bool = False,
-        allowed_hosts: list[str] | tuple[str, ...] = ...,
-        log_format: str | None = None,
-        metrics: Callable[[], str] | None = None,
-        **limits: int,
-    ) -> Self: ...
-    def serve(self, *, signals: bool = False) -> None: ...
-    def stop(self) -> None: ...
-    @property
-    def urls(self) -> builtins.list[str]: ...
-
 def doctor(path: str | PathLike[str]) -> _Report:
     """Verify the files of a directory without opening it."""
 
