@@ -383,7 +383,9 @@ async fn speak<S>(
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
-        .pipeline_flush(true)
+        // Answers are written as they come. Collecting those to requests that came together has no bound in hyper: a client
+        // that asks without end and reads nothing would fill the memory.
+        .writev(false)
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);
     // What went wrong concerns the client alone, who was told where that was possible.
