@@ -482,9 +482,9 @@ class Limiter:
         key: str,
         rate: _RateLike,
         per: _Period | None,
-        algorithm: str,
         burst: int | None,
         on_change: str,
+        algorithm: str = ...,
         /,
     ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
     def _begin_limit_many(
@@ -508,9 +508,11 @@ class Limiter:
 
 @final
 class Server:
+    """A server that answers from a limiter, listening from its construction on."""
+
     def __new__(
         cls,
-        limiter: Limiter,
+        limiter: Limiter | Callable[[], Limiter],
         *,
         bind: str | None = None,
         unix: str | PathLike[str] | None = None,
@@ -521,13 +523,17 @@ class Server:
         tls_cert: str | PathLike[str] | None = None,
         tls_key: str | PathLike[str] | None = None,
         require_tls: bool = False,
-        allowed_hosts: list[str] | tuple[str, ...] = ...,
+        allowed_hosts: builtins.list[str] | tuple[str, ...] = ...,
         log_format: str | None = None,
         metrics: Callable[[], str] | None = None,
         **limits: int,
     ) -> Self: ...
-    def serve(self, *, signals: bool = False) -> None: ...
-    def stop(self) -> None: ...
+    def serve(self, *, signals: bool = False) -> None:
+        """Answer requests in this thread until stop() is called."""
+
+    def stop(self) -> None:
+        """Have serve() return."""
+
     @property
     def urls(self) -> builtins.list[str]: ...
 
@@ -570,9 +576,9 @@ class _Codec:
         key: str,
         rate: _RateLike,
         per: _Period | None,
-        algorithm: str,
         burst: int | None,
         on_change: str,
+        algorithm: str = ...,
         /,
     ) -> bytes: ...
     def limit_many(self, specs: Iterable[Mapping[str, Any]], /) -> bytes: ...
