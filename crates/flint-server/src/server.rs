@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use sd_notify::NotifyState;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_rustls::TlsAcceptor;
@@ -135,6 +135,8 @@ impl Server {
         }
         let tls = tls.map(Arc::new);
         let mut told = stop.subscribe();
+        // Before anybody learns that the server is there: whoever does may send one at once.
+        let signals = if signals { Some(Signals::listen().map_err(failed)?) } else { None };
         let mut accepting = Vec::new();
         for listener in listeners {
             accepting.push(tokio::spawn(accept(listener, service.clone(), tls.clone(), told.clone())));
@@ -144,11 +146,10 @@ impl Server {
             log.write(Level::Info, &format!("listening on {url}"));
         }
         notify(&[NotifyState::Ready], log);
-        if signals {
-            listen_to_signals(&service, tls.as_deref(), &mut told).await?;
-        } else {
+        match signals {
+            Some(signals) => signals.until_end(&service, tls.as_deref(), &mut told).await,
             // The sender lives as long as this: the error cannot happen.
-            let _ = told.wait_for(|stop| *stop).await;
+            None => drop(told.wait_for(|stop| *stop).await),
         }
         log.write(Level::Info, "shutting down");
         notify(&[NotifyState::Stopping], log);
@@ -182,21 +183,32 @@ fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     }
 }
 
-/// Returns when the server has to end.
-async fn listen_to_signals(
-    service: &Service,
-    tls: Option<&Tls>,
-    told: &mut watch::Receiver<bool>,
-) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = told.wait_for(|stop| *stop) => return Ok(()),
-            _ = hangup.recv() => reload(service, tls),
+/// What a server is told by signals.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on none of them has its default effect, which would end the process.
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the server has to end.
+    async fn until_end(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = told.wait_for(|stop| *stop) => return,
+                _ = self.hangup.recv() => reload(service, tls),
+            }
         }
     }
 }
@@ -360,7 +372,7 @@ async fn speak<S>(
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
-        .pipeline_flush(true)
+        // Not pipeline_flush: with it, the refusal of a head that cannot be read would stay in the buffer.
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);
     // What went wrong concerns the client alone, who was told where that was possible.
