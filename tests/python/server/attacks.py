@@ -18,7 +18,7 @@ from tests.python.server.support import STRONG, Client, Server, request, serving
 HONEST = 60
 # Seconds between two bytes of a slow attacker, and after how many of them it gives up: far beyond the server's bounds.
 PAUSE_S = 0.5
-# One attack begins at a time, so that this process is not too busy to be an honest client while the attackers are there.
+# One attack begins at a time, so that this process is not too busy to be an honest client meanwhile.
 TURN = threading.Lock()
 PATIENCE = 80
 
@@ -43,7 +43,7 @@ class Outcome:
 def is_open(connection: socket.socket) -> bool:
     """Whether the server has not dropped it; what it said stays to be read."""
     try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
+        return connection.recv(1, socket.MSG_PEEK) != b""
     except BlockingIOError:
         return True
     except OSError:
@@ -52,7 +52,7 @@ def is_open(connection: socket.socket) -> bool:
 
 def endured(attackers: list[socket.socket], drip: Iterable[bytes]) -> list[bytes | None]:
     """Sends `drip` to the server, a piece every now and then, on all connections that it has not dropped."""
-    told: dict[int, bytes] = {number: b"" for number in range(len(attackers))}
+    told: dict[int, bytes] = dict.fromkeys(range(len(attackers)), b"")
     open_ones = dict(enumerate(attackers))
     pieces = iter(drip)
     for _ in range(PATIENCE):
@@ -106,6 +106,8 @@ class Attack:
     def _begin(self, server: Server, honest: Client) -> tuple[list[socket.socket], int, int]:
         """Lets all attackers come, and then the honest client ask."""
         attackers = list(self._opened(server))
+        for attacker in attackers:
+            attacker.setblocking(False)
         served = lost = 0
         for number in range(HONEST):
             if number % 2:
@@ -126,20 +128,16 @@ class Attack:
         """The whole attack."""
         env = {} if self.token is None else {"FLINT_TOKEN": self.token}
         with serving(data_dir, "--sync", "batch", *self.options, env=env) as server:
-            honest = server.client(self.token)
-            honest.post("/v1/limits", {"key": "honest", "rate": 10**6, "per": "52w"})
             with TURN:
+                honest = server.client(self.token)
+                honest.post("/v1/limits", {"key": "honest", "rate": 10**6, "per": "52w"})
                 attackers, served, lost = self._begin(server, honest)
                 held = sum(map(is_open, attackers))
             told = endured(attackers, (bytes([byte]) for byte in self.drip)) if self.is_dropped else []
-            return Outcome(
-                served,
-                held,
-                lost,
-                told,
-                honest.metric("flint_server_connections_timed_out_total"),
-                honest.metric("flint_server_connections_evicted_total"),
-            )
+            counts = server.client(self.token)
+            timed_out = counts.metric("flint_server_connections_timed_out_total")
+            evicted = counts.metric("flint_server_connections_evicted_total")
+            return Outcome(served, held, lost, told, timed_out, evicted)
 
 
 def served_once(server: Server) -> socket.socket:
@@ -151,9 +149,8 @@ def served_once(server: Server) -> socket.socket:
 
 def reader_that_never_reads(server: Server) -> socket.socket:
     """Asks for large answers, again and again, and takes none."""
-    connection = socket.socket()
+    connection = server.connect()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect(server.address)
     connection.setblocking(False)
     with contextlib.suppress(BlockingIOError, ConnectionError):
         connection.sendall(request("GET", "/v1/openapi.json") * 400)

@@ -144,7 +144,8 @@ class Server:
         """The first report from number `since` on that matches; waits for it."""
         with self._news:
             for number in itertools.count(since):
-                self._news.wait_for(lambda number=number: len(self.told) > number or self.ended, PATIENCE_S)
+                while len(self.told) <= number and not self.ended and self._news.wait(PATIENCE_S):
+                    pass
                 if len(self.told) <= number:
                     break
                 if found := re.search(pattern, self.told[number]):
@@ -214,8 +215,7 @@ def command(data_dir: Path, *options: object) -> list[str]:
 def running(
     argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> Iterator[Server]:
-    """Runs a server's command line. Whatever happens, it is dead when the block ends; if it still runs then, it has to end in
-    good order."""
+    """Runs a server's command line. If it still runs when the block ends, it has to end in good order."""
     process = subprocess.Popen(
         argv,
         env=environment(env),
@@ -283,7 +283,7 @@ def read_answer(stream: IO[bytes]) -> Answer | None:
     if not line:
         return None
     status = int(line.split()[1])
-    headers = http.client.parse_headers(stream)  # type: ignore[arg-type]  # any stream of bytes does
+    headers = http.client.parse_headers(stream)
     return Answer(status, headers, stream.read(int(headers["Content-Length"])))
 
 

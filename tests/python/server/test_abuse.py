@@ -31,7 +31,7 @@ def test_the_honest_client_is_served_while_the_attack_lasts(outcomes: dict[str, 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_the_connection_of_the_honest_client_stays(outcomes: dict[str, Outcome], name: str) -> None:
-    # Among many that had a request answered, the one that was silent for longest goes: it cannot be told from the others.
+    # Among many that had a request answered, the one that was silent for longest goes.
     assert outcomes[name].lost <= (1 if name == "idling" else 0)
 
 

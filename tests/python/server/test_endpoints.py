@@ -142,7 +142,8 @@ def test_reset(client: Client, key: str) -> None:
 
 def test_log(client: Client, key: str) -> None:
     client.check(key)
-    for body in (None, {}):
+    bodies: list[object] = [None, {}]
+    for body in bodies:
         assert client.post("/v1/log/flush", body) == {"flushed": True}
         assert client.post("/v1/log/compact", body) == {"compacted": True}
     counters = client.get("/v1/counters")

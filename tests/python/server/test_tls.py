@@ -84,9 +84,9 @@ def test_old_versions_of_tls_are_refused(files: Files, tmp_path: Path) -> None:
         old = files.context()
         # The client of the test may speak what it likes; the server is to refuse.
         old.set_ciphers("DEFAULT:@SECLEVEL=0")
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
             old.minimum_version = ssl.TLSVersion.TLSv1
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
             old.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, ConnectionResetError)):
             old.wrap_socket(server.connect(), server_hostname="localhost").close()
@@ -138,7 +138,7 @@ def test_plain_text_at_a_tls_port_harms_nobody(files: Files, tmp_path: Path) -> 
         with tls_client(server, files.context()) as another:
             another.get("/v1/health")
         for rubbish, connection in held:
-            # It is told at most that this was no handshake, and is dropped, at once or when the handshake's time is over.
+            # It is told at most that this was no handshake, and is dropped, at the latest when that takes too long.
             said = b""
             with contextlib.suppress(ConnectionResetError):
                 while more := connection.recv(65536):

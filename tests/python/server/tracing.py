@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.python.server.support import Client
 
-# A server syncs in its first thread twice while it opens a new directory, and in one of its own from then on. strace counts by
-# thread, so that what is injected from the third time on leaves the start alone.
+# A server syncs in its first thread twice while it opens a new directory, and in one of its own from then on. strace
+# counts by thread, so that what is injected from the third time on leaves the start alone.
 FIRST = 3
 
 
