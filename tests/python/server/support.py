@@ -215,7 +215,10 @@ def command(data_dir: Path, *options: object) -> list[str]:
 def running(
     argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> Iterator[Server]:
-    """Runs a server's command line. If it still runs when the block ends, it has to end in good order."""
+    """Runs a server's command line. If it still runs when the block ends, it has to end in good order.
+
+    A test that kills its server need not wait for that.
+    """
     process = subprocess.Popen(
         argv,
         env=environment(env),

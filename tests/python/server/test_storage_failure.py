@@ -79,7 +79,7 @@ def test_a_full_disk(tmp_path: Path, sync: str) -> None:
 def test_a_disk_that_fails(tmp_path: Path, sync: str) -> None:
     with serving(tmp_path / "data", "--sync", sync, wrapper=injecting(tmp_path / "strace", "error=EIO")) as server:
         client = server.client()
-        prepare(client, "k")
+        prepare(client)
         assert client.get("/v1/health")["status"] == "ok"
         first = client.ask("POST", "/v1/check", {"key": "k"})
         if sync == "always":

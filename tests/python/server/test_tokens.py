@@ -258,8 +258,8 @@ def test_tokens_that_are_not_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "192.0.2.1:7878"])
 def test_other_machines_need_a_strong_token(tmp_path: Path, address: str) -> None:
     assert "no token is set" in refused(tmp_path / "data", "--bind", address)
-    for weak in ("dev-secret", "a" * 64, STRONG[:21]):
-        assert "too weak" in refused(tmp_path / "data", "--bind", address, "--token", weak)
+    assert "too weak" in refused(tmp_path / "data", "--bind", address, "--token", "dev-secret")
+    for weak in ("a" * 64, STRONG[:21]):
         assert "too weak" in refused(tmp_path / "data", "--bind", address, env={"FLINT_TOKEN": weak})
 
 
