@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use sd_notify::NotifyState;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_rustls::TlsAcceptor;
@@ -148,6 +148,8 @@ impl Server {
         }
         let tls = tls.map(Arc::new);
         let mut told = stop.subscribe();
+        // Before anybody is told that this server is there: whoever starts it may end it from then on.
+        let signals = if signals { Some(Signals::new().map_err(failed)?) } else { None };
         let mut accepting = Vec::new();
         for listener in listeners {
             accepting.push(tokio::spawn(accept(listener, service.clone(), tls.clone(), told.clone())));
@@ -157,8 +159,8 @@ impl Server {
             log.write(Level::Info, &format!("listening on {url}"));
         }
         notify(&[NotifyState::Ready], log);
-        if signals {
-            listen_to_signals(&service, tls.as_deref(), &mut told).await?;
+        if let Some(signals) = signals {
+            signals.listen(&service, tls.as_deref(), &mut told).await;
         } else {
             // The sender lives as long as this: the error cannot happen.
             let _ = told.wait_for(|stop| *stop).await;
@@ -195,21 +197,31 @@ fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     }
 }
 
-/// Returns when the server has to end.
-async fn listen_to_signals(
-    service: &Service,
-    tls: Option<&Tls>,
-    told: &mut watch::Receiver<bool>,
-) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = told.wait_for(|stop| *stop) => return Ok(()),
-            _ = hangup.recv() => reload(service, tls),
+/// What the process is told from outside, from the making of this on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the server has to end.
+    async fn listen(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = told.wait_for(|stop| *stop) => return,
+                _ = self.hangup.recv() => reload(service, tls),
+            }
         }
     }
 }
