@@ -147,9 +147,9 @@ impl Server {
             log.write(Level::Warning, &warning);
         }
         let tls = tls.map(Arc::new);
+        // Before anybody is told that it listens: who knows that may send signals.
+        let signals = signals.then(Signals::new).transpose()?;
         let mut told = stop.subscribe();
-        // Before anybody is told that this server is there: whoever starts it may end it from then on.
-        let signals = if signals { Some(Signals::new().map_err(failed)?) } else { None };
         let mut accepting = Vec::new();
         for listener in listeners {
             accepting.push(tokio::spawn(accept(listener, service.clone(), tls.clone(), told.clone())));
@@ -159,11 +159,10 @@ impl Server {
             log.write(Level::Info, &format!("listening on {url}"));
         }
         notify(&[NotifyState::Ready], log);
-        if let Some(signals) = signals {
-            signals.listen(&service, tls.as_deref(), &mut told).await;
-        } else {
+        match signals {
+            Some(signals) => signals.until_the_end(&service, tls.as_deref(), &mut told).await,
             // The sender lives as long as this: the error cannot happen.
-            let _ = told.wait_for(|stop| *stop).await;
+            None => drop(told.wait_for(|stop| *stop).await),
         }
         log.write(Level::Info, "shutting down");
         notify(&[NotifyState::Stopping], log);
@@ -197,7 +196,7 @@ fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     }
 }
 
-/// What the process is told from outside, from the making of this on.
+/// The signals that a server of its own process listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -205,16 +204,15 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+    /// From here on they end the process no more.
+    fn new() -> Result<Self, StartError> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .map(|kind| signal(kind).map_err(failed));
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
     /// Returns when the server has to end.
-    async fn listen(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
+    async fn until_the_end(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -385,7 +383,9 @@ async fn speak<S>(
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
-        .pipeline_flush(true)
+        // Answers are written as they come. Collecting those to requests that came together has no bound in hyper: a client
+        // that asks without end and reads nothing would fill the memory.
+        .writev(false)
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);
     // What went wrong concerns the client alone, who was told where that was possible.
