@@ -20,7 +20,7 @@ TOOLS := $(VENV)/.tools
 BUILT := $(VENV)/.built
 EXTENSION := python/flint/_native.abi3.so
 EVIDENCE := $(CURDIR)/target/evidence
-PY_SOURCES := python tests/python demo scripts $(wildcard benchmarks)
+PY_SOURCES := python tests/python demo scripts contrib $(wildcard benchmarks)
 
 # A new or removed file changes its directory, so directories count as sources too.
 RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -type d \)) \
@@ -56,6 +56,7 @@ missing-extension:
 demo: $(BUILT)
 	$(PY) demo/crash_demo.py
 	$(PY) demo/web_demo.py
+	$(PY) demo/shared_demo.py
 
 # One after the other, whatever -j says: they share two cores and one target directory.
 test:
@@ -72,7 +73,7 @@ rust-tools:
 
 system-tools:
 ifneq ($(SYSTEM),0)
-	@sh scripts/install-system-tools.sh strace promtool:prometheus
+	@sh scripts/install-system-tools.sh strace promtool:prometheus curl systemd-analyze:systemd
 endif
 
 lint: $(TOOLS)
@@ -80,7 +81,7 @@ lint: $(TOOLS)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
-	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts
+	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts contrib
 	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)
@@ -105,6 +106,8 @@ left-out:
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
+	@sh scripts/install-system-tools.sh wrk redis-server redis-benchmark:redis-tools
+	$(PY) benchmarks/server.py
 
 # The long run: half an hour on two cores. Optimised, and with the checks of a debug build. What the fuzzers find new joins the
 # corpus, as far as its bounds let it.

@@ -30,6 +30,10 @@ const TOP_BY: [(&str, TopBy); 4] = [
     ("denied_cost", TopBy::DeniedCost),
 ];
 
+/// The same by their names alone, for whoever passes them on.
+pub(crate) const TOP_BY_NAMES: [(&str, &str); 4] =
+    [(TOP_BY[0].0, TOP_BY[0].0), (TOP_BY[1].0, TOP_BY[1].0), (TOP_BY[2].0, TOP_BY[2].0), (TOP_BY[3].0, TOP_BY[3].0)];
+
 /// Rate limits that survive restarts, kept in the directory `data_dir`.
 ///
 /// data_dir: str or Path, made absolute; created (mode 0700) when it does not exist.
@@ -577,18 +581,18 @@ impl Limiter {
 
     /// limit() for an event loop: True, a future of it while the disk works, or None as _begin_check().
     #[expect(clippy::too_many_arguments, reason = "the arguments of the public API")]
-    #[pyo3(signature = (key, rate, per, algorithm, burst, on_change, /))]
+    #[pyo3(signature = (key, rate, per, burst, on_change, algorithm = Arg::Missing, /))]
     fn _begin_limit<'py>(
         &self,
         py: Python<'py>,
         key: Key<'_>,
         rate: &Bound<'_, PyAny>,
         per: Option<&Bound<'_, PyAny>>,
-        algorithm: Arg<'_>,
         burst: Option<&Bound<'_, PyAny>>,
         on_change: Arg<'_>,
+        algorithm: Arg<'_>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
+        let limit = limit::parse(rate, per, limit::passed_on(&algorithm), burst)?;
         let on_change = parse_on_change(on_change.get())?;
         let key = key.text()?;
         self.begin_write(py, |engine, patience| engine.try_limit(key, &limit, on_change, patience))

@@ -67,6 +67,19 @@ impl Stop {
 }
 
 impl Server {
+    /// Whether a server could be opened with `settings` now, before there is an engine for it: a start that is refused leaves nothing
+    /// behind. It listens nowhere.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn examine(settings: &Settings) -> Result<(), StartError> {
+        Gate::new(settings.tokens.clone(), &settings.allowed_hosts)?;
+        if let Some(files) = &settings.tls {
+            tls::load(files)?;
+        }
+        listen::examine(settings)
+    }
+
     /// Opens the sockets of `settings`.
     ///
     /// # Errors
@@ -134,9 +147,9 @@ impl Server {
             log.write(Level::Warning, &warning);
         }
         let tls = tls.map(Arc::new);
+        // Before anybody is told that it listens: who knows that may send signals.
+        let signals = signals.then(Signals::new).transpose()?;
         let mut told = stop.subscribe();
-        // Before anybody learns that the server is there: whoever does may send one at once.
-        let signals = if signals { Some(Signals::listen().map_err(failed)?) } else { None };
         let mut accepting = Vec::new();
         for listener in listeners {
             accepting.push(tokio::spawn(accept(listener, service.clone(), tls.clone(), told.clone())));
@@ -147,7 +160,7 @@ impl Server {
         }
         notify(&[NotifyState::Ready], log);
         match signals {
-            Some(signals) => signals.until_end(&service, tls.as_deref(), &mut told).await,
+            Some(signals) => signals.until_the_end(&service, tls.as_deref(), &mut told).await,
             // The sender lives as long as this: the error cannot happen.
             None => drop(told.wait_for(|stop| *stop).await),
         }
@@ -183,7 +196,7 @@ fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     }
 }
 
-/// What a server is told by signals.
+/// The signals that a server of its own process listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -191,17 +204,15 @@ struct Signals {
 }
 
 impl Signals {
-    /// From here on none of them has its default effect, which would end the process.
-    fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
+    /// From here on they end the process no more.
+    fn new() -> Result<Self, StartError> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .map(|kind| signal(kind).map_err(failed));
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
     }
 
     /// Returns when the server has to end.
-    async fn until_end(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
+    async fn until_the_end(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -372,7 +383,9 @@ async fn speak<S>(
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
-        // Not pipeline_flush: with it, the refusal of a head that cannot be read would stay in the buffer.
+        // Answers are written as they come. Collecting those to requests that came together has no bound in hyper: a client
+        // that asks without end and reads nothing would fill the memory.
+        .writev(false)
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);
     // What went wrong concerns the client alone, who was told where that was possible.

@@ -73,7 +73,10 @@ struct Progress {
 impl Service {
     /// The answer to a request. `local` is true for a Unix socket.
     pub(crate) async fn answer(&self, request: Request<Incoming>, connection: &Connection, local: bool) -> Answer {
-        connection.asked();
+        if connection.asked() {
+            // Requests that came together would otherwise be answered sixteen at a time, while other connections wait.
+            tokio::task::yield_now().await;
+        }
         let mut progress = Progress { route: None, unread: !request.body().is_end_stream() };
         let answered = unwinding(self.guarded(request, connection, local, &mut progress)).await;
         let mut response = match answered {

@@ -45,6 +45,7 @@ def test_batch_goes_on_while_the_disk_works(tmp_path: Path) -> None:
         assert before.count("flint-work") == 1
         # The end would wait for the disk, too.
         server.process.kill()
+        server.wait()
 
 
 def test_always_waits_without_a_thread_and_holds_up_nobody(tmp_path: Path) -> None:
@@ -76,3 +77,4 @@ def test_always_waits_without_a_thread_and_holds_up_nobody(tmp_path: Path) -> No
         counters = client.get("/v1/counters")
         assert counters["durable_seq"] == counters["seq"]
         server.process.kill()
+        server.wait()
