@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -40,8 +40,10 @@ class Waiter(Protocol):
 class Queues:
     """Who waits, key by key. Its lock is held for a moment only, and nothing else is called meanwhile."""
 
-    def __init__(self, clock: ManualClock | None) -> None:
+    def __init__(self, clock: ManualClock | None, *, remote: bool) -> None:
         self.clock = clock
+        # Whether asking takes a while, in which others come.
+        self.remote = remote
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[Waiter]] = {}
 
@@ -115,7 +117,7 @@ def queues_of(limiter: Any) -> Queues:
         with _creating:
             queues = getattr(limiter, "_queues", None)
             if queues is None:
-                queues = limiter._queues = Queues(limiter._clock)
+                queues = limiter._queues = Queues(limiter._clock, remote=hasattr(limiter, "_alook"))
     return queues
 
 
@@ -242,20 +244,28 @@ def _turn(
         if deadline_ns is not None and queues.now_ns() + result.retry_after_ns > deadline_ns:
             raise AcquireTimeout(result)
 
-    if key in queues:
-        # What is wrong with the call is found out before anybody is waited for, and a forked child learns that it is
-        # one before it takes a lock that may be held for ever there.
-        yield _Look(None)
-    else:
-        result = yield _ATTEMPT
-        if result.allowed:
-            return result
-        refuse_late(result)
-    queues.join(key, waiter)
     try:
+        if queues.remote:
+            # Before anybody is asked: who came first may not be answered first.
+            queues.join(key, waiter)
+            if queues.ahead(key, waiter):
+                yield _Look(None)
+        elif key in queues:
+            # What is wrong with the call is found out before anybody is waited for, and a forked child learns that it
+            # is one before it takes a lock that may be held for ever there.
+            yield _Look(None)
+        else:
+            result = yield _ATTEMPT
+            if result.allowed:
+                return result
+            refuse_late(result)
+        if not queues.remote:
+            queues.join(key, waiter)
         ahead = queues.ahead(key, waiter)
         if ahead and deadline_ns is not None:
-            refuse_late((yield _Look([*ahead, waiter.cost])))
+            result = yield _Look([*ahead, waiter.cost])
+            if result.retry_after_ns > 0:
+                refuse_late(result)
         while True:
             if queues.is_first(key, waiter):
                 # Before the limiter reads its clock: who wakes up too early asks again, who oversleeps loses time.
@@ -268,18 +278,41 @@ def _turn(
             elif deadline_ns is None or queues.now_ns() < deadline_ns:
                 yield _Sleep(deadline_ns)
             else:
-                # Others took what was expected to be there by now.
-                raise AcquireTimeout((yield _Look([*queues.ahead(key, waiter), waiter.cost])))
+                # Others took what was expected to be there by now, unless they only wait for answers.
+                result = yield _Look([*queues.ahead(key, waiter), waiter.cost])
+                if result.retry_after_ns == 0:
+                    result = yield _ATTEMPT
+                    if result.allowed:
+                        return result
+                raise AcquireTimeout(result)
     finally:
         queues.leave(key, waiter)
 
 
 def _look(limiter: Any, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None) -> CheckResult:
+    ask: Callable[..., CheckResult] | None = getattr(limiter, "_look", None)
+    if ask is not None:
+        return ask(key, cost, limit, costs)
     seen: CheckResult = limiter.peek(key, cost, limit=limit)
     wait_ns = seen.retry_after_ns if costs is None else limiter._forecast(key, costs, limit)
     return CheckResult(
         False, key, cost, seen.limit, seen.remaining, wait_ns, seen.reset_after_ns, seen.reset_at_ns, seen.rates
     )
+
+
+async def _alook(limiter: Any, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None) -> CheckResult:
+    """The same where looking takes a while, which a limiter has a method for; without one it takes none."""
+    ask: Callable[..., Awaitable[CheckResult]] | None = getattr(limiter, "_alook", None)
+    return _look(limiter, key, cost, limit, costs) if ask is None else await ask(key, cost, limit, costs)
+
+
+async def _acount_denial(limiter: Any, key: str, cost: int) -> None:
+    """Counts the denial, as _alook() looks."""
+    count: Callable[..., Awaitable[None]] | None = getattr(limiter, "_acount_denial", None)
+    if count is None:
+        limiter._count_denial(key, cost)
+    else:
+        await count(key, cost)
 
 
 def acquire(limiter: Any, key: str, cost: int, limit: LimitLike | None, timeout: float | None) -> CheckResult:
@@ -319,14 +352,14 @@ async def aacquire(limiter: Any, key: str, cost: int, limit: LimitLike | None, t
                 case _Attempt():
                     step = steps.send(await _attempt(limiter, key, cost, limit))
                 case _Look(costs):
-                    step = steps.send(_look(limiter, key, cost, limit, costs))
+                    step = steps.send(await _alook(limiter, key, cost, limit, costs))
                 case _Sleep(until_ns):
                     await waiter.sleep(queues, until_ns)
                     step = next(steps)
     except StopIteration as end:
         return _result(end)
     except AcquireTimeout:
-        limiter._count_denial(key, cost)
+        await _acount_denial(limiter, key, cost)
         raise
     finally:
         steps.close()

@@ -208,12 +208,22 @@ class ForkedError(FlintError):
 
 
 class FlintConnectionError(FlintError):
-    """A Flint server could not be reached."""
+    """A Flint server could not be reached, or its answer did not arrive whole and in time."""
 
     __module__ = "flint"
 
 
 class FlintServerError(FlintError):
-    """A Flint server answered with an error."""
+    """A Flint server answered with an error that is not about the call's arguments.
+
+    Attributes:
+        status: the HTTP status.
+        code: the server's name for the error, such as "unauthorized" or "busy"; "" where none came.
+    """
 
     __module__ = "flint"
+
+    def __init__(self, message: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

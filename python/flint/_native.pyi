@@ -22,9 +22,15 @@ __all__ = [
     "Record",
     "Recovery",
     "Server",
+    "_Codec",
     "_LoopWaits",
     "__version__",
     "_close_all",
+    "_decode_check",
+    "_decode_check_all",
+    "_decode_events",
+    "_decode_statuses",
+    "_head",
     "_limit_of",
     "doctor",
     "dump",
@@ -177,6 +183,7 @@ class CheckResult(Record):
         reset_after_ns: int = 0,
         reset_at_ns: int = 0,
         rates: Iterable[RateState] = (),
+        degraded: bool = False,
     ) -> Self: ...
     def __bool__(self) -> bool: ...
     @property
@@ -185,6 +192,8 @@ class CheckResult(Record):
     def key(self) -> str: ...
     @property
     def rates(self) -> tuple[RateState, ...]: ...
+    @property
+    def degraded(self) -> bool: ...
     @property
     def cost(self) -> int: ...
     @property
@@ -209,7 +218,12 @@ class MultiCheckResult(Record):
     """The answer to a check of several keys. True when all of them were allowed."""
 
     def __new__(
-        cls, allowed: bool, denied_key: str | None, retry_after_ns: int, results: Iterable[CheckResult]
+        cls,
+        allowed: bool,
+        denied_key: str | None,
+        retry_after_ns: int,
+        results: Iterable[CheckResult],
+        degraded: bool = False,
     ) -> Self: ...
     def __bool__(self) -> bool: ...
     @property
@@ -222,6 +236,8 @@ class MultiCheckResult(Record):
     def retry_after(self) -> float: ...
     @property
     def results(self) -> tuple[CheckResult, ...]: ...
+    @property
+    def degraded(self) -> bool: ...
 
 @final
 class LimitStatus(Record):
@@ -538,3 +554,71 @@ def validate_key(key: str) -> None:
 
 def _close_all() -> None: ...
 def _limit_of(rates: Iterable[Rate]) -> Limit: ...
+
+@final
+class _Codec:
+    """Makes the requests of one client."""
+
+    def __new__(cls, headers: bytes, seed: bytes) -> Self: ...
+    def check(self, key: str, cost: int, limit: _LimitLike | None, counted: bool, /) -> bytes: ...
+    def check_all(self, items: Iterable[_Item], /) -> tuple[bytes, builtins.list[str], builtins.list[int]]: ...
+    def peek(
+        self, key: str, cost: int, limit: _LimitLike | None, costs: builtins.list[int] | None = None, /
+    ) -> bytes: ...
+    def limit(
+        self,
+        key: str,
+        rate: _RateLike,
+        per: _Period | None,
+        algorithm: str,
+        burst: int | None,
+        on_change: str,
+        /,
+    ) -> bytes: ...
+    def limit_many(self, specs: Iterable[Mapping[str, Any]], /) -> bytes: ...
+    def post_key(self, path: str, key: str, cost: int = 1, /) -> bytes: ...
+    def post(self, path: str, /) -> bytes: ...
+    def get(self, path: str, /) -> bytes: ...
+    def delete(self, key: str, /) -> bytes: ...
+    def status(self, key: str, /) -> bytes: ...
+    def list(self, prefix: str | None, page: int, after: str | None, /) -> bytes: ...
+    def top(self, by: str, limit: int, /) -> bytes: ...
+    def history(self, key: str, limit: int, /) -> bytes: ...
+    def reseed(self, seed: bytes, /) -> None: ...
+
+def _head(data: bytes, /) -> tuple[int, int, int, bool, str | None, int | None] | None: ...
+def _decode_check(data: bytes, start: int, key: str, /) -> CheckResult: ...
+def _decode_check_all(data: bytes, start: int, keys: list[str], /) -> MultiCheckResult: ...
+def _decode_statuses(data: bytes, start: int, /) -> list[LimitStatus]: ...
+def _decode_events(data: bytes, start: int, /) -> list[Event]: ...
+
+@final
+class Server:
+    """A server that answers from a limiter, listening from its construction on."""
+
+    def __new__(
+        cls,
+        limiter: Limiter,
+        *,
+        bind: str | None = None,
+        unix: str | PathLike[str] | None = None,
+        activated: bool = False,
+        token: str | None = None,
+        token_visible: bool = False,
+        token_file: str | PathLike[str] | None = None,
+        tls_cert: str | PathLike[str] | None = None,
+        tls_key: str | PathLike[str] | None = None,
+        require_tls: bool = False,
+        allowed_hosts: builtins.list[str] = ...,
+        log_format: str | None = None,
+        metrics: Callable[[], str] | None = None,
+        **limits: int,
+    ) -> Self: ...
+    def serve(self, *, signals: bool = False) -> None:
+        """Answer requests in this thread until stop() is called."""
+
+    def stop(self) -> None:
+        """Have serve() return."""
+
+    @property
+    def urls(self) -> builtins.list[str]: ...

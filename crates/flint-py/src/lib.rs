@@ -24,6 +24,7 @@ mod specs;
 mod status;
 mod time;
 mod tools;
+mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -63,5 +64,6 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     limiter::register(m)?;
     server::register(m)?;
     live::register(m)?;
-    tools::register(m)
+    tools::register(m)?;
+    wire::register(m)
 }

@@ -30,6 +30,10 @@ const TOP_BY: [(&str, TopBy); 4] = [
     ("denied_cost", TopBy::DeniedCost),
 ];
 
+/// The same by their names alone, for whoever passes them on.
+pub(crate) const TOP_BY_NAMES: [(&str, &str); 4] =
+    [(TOP_BY[0].0, TOP_BY[0].0), (TOP_BY[1].0, TOP_BY[1].0), (TOP_BY[2].0, TOP_BY[2].0), (TOP_BY[3].0, TOP_BY[3].0)];
+
 /// Rate limits that survive restarts, kept in the directory `data_dir`.
 ///
 /// data_dir: str or Path, made absolute; created (mode 0700) when it does not exist.

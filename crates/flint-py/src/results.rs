@@ -18,6 +18,7 @@ use crate::time::{datetime, seconds_up};
 pub(crate) struct CheckResult {
     key: Py<PyString>,
     outcome: Outcome,
+    degraded: bool,
 }
 
 impl CheckResult {
@@ -28,7 +29,10 @@ impl CheckResult {
         key: Bound<'py, PyString>,
         outcome: Outcome,
     ) -> PyResult<Bound<'py, Self>> {
-        Bound::new(py, PyClassInitializer::from(Record).add_subclass(Self { key: key.unbind(), outcome }))
+        Bound::new(
+            py,
+            PyClassInitializer::from(Record).add_subclass(Self { key: key.unbind(), outcome, degraded: false }),
+        )
     }
 }
 
@@ -36,8 +40,8 @@ impl CheckResult {
 impl CheckResult {
     #[new]
     #[pyo3(
-        signature = (allowed, key, cost, limit, remaining, retry_after_ns = 0, reset_after_ns = 0, reset_at_ns = 0, rates = None),
-        text_signature = "(allowed, key, cost, limit, remaining, retry_after_ns=0, reset_after_ns=0, reset_at_ns=0, rates=())"
+        signature = (allowed, key, cost, limit, remaining, retry_after_ns = 0, reset_after_ns = 0, reset_at_ns = 0, rates = None, degraded = false),
+        text_signature = "(allowed, key, cost, limit, remaining, retry_after_ns=0, reset_after_ns=0, reset_at_ns=0, rates=(), degraded=False)"
     )]
     #[expect(clippy::too_many_arguments, reason = "one per field")]
     fn new(
@@ -50,6 +54,7 @@ impl CheckResult {
         reset_after_ns: u64,
         reset_at_ns: u64,
         rates: Option<Vec<Bound<'_, RateState>>>,
+        degraded: bool,
     ) -> PyClassInitializer<Self> {
         let verdicts = rates.unwrap_or_default().iter().map(|state| state.get().verdict()).collect();
         let outcome = Outcome {
@@ -63,7 +68,7 @@ impl CheckResult {
             verdicts: RateVerdicts::Each(verdicts),
             seq: 0,
         };
-        PyClassInitializer::from(Record).add_subclass(Self { key: key.0.unbind(), outcome })
+        PyClassInitializer::from(Record).add_subclass(Self { key: key.0.unbind(), outcome, degraded })
     }
 
     #[classattr]
@@ -100,6 +105,7 @@ impl CheckResult {
                 "reset_after_ns",
                 "reset_at_ns",
                 "rates",
+                "degraded",
             ],
         )
     }
@@ -174,6 +180,12 @@ impl CheckResult {
         datetime(py, self.outcome.reset_at_wall_ns)
     }
 
+    /// Whether no server was there to decide, and `on_error` did instead. Not part of the mapping.
+    #[getter]
+    fn degraded(&self) -> bool {
+        self.degraded
+    }
+
     /// Rate by rate, in the order of the limit: a RateState each.
     #[getter]
     fn rates<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
@@ -190,6 +202,7 @@ pub(crate) struct MultiCheckResult {
     /// What `results` is made of when it is first read; many callers only look at `allowed`.
     keys: Vec<Py<PyString>>,
     outcomes: Vec<Outcome>,
+    degraded: bool,
     results: PyOnceLock<Py<PyTuple>>,
 }
 
@@ -203,6 +216,7 @@ impl MultiCheckResult {
             retry_after_ns: outcome.retry_after_ns,
             keys,
             outcomes: outcome.items,
+            degraded: false,
             results: PyOnceLock::new(),
         };
         Bound::new(py, PyClassInitializer::from(Record).add_subclass(this))
@@ -212,12 +226,13 @@ impl MultiCheckResult {
 #[pymethods]
 impl MultiCheckResult {
     #[new]
-    #[pyo3(signature = (allowed, denied_key, retry_after_ns, results))]
+    #[pyo3(signature = (allowed, denied_key, retry_after_ns, results, degraded = false))]
     fn new(
         allowed: bool,
         denied_key: Option<Key<'_>>,
         retry_after_ns: u64,
         results: Vec<Bound<'_, CheckResult>>,
+        degraded: bool,
         py: Python<'_>,
     ) -> PyClassInitializer<Self> {
         PyClassInitializer::from(Record).add_subclass(Self {
@@ -226,6 +241,7 @@ impl MultiCheckResult {
             retry_after_ns,
             keys: results.iter().map(|result| result.get().key.clone_ref(py)).collect(),
             outcomes: results.iter().map(|result| result.get().outcome.clone()).collect(),
+            degraded,
             results: PyOnceLock::new(),
         })
     }
@@ -237,7 +253,7 @@ impl MultiCheckResult {
 
     #[classattr]
     fn _state(py: Python<'_>) -> PyResult<Bound<'_, PyTuple>> {
-        names(py, &["allowed", "denied_key", "retry_after_ns", "results"])
+        names(py, &["allowed", "denied_key", "retry_after_ns", "results", "degraded"])
     }
 
     fn __bool__(&self) -> bool {
@@ -268,13 +284,23 @@ impl MultiCheckResult {
         seconds_up(self.retry_after_ns)
     }
 
+    /// Whether no server was there to decide, and `on_error` did instead. Not part of the mapping.
+    #[getter]
+    fn degraded(&self) -> bool {
+        self.degraded
+    }
+
     /// One CheckResult an item, in the order of the items; `remaining` is the truth after the call.
     #[getter]
     fn results<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyTuple>> {
         let results = self.results.get_or_try_init(py, || -> PyResult<_> {
             let pairs = self.keys.iter().zip(&self.outcomes);
             let results: Vec<_> = pairs
-                .map(|(key, outcome)| CheckResult::wrap(py, key.bind(py).clone(), outcome.clone()))
+                .map(|(key, outcome)| {
+                    let (key, outcome) = (key.clone_ref(py), outcome.clone());
+                    let this = CheckResult { key, outcome, degraded: self.degraded };
+                    Bound::new(py, PyClassInitializer::from(Record).add_subclass(this))
+                })
                 .collect::<PyResult<_>>()?;
             Ok(PyTuple::new(py, results)?.unbind())
         })?;

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+from tests.python.contract.shared_support import requests_under_way
 
 import flint
 from flint.testing import ManualClock
@@ -20,10 +21,17 @@ def now_ns(clock: ManualClock) -> int:
     return clock._monotonic_ns()
 
 
-async def settled() -> None:
-    """Everybody who can go on has done so: a turn of the loop for each step of each waiter."""
-    for _ in range(50):
-        await asyncio.sleep(0)
+async def settled(limiter: flint.Limiter) -> None:
+    """Everybody who can go on has done so: a turn of the loop for each step of each waiter.
+
+    With a server, when the last answer is there and led to no further request.
+    """
+    while True:
+        for _ in range(50):
+            await asyncio.sleep(0)
+        if not requests_under_way(limiter):
+            return
+        await asyncio.sleep(0.0005)
 
 
 class Admissions:
@@ -56,9 +64,9 @@ class Admissions:
 async def settled_on_disk(limiter: flint.Limiter) -> None:
     """As settled(), where those who are admitted at one moment wait for the disk, one after the other."""
     for _ in range(4):
-        await settled()
+        await settled(limiter)
         await limiter.aflush()
-    await settled()
+    await settled(limiter)
 
 
 def test_a_limit_that_is_free_is_taken_at_once(limiter: flint.Limiter) -> None:
@@ -110,7 +118,7 @@ def test_nobody_is_admitted_a_nanosecond_early(limiter: flint.Limiter, clock: Ma
 
     async def main() -> None:
         task = asyncio.create_task(limiter.aacquire("k"))
-        await settled()
+        await settled(limiter)
         clock.advance(ns=math.ceil(1_000_000_000 / 7) - 1)
         await settled_on_disk(limiter)
         assert not task.done()
@@ -127,7 +135,7 @@ def test_who_came_first_is_served_first_although_less_would_fit(limiter: flint.L
     async def main() -> None:
         waiting = Admissions(limiter, clock)
         waiting.add("large", cost=8)
-        await settled()
+        await settled(limiter)
         waiting.add("small", cost=1)
         waiting.add("another key", key="other")
         limiter.limit("other", "1/s")
@@ -145,20 +153,20 @@ def test_one_waiter_is_awake_at_a_time(
     limiter.limit("k", "1/s")
     limiter.check("k")
     asked = 0
-    begin = flint.Limiter._begin_attempt
+    begin = type(limiter)._begin_attempt
 
     def counted(self: flint.Limiter, *args: object) -> object:
         nonlocal asked
         asked += 1
         return begin(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(flint.Limiter, "_begin_attempt", counted, raising=False)
+    monkeypatch.setattr(type(limiter), "_begin_attempt", counted, raising=False)
 
     async def main() -> None:
         waiting = Admissions(limiter, clock)
         for n in range(100):
             waiting.add(str(n))
-        await settled()
+        await settled(limiter)
         await waiting.until_all_are_in(step_ns=250_000_000)
 
     asyncio.run(main())
@@ -227,13 +235,13 @@ def test_threads_and_coroutines_stand_in_one_queue(limiter: flint.Limiter, clock
             admitted.append(name)
 
         first = asyncio.create_task(wait("first"))
-        await settled()
+        await settled(limiter)
         thread = threading.Thread(target=in_thread)
         thread.start()
         while waiting_for(limiter, "k") < 2:
             await asyncio.sleep(0.001)
         last = asyncio.create_task(wait("last"))
-        await settled()
+        await settled(limiter)
         for _ in range(3):
             clock.advance(1)
             done = len(admitted)
@@ -276,12 +284,12 @@ def test_the_queue_counts_for_the_timeout(limiter: flint.Limiter, clock: ManualC
         waiting = Admissions(limiter, clock)
         for n in range(3):
             waiting.add(str(n))
-        await settled()
+        await settled(limiter)
         with pytest.raises(flint.AcquireTimeout) as caught:
             await limiter.aacquire("k", timeout=3.9)
         assert caught.value.retry_after == 4
         in_time = asyncio.create_task(limiter.aacquire("k", timeout=4))
-        await settled()
+        await settled(limiter)
         await waiting.until_all_are_in(step_ns=1_000_000_000)
         clock.advance(1)
         assert (await in_time).allowed
@@ -295,17 +303,17 @@ def test_others_who_take_what_was_expected_make_it_a_timeout(limiter: flint.Limi
 
     async def main() -> None:
         first = asyncio.create_task(limiter.aacquire("k", timeout=1))
-        await settled()
+        await settled(limiter)
         second = asyncio.create_task(limiter.aacquire("k", timeout=2))
-        await settled()
+        await settled(limiter)
         clock.advance(1)
         assert limiter.allow("k"), "a check does not stand in the queue"
-        await settled()
+        await settled(limiter)
         with pytest.raises(flint.AcquireTimeout):
             await first
         clock.advance(1)
         assert limiter.allow("k")
-        await settled()
+        await settled(limiter)
         with pytest.raises(flint.AcquireTimeout):
             await second
 
@@ -319,10 +327,10 @@ def test_cancelling_gives_up_the_place(limiter: flint.Limiter, clock: ManualCloc
     async def main() -> None:
         waiting = Admissions(limiter, clock)
         tasks = [waiting.add(str(n)) for n in range(3)]
-        await settled()
+        await settled(limiter)
         tasks[0].cancel()
         tasks[1].cancel()
-        await settled()
+        await settled(limiter)
         clock.advance(1)
         await tasks[2]
         assert waiting.admitted == [("2", 1_000_000_000)]
@@ -349,7 +357,7 @@ def test_closing_ends_every_wait(limiter: flint.Limiter) -> None:
 
     async def main() -> None:
         task = asyncio.create_task(limiter.aacquire("k"))
-        await settled()
+        await settled(limiter)
         limiter.close()
         with pytest.raises(flint.ClosedError):
             await task
@@ -366,7 +374,7 @@ def test_bad_input_is_refused_before_anything_is_waited_for(limiter: flint.Limit
 
     async def main() -> None:
         ahead = asyncio.create_task(limiter.aacquire("k"))
-        await settled()
+        await settled(limiter)
         for call, error in (
             (limiter.aacquire("unknown"), flint.LimitNotFound),
             (limiter.aacquire("k", 2), flint.InvalidCost),

@@ -7,6 +7,7 @@ import inspect
 import threading
 
 import pytest
+from tests.python.contract.shared_support import is_shared
 
 import flint
 from flint.testing import ManualClock
@@ -121,14 +122,23 @@ def test_many_tasks_together_get_exactly_the_limit(limiter: flint.Limiter) -> No
 
     results = asyncio.run(main())
     assert sum(result.allowed for result in results) == 500
-    # In the order in which they were called, each with what it left.
-    assert [result.remaining for result in results[:500]] == list(range(499, -1, -1))
+    remaining = [result.remaining for result in results if result.allowed]
+    if is_shared(limiter):
+        # Requests of several connections overtake each other.
+        remaining.sort(reverse=True)
+        assert remaining == list(range(499, -1, -1))
+    else:
+        # In the order in which they were called, each with what it left.
+        assert all(result.allowed for result in results[:500])
+        assert remaining == list(range(499, -1, -1))
 
 
 @pytest.mark.parametrize("name", ["compact", "doctor", "history", "list", "top"])
 def test_what_may_take_long_goes_to_a_worker_thread(
     limiter: flint.Limiter, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if is_shared(limiter):
+        pytest.skip("it takes long in the server, and its answer is awaited without a thread")
     limiter.limit("k", "10/hour")
     seen: list[int] = []
     original = getattr(type(limiter), name)

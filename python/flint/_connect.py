@@ -1,0 +1,85 @@
+"""`flint.connect`: the limiter of a directory, or of a server."""
+
+from __future__ import annotations
+
+import _thread
+import _weakref
+import os
+
+from flint._errors import InvalidArgument
+from flint._limiter import Limiter
+from flint._shared.limiter import SharedLimiter
+
+# Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_SCHEMES = ("http://", "https://", "unix://")
+
+_lock = _thread.allocate_lock()
+# By what a directory is, whatever it is called: the limiter that connect() gave, as long as somebody holds it, and the
+# options it was made with.
+_opened: dict[tuple[int, int], tuple[_weakref.ref[Limiter], dict[str, Any]]] = {}
+
+
+def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | SharedLimiter:
+    """The limiter of a directory or a server.
+
+    url_or_path: a URL (http://, https://, unix://) gives a flint.SharedLimiter; anything else is a directory and gives
+        a flint.Limiter, the same one as long as it is open and somebody in the process holds it.
+    options: what the class takes beside it.
+
+    Raises InvalidArgument when the directory is open with other options, and what the class raises.
+    """
+    if isinstance(url_or_path, str) and "://" in url_or_path:
+        if not url_or_path.lower().startswith(_SCHEMES):
+            scheme = url_or_path.partition("://")[0]
+            raise InvalidArgument(
+                f"{scheme!r} is no scheme of a Flint server; use http://, https:// or unix://, or a directory's path"
+            )
+        return SharedLimiter(url_or_path, **options)
+    with _lock:
+        found = _find(url_or_path)
+        if found is not None:
+            limiter, before = found
+            if options != before:
+                raise InvalidArgument(
+                    f"the directory {limiter.data_dir!r} is open in this process with the options {before!r}, which "
+                    f"are not {options!r}; give the same ones, or close it first"
+                )
+            return limiter
+        limiter = Limiter(url_or_path, **options)
+        if not limiter.read_only:
+            place = os.stat(limiter.data_dir)
+            _opened[place.st_dev, place.st_ino] = _weakref.ref(limiter), dict(options)
+        return limiter
+
+
+def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None:
+    """The open limiter of that directory, with its options. Forgets what nobody holds."""
+    for place, (held, _) in list(_opened.items()):
+        limiter = held()
+        if limiter is None or limiter.closed:
+            del _opened[place]
+    try:
+        there = os.stat(path)
+    except (OSError, ValueError, TypeError):
+        # The constructor says what is wrong, or makes it.
+        return None
+    entry = _opened.get((there.st_dev, there.st_ino))
+    if entry is None:
+        return None
+    held, options = entry
+    limiter = held()
+    return None if limiter is None else (limiter, options)
+
+
+def _after_fork() -> None:
+    """In the child: what was open is the parent's."""
+    global _lock
+    _lock = _thread.allocate_lock()
+    _opened.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

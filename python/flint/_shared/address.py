@@ -1,0 +1,67 @@
+"""Where a server is, from its URL."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from flint._errors import InvalidArgument
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Address(NamedTuple):
+    """A server's place: a Unix socket, or host and port."""
+
+    url: str
+    path: str | None
+    host: str
+    port: int
+    tls: bool
+
+    @property
+    def authority(self) -> str:
+        """What the Host header says."""
+        if self.path is not None:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
+
+
+def parse(url: object) -> Address:
+    """The address that `url` names. Raises InvalidArgument."""
+    from urllib.parse import unquote, urlsplit
+
+    def refused(why: str, *, shown: bool = True) -> InvalidArgument:
+        name = f"{url!r} " if shown else ""
+        return InvalidArgument(
+            f"url {name}{why}; a server's URL is http://host:port, https://host:port or unix:///path/to/socket"
+        )
+
+    if not isinstance(url, str):
+        raise refused("must be a str")
+    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
+        raise refused("has characters that no URL has")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise refused(f"is not a URL ({error})") from None
+    if parts.username is not None or parts.password is not None:
+        # The message names no secret.
+        raise refused("has a user or password in it: give the token as token=", shown=False)
+    if parts.query or parts.fragment:
+        raise refused("has a query or fragment")
+    if parts.scheme == "unix":
+        path = unquote(parts.path)
+        if parts.netloc or not path.startswith("/") or "\0" in path or path == "/":
+            raise refused("names no absolute path")
+        return Address(url, path, "", 0, tls=False)
+    if parts.scheme not in _PORTS:
+        raise refused("has none of the schemes http, https and unix")
+    if not parts.hostname:
+        raise refused("names no host")
+    if parts.path not in ("", "/"):
+        raise refused("has a path")
+    if port == 0:
+        raise refused("has port 0")
+    return Address(url, None, parts.hostname, port or _PORTS[parts.scheme], tls=parts.scheme == "https")

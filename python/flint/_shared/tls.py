@@ -1,0 +1,49 @@
+"""TLS in memory: bytes in, bytes out. Whoever has the socket moves them."""
+
+from __future__ import annotations
+
+import ssl
+
+_CHUNK = 65536
+
+
+class Tls:
+    """The client's end of one encrypted connection. The context checks certificate and host name."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing")
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+
+    def shake(self) -> bool:
+        """Go on with the handshake; whether it is finished."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def feed(self, received: bytes) -> None:
+        """Take what the socket gave; nothing is its end."""
+        if received:
+            self._incoming.write(received)
+        else:
+            self._incoming.write_eof()
+
+    def to_send(self) -> bytes:
+        """What the socket has to be given."""
+        return self._outgoing.read()
+
+    def write(self, data: bytes) -> None:
+        """Encrypt `data`, for to_send()."""
+        self._object.write(data)
+
+    def read(self) -> bytes | None:
+        """Decrypted bytes, b"" at the end, None when more has to arrive first."""
+        try:
+            return self._object.read(_CHUNK)
+        except ssl.SSLWantReadError:
+            return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
