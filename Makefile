@@ -56,6 +56,7 @@ missing-extension:
 demo: $(BUILT)
 	$(PY) demo/crash_demo.py
 	$(PY) demo/web_demo.py
+	$(PY) demo/shared_demo.py
 
 # One after the other, whatever -j says: they share two cores and one target directory.
 test:
@@ -105,6 +106,8 @@ left-out:
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
+	@sh scripts/install-system-tools.sh wrk redis-server redis-benchmark:redis-tools
+	$(PY) benchmarks/server.py
 
 # The long run: half an hour on two cores. Optimised, and with the checks of a debug build. What the fuzzers find new joins the
 # corpus, as far as its bounds let it.

@@ -82,11 +82,13 @@ impl Connection {
         }
     }
 
-    /// The head is complete; whoever answers knows who asks.
-    pub(crate) fn asked(&self) {
-        // Where several requests came in at once, the next one begins when the one before is answered.
+    /// The head is complete; whoever answers knows who asks. True when the request came in together with the one before.
+    pub(crate) fn asked(&self) -> bool {
+        let came_along = self.phase() == Phase::Idle;
+        // Then it begins when the one before is answered.
         self.heard();
         self.set(Phase::Busy);
+        came_along
     }
 
     /// The body has not come yet.
@@ -302,6 +304,18 @@ mod tests {
         assert_eq!(all.refused.load(Ordering::Relaxed), 1);
         fifth.awaits_body();
         assert!(all.admit().is_some(), "one that sends its body slowly makes room");
+    }
+
+    #[test]
+    fn a_request_that_came_along_with_another_is_told() {
+        let connection = connections(1).admit().unwrap();
+        connection.heard();
+        assert!(!connection.asked(), "it came by itself");
+        connection.answered(true);
+        assert!(connection.asked(), "nothing was heard since");
+        connection.answered(true);
+        connection.heard();
+        assert!(!connection.asked());
     }
 
     #[test]

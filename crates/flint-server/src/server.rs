@@ -67,6 +67,19 @@ impl Stop {
 }
 
 impl Server {
+    /// Whether a server could be opened with `settings` now, before there is an engine for it: a start that is refused leaves nothing
+    /// behind. It listens nowhere.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn examine(settings: &Settings) -> Result<(), StartError> {
+        Gate::new(settings.tokens.clone(), &settings.allowed_hosts)?;
+        if let Some(files) = &settings.tls {
+            tls::load(files)?;
+        }
+        listen::examine(settings)
+    }
+
     /// Opens the sockets of `settings`.
     ///
     /// # Errors
@@ -370,7 +383,9 @@ async fn speak<S>(
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
-        .pipeline_flush(true)
+        // Answers are written as they come. Collecting those to requests that came together has no bound in hyper: a client
+        // that asks without end and reads nothing would fill the memory.
+        .writev(false)
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);
     // What went wrong concerns the client alone, who was told where that was possible.

@@ -1,0 +1,85 @@
+"""An honest client while others abuse the server: how long it waits, and how much memory they cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from plain_http import Connection, request
+from processes import Server, ended, flint_server
+from stores import KEY, PLENTY, Bench
+
+HONEST_NS = 100e6
+GROWTH_MIB = 64
+ATTACKS = {
+    "idle": "1,000 idle connections",
+    "heads": "500 heads that come a byte a second",
+    "bodies": "500 bodies that come a byte a second",
+    "oversized": "heads and bodies beyond the bounds, without end",
+    "rubbish": "bytes that are no HTTP, without end",
+    "pipelined": "pipelined checks whose answers nobody reads",
+    "large": "check-all with as many items as fit, without end",
+    "churn": "connections opened and dropped in mid-check, without end",
+}
+
+
+def honest(server: Server, seconds: float) -> list[float]:
+    """Nanoseconds of each check over TCP, one after the other; every tenth over a new connection."""
+    samples: list[float] = []
+    check = request("/v1/check", {"key": KEY})
+    connection = Connection(server.port)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = time.perf_counter_ns()
+        if len(samples) % 10 == 9:
+            connection.close()
+            connection = Connection(server.port)
+        connection.ask(check)
+        samples.append(float(time.perf_counter_ns() - start))
+        # Honest clients have other things to do.
+        time.sleep(0.001)
+    connection.close()
+    return samples
+
+
+def abuse(bench: Bench) -> None:
+    """Each attack on a server of its own, held up by a process of its own while the honest client asks."""
+    seconds = bench.scale(8, 2)
+    for name, what in ATTACKS.items():
+        with flint_server(bench.directory(), "batch") as server:
+            setter = Connection(server.port)
+            setter.ask(request("/v1/limits", {"key": KEY, "rate": PLENTY}))
+            setter.close()
+            alone = honest(server, 1)
+            before = server.resident_bytes()
+            command = [sys.executable, str(Path(__file__).with_name("attack.py")), name, str(server.port)]
+            attacker = subprocess.Popen(command, stdout=subprocess.PIPE)
+            try:
+                assert attacker.stdout is not None
+                assert attacker.stdout.readline() == b"begun\n", f"{name} did not begin"
+                samples = honest(server, seconds)
+                grown = max(server.resident_bytes() - before, 0) / 2**20
+                assert attacker.poll() is None, f"{name} ended early"
+            finally:
+                ended(attacker)
+        bench.report.bound(
+            f"honest checks beside {what}",
+            samples,
+            "the same client before that",
+            alone,
+            value=lambda spread: spread.p99,
+            name="p99",
+            below=HONEST_NS,
+        )
+        bench.report.bound(
+            f"memory of the server with {what}",
+            [grown],
+            "",
+            None,
+            value=lambda spread: spread.max,
+            name="grown by",
+            below=GROWTH_MIB,
+            unit="MiB",
+        )

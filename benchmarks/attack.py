@@ -1,0 +1,142 @@
+"""An attacker: python benchmarks/attack.py NAME PORT. Says that it has begun, and goes on until it is ended."""
+
+from __future__ import annotations
+
+import json
+import resource
+import selectors
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+HOST = b"Host: localhost\r\nContent-Type: application/json\r\n"
+CHECK = b"POST /v1/check HTTP/1.1\r\n" + HOST + b'Content-Length: 21\r\n\r\n{"key":"api:user-42"}'
+
+
+def connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def begun() -> None:
+    print("begun", flush=True)
+
+
+def held(port: int, count: int, first: bytes, each: bytes) -> None:
+    """So many connections, each with a first message, then a byte a second; whoever is dropped comes again."""
+    open_ones: list[socket.socket | None] = [None] * count
+    said = False
+    while True:
+        for place, connection in enumerate(open_ones):
+            try:
+                if connection is None:
+                    connection = open_ones[place] = connected(port)
+                    connection.sendall(first)
+                    connection.setblocking(False)
+                elif each:
+                    connection.send(each)
+                elif connection.recv(4096) == b"":
+                    raise ConnectionError
+            except BlockingIOError:
+                pass
+            except OSError:
+                if connection is not None:
+                    connection.close()
+                open_ones[place] = None
+        if not said:
+            said = True
+            begun()
+        time.sleep(1)
+
+
+def endless(port: int, count: int, message: Callable[[int], bytes], *, read: bool) -> None:
+    """So many connections that send without end, and read the answers or not; whoever is dropped comes again."""
+    waiting = selectors.DefaultSelector()
+    events = selectors.EVENT_WRITE | (selectors.EVENT_READ if read else 0)
+    serial = 0
+
+    def again() -> None:
+        nonlocal serial
+        try:
+            connection = connected(port)
+        except OSError:
+            time.sleep(0.01)
+            return
+        connection.setblocking(False)
+        waiting.register(connection, events, message(serial))
+        serial += 1
+
+    def drop(connection: socket.socket) -> None:
+        waiting.unregister(connection)
+        connection.close()
+
+    for _ in range(count):
+        again()
+    begun()
+    while True:
+        while len(waiting.get_map()) < count:
+            again()
+        for key, ready in waiting.select(timeout=1):
+            connection = key.fileobj
+            assert isinstance(connection, socket.socket)
+            try:
+                if ready & selectors.EVENT_READ and connection.recv(65_536) == b"":
+                    raise ConnectionError
+                if ready & selectors.EVENT_WRITE:
+                    sent = connection.send(key.data)
+                    rest = key.data[sent:] or message(serial)
+                    waiting.modify(connection, events, rest)
+            except BlockingIOError:
+                pass
+            except OSError:
+                drop(connection)
+
+
+def churn(port: int) -> None:
+    """Connections that are closed as soon as they have asked, without waiting for the answer."""
+    begun()
+    while True:
+        try:
+            with connected(port) as connection:
+                connection.sendall(CHECK)
+        except OSError:
+            time.sleep(0.01)
+
+
+def oversized(serial: int) -> bytes:
+    if serial % 2:
+        return b"GET /v1/health HTTP/1.1\r\n" + HOST + b"X: " + b"x" * 100_000 + b"\r\n\r\n"
+    return b"POST /v1/check HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000\r\n\r\n" + b" " * 1_000_000
+
+
+def large(_: int) -> bytes:
+    body = json.dumps({"items": [f"k{number}" for number in range(6_500)]}, separators=(",", ":")).encode()
+    assert len(body) < 65_536
+    return b"POST /v1/check-all HTTP/1.1\r\n" + HOST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def main() -> None:
+    name, port = sys.argv[1], int(sys.argv[2])
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    body = b"POST /v1/check HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n{"
+    if name == "idle":
+        held(port, 1_000, b"", b"")
+    elif name == "heads":
+        held(port, 500, b"GET /v1/health HTTP/1.1\r\nX: ", b"x")
+    elif name == "bodies":
+        held(port, 500, body, b" ")
+    elif name == "oversized":
+        endless(port, 8, oversized, read=True)
+    elif name == "rubbish":
+        endless(port, 8, lambda _: bytes(range(256)) * 16, read=True)
+    elif name == "pipelined":
+        endless(port, 64, lambda _: CHECK * 50, read=False)
+    elif name == "large":
+        endless(port, 8, large, read=True)
+    else:
+        churn(port)
+
+
+if __name__ == "__main__":
+    main()
