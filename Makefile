@@ -20,7 +20,7 @@ TOOLS := $(VENV)/.tools
 BUILT := $(VENV)/.built
 EXTENSION := python/flint/_native.abi3.so
 EVIDENCE := $(CURDIR)/target/evidence
-PY_SOURCES := python tests/python demo scripts $(wildcard benchmarks)
+PY_SOURCES := python tests/python demo scripts contrib $(wildcard benchmarks)
 
 # A new or removed file changes its directory, so directories count as sources too.
 RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -type d \)) \
@@ -73,7 +73,7 @@ rust-tools:
 
 system-tools:
 ifneq ($(SYSTEM),0)
-	@sh scripts/install-system-tools.sh strace promtool:prometheus
+	@sh scripts/install-system-tools.sh strace promtool:prometheus curl systemd-analyze:systemd
 endif
 
 lint: $(TOOLS)
@@ -81,7 +81,7 @@ lint: $(TOOLS)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
-	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts
+	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts contrib
 	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)

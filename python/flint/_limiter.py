@@ -7,6 +7,7 @@ thread makes it.
 
 from __future__ import annotations
 
+from flint._algorithm import TOKEN_BUCKET, named
 from flint._native import CheckResult, MultiCheckResult
 from flint._native import Limiter as _NativeLimiter
 
@@ -105,15 +106,15 @@ class Limiter(_NativeLimiter):
         rate: _RateLike,
         per: _Period | None = None,
         *,
-        algorithm: str = "token_bucket",
+        algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
         on_change: str = "keep",
     ) -> None:
         """Like limit(), without holding up the event loop."""
-        begun = self._begin_limit(key, rate, per, algorithm, burst, on_change)
+        begun = self._begin_limit(key, rate, per, burst, on_change, *named(algorithm))
         if begun is None:
-            options = {"algorithm": algorithm, "burst": burst, "on_change": on_change}
-            await _in_thread(self.limit, key, rate, per, **options)
+            options = {} if algorithm is TOKEN_BUCKET else {"algorithm": algorithm}
+            await _in_thread(self.limit, key, rate, per, burst=burst, on_change=on_change, **options)
         elif begun is not True:
             await begun
 

@@ -482,9 +482,9 @@ class Limiter:
         key: str,
         rate: _RateLike,
         per: _Period | None,
-        algorithm: str,
         burst: int | None,
         on_change: str,
+        algorithm: str = ...,
         /,
     ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
     def _begin_limit_many(
@@ -545,9 +545,9 @@ class _Codec:
         key: str,
         rate: _RateLike,
         per: _Period | None,
-        algorithm: str,
         burst: int | None,
         on_change: str,
+        algorithm: str = ...,
         /,
     ) -> bytes: ...
     def limit_many(self, specs: Iterable[Mapping[str, Any]], /) -> bytes: ...
@@ -566,34 +566,3 @@ def _decode_check(data: bytes, start: int, key: str, /) -> CheckResult: ...
 def _decode_check_all(data: bytes, start: int, keys: list[str], /) -> MultiCheckResult: ...
 def _decode_statuses(data: bytes, start: int, /) -> list[LimitStatus]: ...
 def _decode_events(data: bytes, start: int, /) -> list[Event]: ...
-
-@final
-class Server:
-    """A server that answers from a limiter, listening from its construction on."""
-
-    def __new__(
-        cls,
-        limiter: Limiter,
-        *,
-        bind: str | None = None,
-        unix: str | PathLike[str] | None = None,
-        activated: bool = False,
-        token: str | None = None,
-        token_visible: bool = False,
-        token_file: str | PathLike[str] | None = None,
-        tls_cert: str | PathLike[str] | None = None,
-        tls_key: str | PathLike[str] | None = None,
-        require_tls: bool = False,
-        allowed_hosts: builtins.list[str] = ...,
-        log_format: str | None = None,
-        metrics: Callable[[], str] | None = None,
-        **limits: int,
-    ) -> Self: ...
-    def serve(self, *, signals: bool = False) -> None:
-        """Answer requests in this thread until stop() is called."""
-
-    def stop(self) -> None:
-        """Have serve() return."""
-
-    @property
-    def urls(self) -> builtins.list[str]: ...

@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.python.page_server import START, PageServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -22,7 +24,13 @@ PAGES = [
     "docs/fastapi.md",
     "docs/prometheus.md",
     "docs/deployment.md",
+    "docs/security.md",
+    "docs/http-api.md",
 ]
+# Pages whose examples need curl.
+OF_CURL = {"docs/http-api.md"}
+# Pages whose examples are for a shell.
+OF_SHELL = {"docs/cli.md", "docs/security.md", "docs/http-api.md"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STATUS = re.compile(r"#\s*exit status (\d+)\s*$")
 # What a page may say to a shell that is not run here, and how it is checked instead.
@@ -54,12 +62,15 @@ def targets_of(makefile: str) -> set[str]:
 MAKE_TARGETS = targets_of((ROOT / "Makefile").read_text(encoding="utf-8"))
 
 
-def run_line(line: str, cwd: Path) -> None:
+def run_line(line: str, cwd: Path, server: PageServer) -> None:
     if make := MAKE.match(line):
         assert make[1] in MAKE_TARGETS
         return
     if install := INSTALL.match(line):
         assert f'name = "{install[1]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        return
+    if START.match(line):
+        server.start(line)
         return
     expected = STATUS.search(line)
     done = subprocess.run(
@@ -73,13 +84,13 @@ def run_line(line: str, cwd: Path) -> None:
     )
     assert done.returncode == (int(expected[1]) if expected else 0), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout, "a command that says nothing"
+    assert done.stdout or " > " in line, "a command that says nothing"
 
 
-def run_python(block: Block, page: str, cwd: Path) -> None:
+def run_python(block: Block, code: str, page: str, cwd: Path) -> None:
     # Line numbers of a traceback are those of the page.
     script = cwd / f"line_{block.line}.py"
-    script.write_text("\n" * (block.line - 1) + block.code, encoding="utf-8")
+    script.write_text("\n" * (block.line - 1) + code, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-W", "error", str(script)],
         cwd=cwd,
@@ -92,19 +103,23 @@ def run_python(block: Block, page: str, cwd: Path) -> None:
     assert (done.returncode, done.stderr) == (0, ""), f"{page}, line {block.line}\n{done.stdout}{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.system] if page in OF_CURL else []) for page in PAGES]
+)
 def test_every_block_runs(page: str, tmp_path: Path) -> None:
     found = blocks(page)
-    for block in found:
-        match block.language:
-            case "python":
-                run_python(block, page, tmp_path)
-            case "sh":
-                for line in block.code.splitlines():
-                    run_line(line, tmp_path)
-            case language:
-                assert language == "text", f"{page}, line {block.line}: a block in {language!r} that nothing checks"
-    assert {block.language for block in found} >= ({"sh"} if page == "docs/cli.md" else {"python"})
+    with closing(PageServer(tmp_path, environment(tmp_path))) as server:
+        for block in found:
+            code = server.placed(block.code)
+            match block.language:
+                case "python":
+                    run_python(block, code, page, tmp_path)
+                case "sh":
+                    for line in code.splitlines():
+                        run_line(line, tmp_path, server)
+                case language:
+                    assert language == "text", f"{page}, line {block.line}: a block in {language!r} that nothing checks"
+    assert {block.language for block in found} >= {"sh" if page in OF_SHELL else "python"}
 
 
 def test_every_target_of_make_that_a_page_names_exists() -> None:
@@ -118,10 +133,10 @@ def test_every_target_of_make_that_a_page_names_exists() -> None:
 
 
 def test_every_file_that_a_page_names_exists() -> None:
-    for page in (*PAGES, "CONTRIBUTING.md"):
+    for page in (*PAGES, "docs/shared-mode.md", "CONTRIBUTING.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
         named = re.findall(r"`([\w./-]+\.(?:md|py|toml|txt))`", text)
-        named += re.findall(r"`((?:crates|python|tests|benchmarks|docs)/[\w./-]+)`", text)
+        named += re.findall(r"`((?:crates|python|tests|benchmarks|docs|contrib)/[\w./-]+)`", text)
         for name in {*named}:
             assert (ROOT / name).exists(), f"{page}: {name}"
 

@@ -136,7 +136,7 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
     while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetReceipts)) {
         let core = open_core(shared)?;
         let mut covered = true;
-        place = core.receipts.slice(from, SLICE as usize, header.engine_ns, &mut |receipt| {
+        place = core.view.receipts.slice(from, SLICE as usize, header.engine_ns, &mut |receipt| {
             covered = receipt.seq <= header.start;
             if covered {
                 writer.push_receipt(receipt);

@@ -14,6 +14,7 @@
 //! ```
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The result of every fallible operation of this crate.
@@ -168,8 +169,54 @@ fn locked_message(path: &Path, pid: Option<u32>, command: Option<&str>, same_pro
         (Some(pid), None) => format!("process {pid}"),
         _ => "another process".to_owned(),
     };
+    let socket = path.join("flint.sock");
     format!(
-        "{dir} is held by {holder}: run one worker, or one Flint server with SharedLimiter for several processes, \
-         or open with read_only=True to look only"
+        "{dir} is held by {holder}: run one worker, or one Flint server for all of them (`flint --data-dir {} server start \
+         --unix {}`, and flint.SharedLimiter(\"unix://{}\") in each), or open with read_only=True to look only",
+        shell_word(path),
+        shell_word(&socket),
+        url_path(&socket)
     )
+}
+
+/// `path` as a shell takes it for one word.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// `path` as a URL has it (RFC 3986, 2.1).
+fn url_path(path: &Path) -> String {
+    let mut text = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'~' => text.push(char::from(*byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_directory_names_the_server_with_its_command() {
+        let message = |path: &str| locked_message(Path::new(path), Some(7), Some("python app.py"), false);
+        let plain = message("/srv/app/.flint");
+        assert!(
+            plain.starts_with("/srv/app/.flint is held by process 7 (python app.py): run one worker, or "),
+            "{plain}"
+        );
+        assert!(
+            plain.contains("`flint --data-dir /srv/app/.flint server start --unix /srv/app/.flint/flint.sock`"),
+            "{plain}"
+        );
+        assert!(plain.contains("SharedLimiter(\"unix:///srv/app/.flint/flint.sock\")"), "{plain}");
+        let odd = message("/srv/it's here/é");
+        assert!(odd.contains(r"`flint --data-dir '/srv/it'\''s here/é' server start"), "{odd}");
+        assert!(odd.contains("SharedLimiter(\"unix:///srv/it%27s%20here/%C3%A9/flint.sock\")"), "{odd}");
+    }
 }

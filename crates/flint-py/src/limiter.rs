@@ -581,16 +581,16 @@ impl Limiter {
 
     /// limit() for an event loop: True, a future of it while the disk works, or None as _begin_check().
     #[expect(clippy::too_many_arguments, reason = "the arguments of the public API")]
-    #[pyo3(signature = (key, rate, per, algorithm, burst, on_change, /))]
+    #[pyo3(signature = (key, rate, per, burst, on_change, algorithm = Arg::Missing, /))]
     fn _begin_limit<'py>(
         &self,
         py: Python<'py>,
         key: Key<'_>,
         rate: &Bound<'_, PyAny>,
         per: Option<&Bound<'_, PyAny>>,
-        algorithm: Arg<'_>,
         burst: Option<&Bound<'_, PyAny>>,
         on_change: Arg<'_>,
+        algorithm: Arg<'_>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let limit = limit::parse(rate, per, algorithm.get(), burst)?;
         let on_change = parse_on_change(on_change.get())?;

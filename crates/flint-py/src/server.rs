@@ -17,7 +17,7 @@ const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json",
 
 /// A server that answers from a limiter, listening from its construction on.
 ///
-/// limiter: an open flint.Limiter that may write. bind: "ADDRESS:PORT" for TCP; port 0 lets the system choose. unix: path of a Unix
+/// limiter: an open flint.Limiter that may write, or a function that opens one, called when nothing speaks against the rest. bind: "ADDRESS:PORT" for TCP; port 0 lets the system choose. unix: path of a Unix
 /// socket. activated: take the sockets that systemd passed instead. token: one token with all scopes; token_visible: it stands in the
 /// command line. token_file: path of a file of tokens, instead. tls_cert, tls_key: PEM files. allowed_hosts: further names that requests
 /// may be for without a token. log_format: "text" or "json", for reports on standard error. metrics: called for the text of /metrics
@@ -73,7 +73,7 @@ impl Server {
     #[expect(clippy::too_many_arguments, reason = "one per setting")]
     fn new(
         py: Python<'_>,
-        limiter: &Bound<'_, Limiter>,
+        limiter: &Bound<'_, PyAny>,
         bind: Option<&str>,
         unix: Option<PathBuf>,
         activated: bool,
@@ -113,6 +113,13 @@ impl Server {
             allowed_hosts,
             bounds: bounds(py, limits)?,
             metrics: metrics.map(metrics_text),
+        };
+        let limiter = match limiter.cast::<Limiter>() {
+            Ok(limiter) => limiter.clone(),
+            Err(_) => {
+                py.detach(|| flint_server::Server::examine(&settings)).map_err(|error| raised(py, &error))?;
+                limiter.call0()?.cast_into::<Limiter>()?
+            }
         };
         let engine = limiter.get().shared_engine()?;
         let server =

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{SocketAddr as SocketAddress, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
@@ -48,6 +48,26 @@ impl Listener {
     }
 }
 
+/// Whether `open` would open what the settings name. What systemd passed can be taken once only: it is not looked at.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn examine(settings: &Settings) -> Result<(), StartError> {
+    if settings.activated {
+        return Ok(());
+    }
+    require_use(settings, settings.bind.is_some() || settings.unix.is_some(), settings.bind.is_some())?;
+    if let Some(address) = settings.bind {
+        settings.judge_tcp(address)?;
+        tcp(address)?;
+    }
+    if let Some(path) = &settings.unix {
+        require_free(path)?;
+        SocketAddress::from_pathname(temporary(path)).map_err(|error| not_there(path, &error))?;
+    }
+    Ok(())
+}
+
 /// Opens every socket that the settings name. Gives them with what there is to warn of.
 ///
 /// # Errors
@@ -66,9 +86,6 @@ pub(crate) fn open(settings: &Settings) -> Result<(Vec<Listener>, Vec<String>), 
             listeners.push(unix(path)?);
         }
     }
-    if listeners.is_empty() {
-        return Err(StartError::new("nothing to listen on: give --bind ADDRESS:PORT, --unix PATH, or both"));
-    }
     let mut tls_is_used = false;
     for listener in &listeners {
         if let Listener::Tcp(_, address) = listener {
@@ -76,11 +93,19 @@ pub(crate) fn open(settings: &Settings) -> Result<(Vec<Listener>, Vec<String>), 
             tls_is_used = true;
         }
     }
-    if settings.tls.is_some() && !tls_is_used {
-        return Err(StartError::new("--tls-cert and --tls-key are for TCP; a Unix socket needs no TLS"));
-    }
+    require_use(settings, !listeners.is_empty(), tls_is_used)?;
     warnings.dedup();
     Ok((listeners, warnings))
+}
+
+fn require_use(settings: &Settings, listens: bool, listens_on_tcp: bool) -> Result<(), StartError> {
+    if !listens {
+        return Err(StartError::new("nothing to listen on: give --bind ADDRESS:PORT, --unix PATH, or both"));
+    }
+    if settings.tls.is_some() && !listens_on_tcp {
+        return Err(StartError::new("--tls-cert and --tls-key are for TCP; a Unix socket needs no TLS"));
+    }
+    Ok(())
 }
 
 fn tcp(address: SocketAddr) -> Result<Listener, StartError> {
@@ -99,24 +124,36 @@ fn tcp(address: SocketAddr) -> Result<Listener, StartError> {
     Ok(Listener::Tcp(listener, address))
 }
 
+fn not_there(path: &Path, error: &io::Error) -> StartError {
+    StartError::system(format!("cannot listen on {}: {error}", path.display()))
+}
+
+/// Nothing but what a dead server left may be in the place of a Unix socket.
+fn require_free(path: &Path) -> Result<(), StartError> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    if !found.file_type().is_socket() {
+        return Err(StartError::system(format!("{} exists and is no socket; name another path", path.display())));
+    }
+    if UnixStream::connect(path).is_ok() {
+        let path = path.display();
+        return Err(StartError::system(format!("another server listens on {path}: end it, or name another path")));
+    }
+    Ok(())
+}
+
+/// Where a Unix socket is until it has its mode.
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}", std::process::id()));
+    path.with_file_name(name)
+}
+
 /// Only the owner may connect. The file is bound under a name of its own, gets its mode, and only then its real name, so that there
 /// is no moment at which others could.
 fn unix(path: &Path) -> Result<Listener, StartError> {
-    let failed = |error: io::Error| StartError::system(format!("cannot listen on {}: {error}", path.display()));
-    if let Ok(found) = fs::symlink_metadata(path) {
-        if !found.file_type().is_socket() {
-            return Err(StartError::system(format!("{} exists and is no socket; name another path", path.display())));
-        }
-        if UnixStream::connect(path).is_ok() {
-            return Err(StartError::system(format!(
-                "another server listens on {}: end it, or name another path",
-                path.display()
-            )));
-        }
-    }
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(name);
+    require_free(path)?;
+    let failed = |error: io::Error| not_there(path, &error);
+    let temporary = temporary(path);
     let _ = fs::remove_file(&temporary);
     let listener = UnixListener::bind(&temporary).map_err(failed)?;
     let placed = fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600))
@@ -205,5 +242,30 @@ mod tests {
         let Listener::Tcp(_, address) = listeners[0] else { panic!("{listeners:?}") };
         assert!(refused(&bind(address)).contains("another port"));
         assert!(refused(&bind("0.0.0.0:0".parse().unwrap())).contains("--token-file"));
+    }
+
+    #[test]
+    fn what_is_examined_is_refused_as_it_would_be_and_nothing_listens() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let local =
+            Settings { bind: Some("127.0.0.1:0".parse().unwrap()), unix: Some(path.clone()), ..Settings::default() };
+        examine(&local).unwrap();
+        assert!(!path.exists());
+        let (listeners, _) = open(&local).unwrap();
+        let Listener::Tcp(_, address) = listeners[0] else { panic!("{listeners:?}") };
+        fs::write(dir.path().join("file"), "precious").unwrap();
+        let tls = Some(crate::start::TlsFiles { cert: "c".into(), key: "k".into() });
+        for settings in [
+            Settings::default(),
+            Settings { bind: Some("0.0.0.0:0".parse().unwrap()), ..Settings::default() },
+            Settings { bind: Some(address), ..Settings::default() },
+            Settings { unix: Some(path.clone()), ..Settings::default() },
+            Settings { unix: Some(dir.path().join("file")), ..Settings::default() },
+            Settings { unix: Some(dir.path().join("s".repeat(200))), ..Settings::default() },
+            Settings { unix: Some(dir.path().join("other")), tls, ..Settings::default() },
+        ] {
+            assert_eq!(examine(&settings).unwrap_err().to_string(), refused(&settings));
+        }
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use sd_notify::NotifyState;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_rustls::TlsAcceptor;
@@ -67,6 +67,19 @@ impl Stop {
 }
 
 impl Server {
+    /// Whether a server could be opened with `settings` now, before there is an engine for it: a start that is refused leaves nothing
+    /// behind. It listens nowhere.
+    ///
+    /// # Errors
+    /// As [`Server::open`].
+    pub fn examine(settings: &Settings) -> Result<(), StartError> {
+        Gate::new(settings.tokens.clone(), &settings.allowed_hosts)?;
+        if let Some(files) = &settings.tls {
+            tls::load(files)?;
+        }
+        listen::examine(settings)
+    }
+
     /// Opens the sockets of `settings`.
     ///
     /// # Errors
@@ -134,6 +147,8 @@ impl Server {
             log.write(Level::Warning, &warning);
         }
         let tls = tls.map(Arc::new);
+        // Before anybody is told that it listens: who knows that may send signals.
+        let signals = signals.then(Signals::new).transpose()?;
         let mut told = stop.subscribe();
         let mut accepting = Vec::new();
         for listener in listeners {
@@ -144,11 +159,10 @@ impl Server {
             log.write(Level::Info, &format!("listening on {url}"));
         }
         notify(&[NotifyState::Ready], log);
-        if signals {
-            listen_to_signals(&service, tls.as_deref(), &mut told).await?;
-        } else {
+        match signals {
+            Some(signals) => signals.until_the_end(&service, tls.as_deref(), &mut told).await,
             // The sender lives as long as this: the error cannot happen.
-            let _ = told.wait_for(|stop| *stop).await;
+            None => drop(told.wait_for(|stop| *stop).await),
         }
         log.write(Level::Info, "shutting down");
         notify(&[NotifyState::Stopping], log);
@@ -182,21 +196,30 @@ fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     }
 }
 
-/// Returns when the server has to end.
-async fn listen_to_signals(
-    service: &Service,
-    tls: Option<&Tls>,
-    told: &mut watch::Receiver<bool>,
-) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = told.wait_for(|stop| *stop) => return Ok(()),
-            _ = hangup.recv() => reload(service, tls),
+/// The signals that a server of its own process listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From here on they end the process no more.
+    fn new() -> Result<Self, StartError> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
+            .map(|kind| signal(kind).map_err(failed));
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
+
+    /// Returns when the server has to end.
+    async fn until_the_end(mut self, service: &Service, tls: Option<&Tls>, told: &mut watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = told.wait_for(|stop| *stop) => return,
+                _ = self.hangup.recv() => reload(service, tls),
+            }
         }
     }
 }

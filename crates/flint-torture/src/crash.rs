@@ -13,13 +13,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use flint_core::engine::{Engine, Options, doctor_in};
-use flint_core::image::KeyImage;
 use flint_core::storage::sim::{CrashPlan, SimDisk, Unit};
 
 use crate::evidence;
 use crate::ledger::Ledger;
 use crate::random::Random;
-use crate::stage::{clock_at, goes_on, images, open, options};
+use crate::stage::{START, State, clock_at, goes_on, open, options, repeats, state};
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
@@ -79,10 +78,10 @@ fn bump(count: &AtomicU64) -> u64 {
     count.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A state of a store that was opened: its newest record before opening wrote one, and every key.
+/// A state of a store that was opened: its newest record before opening wrote one, every key and answer.
 struct Recovered {
     seq: u64,
-    images: Vec<KeyImage>,
+    state: State,
 }
 
 struct Sweep<'a> {
@@ -220,11 +219,11 @@ impl Sweep<'_> {
         }
         let (engine, recovered) = self.recover(&disk, what);
         let disks = if nested { disk.recorded() } else { Vec::new() };
-        let mark = self.ledger.find(recovered.seq, 0, &recovered.images).unwrap_or_else(|| {
+        let mark = self.ledger.find(recovered.seq, 0, &recovered.state).unwrap_or_else(|| {
             panic!(
                 "{what}: a state that never was, at record {}: {:#?}\nthere was {}",
                 recovered.seq,
-                recovered.images,
+                recovered.state,
                 self.ledger.around(recovered.seq)
             )
         });
@@ -263,12 +262,12 @@ impl Sweep<'_> {
             }
             let (engine, recovered) = self.recover(&left, &what);
             let disks = if once_more { left.recorded() } else { Vec::new() };
-            let mark = self.ledger.find(recovered.seq, depth, &recovered.images);
+            let mark = self.ledger.find(recovered.seq, depth, &recovered.state);
             assert!(
                 mark.is_some_and(|mark| mark >= least),
                 "{what}: led back to mark {mark:?}, but mark {least} was promised; record {} and {:#?}",
                 recovered.seq,
-                recovered.images
+                recovered.state
             );
             goes_on(&left, engine, &self.options(1_000_000), &what);
             for (op, disk) in disks.iter().enumerate() {
@@ -280,7 +279,7 @@ impl Sweep<'_> {
     fn recover(&self, disk: &SimDisk, what: &str) -> (Engine, Recovered) {
         let engine = open(disk, self.options(0)).unwrap_or_else(|error| panic!("{what}: {error}"));
         // Opening wrote one record, the anchor.
-        let recovered = Recovered { seq: engine.counters().seq - 1, images: images(&engine) };
+        let recovered = Recovered { seq: engine.counters().seq - 1, state: state(&engine) };
         (engine, recovered)
     }
 
@@ -290,11 +289,15 @@ impl Sweep<'_> {
         assert!(report.ok, "{what}: {report:?}");
         let reader = Options { read_only: true, ..self.options(0) };
         let reader = open(left, reader).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
-        let seen = images(&reader);
+        let seen = state(&reader);
         let disk = left.kill();
         let (_engine, recovered) = self.recover(&disk, what);
-        assert_eq!(seen, recovered.images, "{what}: a reader sees something else");
+        assert_eq!(seen, recovered.state, "{what}: a reader sees something else");
+        // A wall clock that goes back passes no time: everything that was remembered when the power went still is.
+        let earlier = Options { clock: clock_at(START), ..self.options(0) };
+        let engine = open(&left.kill(), earlier).unwrap_or_else(|error| panic!("{what}: {error}"));
+        repeats(&engine, what);
         let (_, again) = self.recover(&disk.power_cut(CrashPlan::LoseUnsynced), what);
-        assert_eq!(again.images, recovered.images, "{what}: shown by an open store and lost by a power cut");
+        assert_eq!(again.state, recovered.state, "{what}: shown by an open store and lost by a power cut");
     }
 }

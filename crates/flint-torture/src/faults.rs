@@ -13,13 +13,12 @@ use std::thread;
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::engine::{Engine, Options, SyncMode, doctor_in};
 use flint_core::hooks::visit_between_slices;
-use flint_core::image::KeyImage;
 use flint_core::storage::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
 
 use crate::evidence;
 use crate::ledger::{Ledger, STEP_NS};
-use crate::stage::{START, clock_at, goes_on, images, is_refusal, open, options};
+use crate::stage::{START, State, clock_at, goes_on, is_refusal, open, options, state};
 use crate::story::{Step, Story, call};
 
 /// Every way to fail.
@@ -205,13 +204,13 @@ impl Run<'_> {
     }
 
     /// What step `number` led to without faults.
-    fn after(&self, number: usize) -> &[KeyImage] {
+    fn after(&self, number: usize) -> &State {
         let last = self.ledger.marks.iter().rposition(|mark| mark.step <= number).expect("the first mark is of step 0");
-        &self.ledger.marks[last].images
+        &self.ledger.marks[last].state
     }
 
     fn returned(&mut self, engine: &Engine, number: usize) {
-        assert!(images(engine) == self.after(number), "{}: other keys after step {number}", self.what);
+        assert!(state(engine) == *self.after(number), "{}: other keys after step {number}", self.what);
         self.returned = number;
         let counters = engine.counters();
         if self.sync == SyncMode::Always || counters.durable_seq == counters.seq {
@@ -252,9 +251,9 @@ impl Run<'_> {
 
     /// One call, made again when it failed for a fault that does not stop the engine.
     fn step(&mut self, engine: &Engine, step: &Step, number: usize) -> std::result::Result<(), Stopped> {
-        let before = images(engine);
+        let before = state(engine);
         let Err(error) = refusals_aside(call(engine, step)) else { return Ok(()) };
-        let Ok(now) = engine.images() else { return self.stopped(engine, &error, number) };
+        let Ok(now) = State::of(engine) else { return self.stopped(engine, &error, number) };
         assert!(error.is_out_of_resources(), "{}: {step:?} says {error} and the engine goes on", self.what);
         assert!(now == before, "{}: {step:?} failed ({error}) and changed something", self.what);
         self.again(engine, step, &error)
@@ -371,19 +370,19 @@ impl Run<'_> {
         self.found(&cut, self.durable, step, "after a power cut");
         let next = self.disk.kill();
         let engine = open(&next, self.options()).unwrap_or_else(|error| panic!("{}: {error}", self.what));
-        let repaired = images(&engine);
+        let repaired = state(&engine);
         let cut = next.power_cut(CrashPlan::LoseUnsynced);
         let engine = open(&cut, self.options()).unwrap_or_else(|error| panic!("{}: {error}", self.what));
-        assert!(images(&engine) == repaired, "{}: opening did not make durable what it found", self.what);
+        assert!(state(&engine) == repaired, "{}: opening did not make durable what it found", self.what);
     }
 
     /// The store holds a state of the steps `least` to `most`, and goes on.
     fn found(&self, disk: &SimDisk, least: usize, most: usize, when: &str) {
         let what = format!("{}, {when}", self.what);
         let engine = open(disk, self.options()).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let found = images(&engine);
-        let known = found == self.after(least)
-            || self.ledger.marks.iter().any(|mark| mark.step > least && mark.step <= most && *mark.images == found);
+        let found = state(&engine);
+        let known = found == *self.after(least)
+            || self.ledger.marks.iter().any(|mark| mark.step > least && mark.step <= most && *mark.state == found);
         assert!(known, "{what}: not a state of steps {least} to {most}: {found:#?}");
         self.clock.advance_ns(1_000);
         goes_on(disk, engine, &self.options(), &what);

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::engine::{Engine, Options, SyncMode};
 use flint_core::hooks::visit_between_slices;
-use flint_core::image::KeyImage;
 use flint_core::storage::sim::SimDisk;
 use flint_core::{Error, files};
 
-use crate::stage::{START, clock_at, images, is_refusal, open, options};
+use crate::stage::{START, State, clock_at, is_refusal, open, options, state};
 use crate::story::{Step, Story, call};
 
 /// How long each step takes, at least.
@@ -33,8 +32,8 @@ pub struct Mark {
     pub durable_seq: u64,
     /// Whether what returned promises that everything up to it is on disk, in both modes and whatever the engine says.
     pub synced: bool,
-    /// Every key.
-    pub images: Arc<Vec<KeyImage>>,
+    /// Every key and answer.
+    pub state: Arc<State>,
 }
 
 /// A story that was told.
@@ -74,9 +73,7 @@ impl Ledger {
         let newest = |all: bool| {
             (1..returned)
                 .rev()
-                .find(|&n| {
-                    marks[n].images != marks[n - 1].images && (all || n <= synced || marks[n].seq <= durable_seq)
-                })
+                .find(|&n| marks[n].state != marks[n - 1].state && (all || n <= synced || marks[n].seq <= durable_seq))
                 .unwrap_or(0)
         };
         let kill = newest(true);
@@ -87,11 +84,11 @@ impl Ledger {
     /// The newest mark at which the live store held `found` and had got as far as record `seq`; between two marks some records
     /// belong to calls that did not return, and their state is that of before or after. Up to `anchors` records were written by
     /// recoveries, which change no key.
-    pub fn find(&self, seq: u64, anchors: u64, found: &[KeyImage]) -> Option<usize> {
+    pub fn find(&self, seq: u64, anchors: u64, found: &State) -> Option<usize> {
         (seq.saturating_sub(anchors)..=seq).rev().find_map(|seq| self.find_exactly(seq, found))
     }
 
-    fn find_exactly(&self, seq: u64, found: &[KeyImage]) -> Option<usize> {
+    fn find_exactly(&self, seq: u64, found: &State) -> Option<usize> {
         let after = self.marks.partition_point(|mark| mark.seq < seq);
         let exact = self.marks[after..].iter().take_while(|mark| mark.seq == seq).count();
         let until = match exact {
@@ -100,7 +97,7 @@ impl Ledger {
         };
         // Records that only a recovery wrote change no key, so that there may be no mark at or after this one.
         let from = if exact == 0 { after.saturating_sub(1) } else { after };
-        (from..until).rev().find(|&n| *self.marks[n].images == found)
+        (from..until).rev().find(|&n| *self.marks[n].state == *found)
     }
 
     /// Segments that lost their names.
@@ -124,7 +121,7 @@ impl Ledger {
         let near = &self.marks[after.saturating_sub(1)..=after];
         near.iter()
             .map(|mark| {
-                format!("record {} after {} at operation {}: {:#?}\n", mark.seq, mark.what, mark.ops, mark.images)
+                format!("record {} after {} at operation {}: {:#?}\n", mark.seq, mark.what, mark.ops, mark.state)
             })
             .collect()
     }
@@ -153,17 +150,11 @@ impl Teller {
         self.engine.borrow().clone().expect("the store is open")
     }
 
-    fn mark(&self, what: &dyn std::fmt::Debug, synced: bool, engine: &Engine, last_images: Option<Arc<Vec<KeyImage>>>) {
+    fn mark(&self, what: &dyn std::fmt::Debug, synced: bool, engine: &Engine, last: Option<Arc<State>>) {
         let counters = engine.counters();
         let mut marks = self.marks.borrow_mut();
-        let images = last_images.unwrap_or_else(|| {
-            let now = images(engine);
-            // Most steps that change nothing share what was there.
-            match marks.last() {
-                Some(mark) if *mark.images == now => mark.images.clone(),
-                _ => Arc::new(now),
-            }
-        });
+        // What is too old may be gone later: each mark has its own moment.
+        let state = last.unwrap_or_else(|| Arc::new(state(engine)));
         marks.push(Mark {
             what: format!("{what:?}"),
             step: self.step.get(),
@@ -171,7 +162,7 @@ impl Teller {
             seq: counters.seq,
             durable_seq: counters.durable_seq,
             synced,
-            images,
+            state,
         });
     }
 
@@ -196,7 +187,7 @@ impl Teller {
 
     fn close(&self) {
         let engine = self.take_engine();
-        let last = self.marks.borrow().last().map(|mark| mark.images.clone());
+        let last = self.marks.borrow().last().map(|mark| mark.state.clone());
         engine.close().unwrap_or_else(|error| panic!("closing: {error}"));
         self.mark(&"close", true, &engine, last);
     }
@@ -253,7 +244,7 @@ pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
     for (name, bytes) in &story.before {
         disk.write_file(name, bytes);
     }
-    let first = Arc::new(images_of_old(&disk));
+    let first = Arc::new(state_of_old(&disk));
     disk.record();
     let teller = Rc::new(Teller {
         sync,
@@ -268,7 +259,7 @@ pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
             seq: 0,
             durable_seq: 0,
             synced: true,
-            images: first,
+            state: first,
         }]),
         rotations: RefCell::new(0),
         compactions: RefCell::new(0),
@@ -288,12 +279,12 @@ pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
     Ledger { sync, marks, end_wall_ns: teller.clock.wall_ns() + 86_400_000_000_000, disks, rotations, compactions }
 }
 
-/// The keys that an old directory holds: those that its migration gives.
-fn images_of_old(disk: &SimDisk) -> Vec<KeyImage> {
+/// What an old directory holds: what its migration gives.
+fn state_of_old(disk: &SimDisk) -> State {
     let copy = disk.kill();
     match open(&copy, options(SyncMode::Always, &clock_at(START))) {
-        Ok(engine) => images(&engine),
-        Err(Error::Corrupt { .. }) => Vec::new(),
+        Ok(engine) => state(&engine),
+        Err(Error::Corrupt { .. }) => State::default(),
         Err(error) => panic!("the story cannot start: {error}"),
     }
 }

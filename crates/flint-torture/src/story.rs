@@ -1,7 +1,7 @@
 //! Short lives of a store, step by step. Without background threads a story makes the same operations every time it is told.
 
 use flint_core::Result;
-use flint_core::engine::{Engine, Item, OnChange};
+use flint_core::engine::{CallId, Engine, Item, OnChange, Patience};
 use flint_core::limit::Algorithm;
 
 use crate::old_release::{self, Files};
@@ -28,6 +28,10 @@ pub enum Step {
     CheckWith(String, u64, &'static str, Algorithm),
     /// `check_all` of keys and costs, with a limit given with the call for those that have none.
     CheckAll(Vec<(String, u64)>, Option<&'static str>),
+    /// The call with this number, which may be repeated: `check(key, cost)`.
+    CheckOnce(u64, String, u64, Option<&'static str>),
+    /// The same with `check_all`.
+    CheckAllOnce(u64, Vec<(String, u64)>, Option<&'static str>),
     /// `reset(key)`.
     Reset(String),
     /// `delete(key)`.
@@ -73,6 +77,18 @@ fn many(keys: usize, len: usize) -> Vec<String> {
     (0..keys).map(|n| format!("{n:03}{}", "m".repeat(len.saturating_sub(3)))).collect()
 }
 
+/// The name of a call. One key and several are never the same call.
+fn call_id(number: u64, kind: u8) -> CallId {
+    let mut id = [kind; 16];
+    id[..8].copy_from_slice(&number.to_le_bytes());
+    CallId { id, fingerprint: [kind; 8] }
+}
+
+/// Waits as a caller who wants to be told.
+fn settle(engine: &Engine, seq: u64) -> Result<()> {
+    if engine.must_wait(seq) { engine.wait_durable(seq) } else { Ok(()) }
+}
+
 /// Makes the call that a step stands for; steps that are no calls do nothing here.
 ///
 /// # Errors
@@ -96,6 +112,19 @@ pub fn call(engine: &Engine, step: &Step) -> Result<()> {
                 items.iter().map(|(key, cost)| Item { key, cost: *cost, limit: given.as_ref() }).collect();
             engine.check_all(&items).map(drop)
         }
+        Step::CheckOnce(number, key, cost, given) => {
+            let given = given.map(|text| limit(text, Algorithm::TokenBucket));
+            let item = Item { key, cost: *cost, limit: given.as_ref() };
+            let told = engine.try_check_once(&item, &call_id(*number, 1), Patience::Disk)?;
+            told.map_or(Ok(()), |told| settle(engine, told.answer.seq))
+        }
+        Step::CheckAllOnce(number, items, given) => {
+            let given = given.map(|text| limit(text, Algorithm::TokenBucket));
+            let items: Vec<_> =
+                items.iter().map(|(key, cost)| Item { key, cost: *cost, limit: given.as_ref() }).collect();
+            let told = engine.try_check_all_once(&items, &call_id(*number, 2), Patience::Disk)?;
+            told.map_or(Ok(()), |told| settle(engine, told.answer.seq))
+        }
         Step::Reset(key) => engine.reset(key),
         Step::Delete(key) => engine.delete(key),
         Step::Flush => engine.flush(),
@@ -111,6 +140,10 @@ const WINDOW: Algorithm = Algorithm::FixedWindowCounter;
 
 fn checks(key: &str, cost: u64, times: usize) -> impl Iterator<Item = Step> {
     std::iter::repeat_n(Step::Check(key.to_owned(), cost), times)
+}
+
+fn once(number: u64, key: &str, cost: u64) -> Step {
+    Step::CheckOnce(number, key.to_owned(), cost, None)
 }
 
 fn set(key: &str, text: &'static str, algorithm: Algorithm) -> Step {
@@ -131,7 +164,12 @@ fn calls() -> Story {
     steps.extend((0..3).map(|_| Step::CheckWith("given".to_owned(), 2, "4/minute", BUCKET)));
     steps.push(Step::CheckWith("given".to_owned(), 1, "9/minute", WINDOW));
     steps.push(Step::CheckAll(vec![("log".to_owned(), 1), ("fresh".to_owned(), 2)], Some("3/minute")));
+    steps.extend([once(1, "window", 1), once(1, "window", 1), once(2, "log", 9)]);
+    steps.push(Step::CheckOnce(3, "named".to_owned(), 2, Some("7/minute; 9/hour")));
+    let all_once = || Step::CheckAllOnce(4, vec![("window".to_owned(), 1), ("named".to_owned(), 1)], Some("3/s"));
+    steps.extend([Step::Wait(11_000), all_once(), all_once()]);
     steps.push(Step::Die);
+    steps.extend([once(1, "window", 1), all_once(), once(5, "named", 1)]);
     steps.extend([Step::Reset("bucket".to_owned()), Step::Flush]);
     steps.extend(checks("bucket", 5, 2));
     steps.push(Step::StepWallClock(-7_200));
@@ -171,8 +209,12 @@ fn compaction() -> Story {
     let key = |n: usize| many(n + 1, 12).pop().expect("one more than none");
     let mut steps = vec![Step::LimitMany { keys: 80, len: 12, rate: 9 }, set("zz", "6/minute", LOG)];
     steps.extend(checks("zz", 1, 2));
+    steps.extend([once(1, "zz", 1), once(2, &key(1), 1)]);
     steps.push(Step::Compact(vec![
         Step::Check(key(1), 2),
+        once(1, "zz", 1),
+        once(3, &key(1), 1),
+        once(4, &key(79), 1),
         Step::Check(key(78), 3),
         Step::Delete(key(2)),
         Step::Delete(key(77)),
@@ -182,11 +224,13 @@ fn compaction() -> Story {
     steps.extend(checks(&key(1), 1, 1));
     steps.extend(checks("new", 2, 2));
     steps.push(Step::Die);
+    steps.extend([once(4, &key(79), 1), once(5, "new", 1)]);
     steps.push(Step::Compact(vec![Step::Check("new".to_owned(), 1), Step::Reset(key(70)), Step::Delete(key(3))]));
     steps.extend(checks("zz", 1, 3));
     steps.extend([Step::Compact(Vec::new()), Step::Turn, Step::Compact(Vec::new())]);
     steps.extend(checks("new", 1, 1));
     steps.push(Step::Reopen);
+    steps.extend([once(1, "zz", 1), once(5, "new", 1)]);
     steps.extend([Step::Check(key(5), 1), Step::Compact(Vec::new())]);
     Story { name: "compaction".to_owned(), before: Vec::new(), history_bytes: 0, steps }
 }
@@ -226,7 +270,8 @@ fn random_step(random: &mut Random, outer: bool) -> Step {
     let algorithm = *random.choose(&[BUCKET, LOG, WINDOW]);
     let cost = 1 + random.below(3);
     match random.below(if outer { 40 } else { 26 }) {
-        0..10 => Step::Check(key, cost),
+        0..7 => Step::Check(key, cost),
+        7..10 => Step::CheckOnce(random.below(12), key, cost, Some(text)),
         10..14 => Step::CheckWith(key, cost, text, algorithm),
         14..18 => {
             let other = (*random.choose(&keys)).to_owned();
@@ -234,8 +279,11 @@ fn random_step(random: &mut Random, outer: bool) -> Step {
             if other != items[0].0 {
                 items.push((other, 1));
             }
-
-            Step::CheckAll(items, Some(text))
+            if random.below(3) == 0 {
+                Step::CheckAllOnce(random.below(6), items, Some(text))
+            } else {
+                Step::CheckAll(items, Some(text))
+            }
         }
         18..22 => Step::Limit(key, text, algorithm, *random.choose(&[OnChange::Keep, OnChange::Reset])),
         22 => Step::Reset(key),

@@ -6,6 +6,7 @@ codec make a result of the answer. A twin does the same and awaits the exchange.
 
 from __future__ import annotations
 
+from flint._algorithm import TOKEN_BUCKET, named
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
 from flint._native import (
     CheckResult,
@@ -185,7 +186,7 @@ class SharedLimiter:
         rate: _RateLike,
         per: _Period | None = None,
         *,
-        algorithm: str = "token_bucket",
+        algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
         on_change: str = "keep",
     ) -> None:
@@ -193,7 +194,7 @@ class SharedLimiter:
 
         Raises InvalidKey, InvalidLimit, InvalidArgument, FlintConnectionError, FlintServerError.
         """
-        request = self._core.codec.limit(key, rate, per, algorithm, burst, on_change)
+        request = self._core.codec.limit(key, rate, per, burst, on_change, *named(algorithm))
         self._core.run(request, _done)
 
     async def alimit(
@@ -202,12 +203,12 @@ class SharedLimiter:
         rate: _RateLike,
         per: _Period | None = None,
         *,
-        algorithm: str = "token_bucket",
+        algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
         on_change: str = "keep",
     ) -> None:
         """Like limit(), without holding up the event loop."""
-        request = self._core.codec.limit(key, rate, per, algorithm, burst, on_change)
+        request = self._core.codec.limit(key, rate, per, burst, on_change, *named(algorithm))
         await self._core.arun(request, _done)
 
     def limit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
@@ -420,6 +421,13 @@ class SharedLimiter:
         )
         raise TypeError(message)
 
+    # What the command line asks of it.
+
+    def _log_records(self, after: int, limit: int, /) -> tuple[builtins.list[dict[str, Any]], int]:
+        """Records of the server's log above the number `after`, at most `limit`, and the newest number among them."""
+        path = f"/v1/log/records?after={after}&limit={limit}"
+        return self._core.run(self._core.codec.get(path), _records)
+
     # What flint._acquire asks of a limiter.
 
     def _attempt(self, key: str, cost: int, limit: _LimitLike | None, /) -> CheckResult:
@@ -502,6 +510,14 @@ def _object(data: bytes, start: int) -> Any:
 def _report(data: bytes, start: int, _argument: object) -> _Report:
     report: _Report = _object(data, start)
     return report
+
+
+def _records(data: bytes, start: int, _argument: object) -> tuple[list[dict[str, Any]], int]:
+    answer = _object(data, start)
+    records, newest = answer.get("records"), answer.get("newest")
+    if not isinstance(records, list) or not isinstance(newest, int):
+        raise ValueError("it has no records")
+    return records, newest
 
 
 def _counters(data: bytes, start: int, _argument: object) -> _Counters:

@@ -7,7 +7,8 @@
     server     flint server start
     doctor     flint doctor             repair    flint doctor --repair
     arguments  options and arguments that commands share
-    session    root options of one run, and how it opens the data directory
+    session    root options of one run, and how it opens the data directory or reaches the server
+    remote     the server that --url names, and its token
     output     tables, JSON, escaping, progress
     errors     errors as messages and exit statuses
 

@@ -10,6 +10,7 @@ import typer
 import flint
 from flint.cli import doctor, limit, log, output, server
 from flint.cli.arguments import Json
+from flint.cli.remote import named_server, origin
 from flint.cli.session import session_of
 
 app = typer.Typer(
@@ -42,6 +43,16 @@ def root(
         str,
         typer.Option("--data-dir", metavar="DIR", envvar="FLINT_DATA_DIR", help="The data directory."),
     ] = ".flint",
+    url: Annotated[
+        str | None,
+        typer.Option(
+            "--url", metavar="URL", envvar="FLINT_URL", help="A server instead: http://, https:// or unix:///path."
+        ),
+    ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option("--token-file", metavar="FILE", help="With --url: the token, or else the variable FLINT_TOKEN."),
+    ] = None,
     as_json: Json = False,
     version: Annotated[
         bool,
@@ -53,3 +64,13 @@ def root(
     if not data_dir:
         raise typer.BadParameter("--data-dir must name a directory; it is empty", context)
     session.data_dir = Path(data_dir)
+    if url == "":
+        raise typer.BadParameter("--url must name a server; it is empty", context)
+    if url is not None and origin(context, "url") == origin(context, "data_dir"):
+        named = "--url and --data-dir" if origin(context, "url") == "COMMANDLINE" else "FLINT_URL and FLINT_DATA_DIR"
+        raise typer.BadParameter(f"{named} exclude each other: commands work on a server or on a directory", context)
+    session.remote = named_server(context)
+    if token_file is not None and session.remote is None:
+        raise typer.BadParameter(
+            "--token-file goes with --url; the one of `flint server start` stands behind the command", context
+        )

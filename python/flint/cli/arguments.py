@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import flint
+from flint.cli.errors import CommandError
+from flint.cli.remote import named_server
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _SUGGESTIONS = 50
+_PATIENCE_S = 1.0
 
 
 def integer(text: str | int) -> int:
@@ -41,13 +45,20 @@ def count(text: str | int) -> int:
 
 def suggest_keys(context: typer.Context, incomplete: str) -> list[str]:
     """Keys of the store that begin as typed so far, for shell completion; none when it cannot be read."""
-    data_dir = context.find_root().params.get("data_dir") or Path(".flint")
     try:
-        with flint.Limiter(data_dir, read_only=True) as limiter:
+        with _suggesting(context) as limiter:
             found = [status.key for status in limiter.list(prefix=incomplete or None, limit=_SUGGESTIONS)]
-    except (flint.FlintError, OSError):
+    except (flint.FlintError, CommandError, OSError):
         return []
     return [key for key in found if key.isprintable()]
+
+
+def _suggesting(context: typer.Context) -> AbstractContextManager[flint.Limiter | flint.SharedLimiter]:
+    """Where the keys are. Whoever types waits for no slow server."""
+    remote = named_server(context)
+    if remote is not None:
+        return remote.opened(timeout=_PATIENCE_S)
+    return flint.Limiter(context.find_root().params.get("data_dir") or Path(".flint"), read_only=True)
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on standard output.")]

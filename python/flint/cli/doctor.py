@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from flint import _native
 from flint.cli import output
 from flint.cli import repair as repairing
 from flint.cli.arguments import Json
@@ -33,6 +31,7 @@ def doctor(
     if output_dir == "":
         raise typer.BadParameter("--output must name a directory; it is empty", context)
     if repair:
+        session.require_local("doctor --repair")
         repairing.repair(session, output_dir)
     else:
         examine(session, "healthy")
@@ -40,16 +39,15 @@ def doctor(
 
 def examine(session: Session, verdict: str) -> None:
     """Reads and reports; exit status 3 when something is wrong. `verdict` is the word for a directory in order."""
-    session.require_directory()
-    with output.working(f"examining {session.data_dir}"):
-        report: Mapping[str, Any] = _native.doctor(session.data_dir)
+    report = session.examined()
     if not report["ok"]:
         session.status = STORAGE
     if session.json:
         output.document(dict(report))
         return
+    place = ("directory", str(session.data_dir)) if session.remote is None else ("server", session.remote.url)
     facts = [
-        ("directory", output.printable(str(session.data_dir))),
+        (place[0], output.printable(place[1])),
         ("limits", str(report["limits"])),
         ("history events", str(report["history_events"])),
         ("log bytes", str(report["aof_bytes"])),

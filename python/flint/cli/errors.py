@@ -65,8 +65,11 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(error, flint.LimitNotFound) and error.key is not None:
         return judge(UnknownKeyError(error.key))
     if isinstance(error, flint.DataDirLocked):
-        hint = "the commands list, status, peek, history, top, log dump, log verify and doctor work beside it"
+        hint = "the commands list, status, peek, history, top, log dump, log verify and doctor work beside it; "
+        hint += "where a Flint server holds it, all commands work with `flint --url URL`"
         return Verdict(STORAGE, name, f"{message}\n{hint}")
+    if isinstance(error, (flint.FlintConnectionError, flint.FlintServerError)):
+        return Verdict(STORAGE, name, f"{message}\n{_remedy(error)}")
     if isinstance(error, flint.FlintError):
         usage = isinstance(error, (ValueError, LookupError))
         return Verdict(USAGE if usage else STORAGE, name, message)
@@ -75,6 +78,17 @@ def judge(error: BaseException) -> Verdict:
     if isinstance(error, MemoryError):
         return Verdict(STORAGE, name, "out of memory")
     return Verdict(STORAGE, name, f"unexpected error, please report it: {name}: {message}")
+
+
+def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
+    """What to do about a server, in the words of the command line."""
+    if isinstance(error, flint.FlintConnectionError):
+        return "start one with `flint server start`, or name another with --url or FLINT_URL"
+    if error.code == "unauthorized":
+        return "give its token: `flint --url URL --token-file FILE ...`, or the variable FLINT_TOKEN"
+    if error.code == "forbidden":
+        return "give a token with the scope that is missing; the server's token file says which has which"
+    return "the server's own messages may say more"
 
 
 def _usage(error: Exception) -> str:

@@ -13,7 +13,7 @@ from flint import _native
 from flint.cli import check, describe, output, top
 from flint.cli.arguments import Json, Key, count, integer
 from flint.cli.errors import UnknownKeyError
-from flint.cli.session import session_of
+from flint.cli.session import AnyLimiter, session_of
 
 _PAGE = 1000
 
@@ -106,7 +106,7 @@ def list_(
 
 
 def _pages(
-    limiter: flint.Limiter, prefix: str | None, limit: int | None, after: str | None
+    limiter: AnyLimiter, prefix: str | None, limit: int | None, after: str | None
 ) -> Iterator[list[flint.LimitStatus]]:
     """The listing in pieces of bounded size; the first may be empty, no other is."""
     left = limit

@@ -1,8 +1,9 @@
-"""`flint log …`: compact, print and verify the log."""
+"""`flint log …`: flush, compact, print and verify the log."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -11,13 +12,28 @@ from flint import _native
 from flint.cli import doctor, output
 from flint.cli.arguments import Json, sequence_number
 from flint.cli.errors import CommandError
+from flint.cli.remote import Remote
 from flint.cli.session import session_of
 
 # Between looks at a log that did not grow, and at one that did: a long pause lets more be removed before it is read.
 _POLL_S = 0.25
 _BUSY_POLL_S = 0.01
+# Records in one answer of a server.
+_PAGE = 5_000
 
-app = typer.Typer(help="Compact, print and verify the log.", rich_markup_mode=None)
+app = typer.Typer(help="Flush, compact, print and verify the log.", rich_markup_mode=None)
+
+
+@app.command()
+def flush(context: typer.Context, as_json: Json = False) -> None:
+    """Have everything so far on disk."""
+    session = session_of(context, as_json)
+    with session.writing() as limiter, output.working("flushing"):
+        limiter.flush()
+    if session.json:
+        output.document({"flushed": True})
+    else:
+        output.line("flushed")
 
 
 @app.command()
@@ -50,8 +66,6 @@ def dump(
 ) -> None:
     """Print the log's records, oldest first; with --json one JSON object a line."""
     session = session_of(context, as_json)
-    session.require_directory()
-
     grew = False
     verified = False
 
@@ -73,7 +87,7 @@ def dump(
         if not verified:
             verified = True
             # The records end where one is invalid. Whether that is the log's end or damage is for doctor to tell.
-            problems = _native.doctor(session.data_dir)["problems"]
+            problems = session.examined()["problems"]
             if problems:
                 raise CommandError(f"the log may go on after what is shown: {problems[0]}", name="CorruptData")
         if follow:
@@ -82,7 +96,24 @@ def dump(
             grew = False
         return follow
 
+    if session.remote is not None:
+        _dump_remotely(session.remote, after, show, idle)
+        return
+    session.require_directory()
     _native.dump(session.data_dir, after, show, idle)
+
+
+def _dump_remotely(
+    remote: Remote, after: int, show: Callable[[dict[str, Any]], object], idle: Callable[[], bool]
+) -> None:
+    """As the native dump: every record to `show`, and on while `idle`, called at the log's end, says so."""
+    with remote.opened() as limiter:
+        going = True
+        while going:
+            records, after = limiter._log_records(after, _PAGE)
+            for record in records:
+                show(record)
+            going = bool(records) or idle()
 
 
 def _describe(record: dict[str, Any]) -> str:

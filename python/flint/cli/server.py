@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +14,8 @@ import flint
 from flint import _native
 from flint.cli import output
 from flint.cli.arguments import integer
+from flint.cli.errors import CommandError
+from flint.cli.remote import TOKEN_VARIABLE
 from flint.cli.session import session_of
 
 _LOOPBACK = "127.0.0.1:7878"
@@ -36,9 +41,10 @@ def start(
     activated: Annotated[bool, typer.Option("--systemd", help="Take the sockets that systemd passes.")] = False,
     token: Annotated[
         str | None,
-        typer.Option("--token", help="Require this token, with all scopes. Visible in ps: prefer the other two."),
+        typer.Option(
+            "--token", help="Require this token, with all scopes. Visible in ps: prefer FLINT_TOKEN or a file."
+        ),
     ] = None,
-    env_token: Annotated[str | None, typer.Option(envvar="FLINT_TOKEN", hidden=True)] = None,
     token_file: Annotated[
         str | None,
         typer.Option("--token-file", metavar="FILE", help="Require one of these tokens; read again on SIGHUP."),
@@ -68,19 +74,33 @@ def start(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is open, flush and exit."""
     session = session_of(context)
+    session.require_local("server start")
     if token is not None and token_file is not None:
         raise typer.BadParameter("--token and --token-file exclude each other", context)
     if bind is None and unix is None and not activated:
         bind = _LOOPBACK
     if activated and (bind is not None or unix is not None):
         raise typer.BadParameter("--systemd takes sockets instead of --bind and --unix", context)
-    limiter = flint.Limiter(
-        session.data_dir, sync=sync, flush_every_ms=flush_every_ms, flush_every_events=flush_every_events
-    )
-    with limiter:
-        secret = token if token is not None or token_file is not None else env_token
+    if unix is not None:
+        _require_place(unix, session.data_dir)
+    secret = token
+    if token is None and token_file is None:
+        secret = os.environ.get(TOKEN_VARIABLE)
+    with ExitStack() as held:
+        limiter: flint.Limiter | None = None
+
+        def opened() -> flint.Limiter:
+            """Only once nothing speaks against the settings: a start that is refused leaves no directory behind."""
+            nonlocal limiter
+            limiter = held.enter_context(
+                flint.Limiter(
+                    session.data_dir, sync=sync, flush_every_ms=flush_every_ms, flush_every_events=flush_every_events
+                )
+            )
+            return limiter
+
         served = _native.Server(
-            limiter,
+            opened,
             bind=bind,
             unix=unix,
             activated=activated,
@@ -92,7 +112,7 @@ def start(
             require_tls=require_tls,
             allowed_hosts=allowed_host or [],
             log_format=log_format,
-            metrics=lambda: flint.prometheus_metrics(limiter, include_key_label=False),
+            metrics=lambda: "" if limiter is None else flint.prometheus_metrics(limiter, include_key_label=False),
             max_blocking=max_blocking,
             max_connections=max_connections,
         )
@@ -101,3 +121,10 @@ def start(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         served.serve(signals=True)
+
+
+def _require_place(unix: str, data_dir: Path) -> None:
+    """A Unix socket needs a directory; that of the data may still be made."""
+    place = Path(unix).absolute().parent
+    if not place.is_dir() and place != data_dir.absolute():
+        raise CommandError(f"there is no directory {output.printable(str(place))} for the Unix socket; make it first")

@@ -1,51 +1,88 @@
-"""One run of the command line: its root options, and how it opens the data directory."""
+"""One run of the command line: its root options, and how it opens the data directory or reaches the server."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 
 import flint
+from flint import _native
 from flint.cli import output
-from flint.cli.errors import CommandError
+from flint.cli.errors import USAGE, CommandError
+from flint.cli.remote import Remote
 
 # A store's files, in today's form, in the middle of a migration, or of an old release: crates/flint-core/src/files.rs.
 _STORE_FILE = re.compile(r"flint-[0-9]{20}\.(aof|aof\.migrating|snapshot)|flint\.(aof|snapshot)")
 _LOCK_FILE = "flint.lock"
 
+# What commands work on. They call what both have.
+AnyLimiter = flint.Limiter | flint.SharedLimiter
+
 
 @dataclass
 class Session:
-    """What holds for the whole run. `status` is the exit status if nothing fails from here on."""
+    """What holds for the whole run. `status` is the exit status if nothing fails from here on.
+
+    With a `remote`, commands work on that server, and `data_dir` means nothing.
+    """
 
     data_dir: Path = Path(".flint")
+    remote: Remote | None = None
     json: bool = False
     status: int = 0
 
     @contextmanager
-    def reading(self) -> Iterator[flint.Limiter]:
-        """The store, opened beside whoever writes to it. It must exist."""
+    def reading(self) -> Iterator[AnyLimiter]:
+        """The store, opened beside whoever writes to it; it must exist. Or the server."""
+        if self.remote is not None:
+            with self.remote.opened() as shared:
+                yield shared
+            return
         self.require_directory()
         with self._open(read_only=True) as limiter:
             yield limiter
 
     @contextmanager
-    def writing(self, *, create: bool = False) -> Iterator[flint.Limiter]:
-        """The store, held by this process alone.
+    def writing(self, *, create: bool = False) -> Iterator[AnyLimiter]:
+        """The store, held by this process alone; or the server.
 
         `create` makes what is missing; otherwise that is an error, so that a mistyped path leaves nothing behind.
         """
+        if self.remote is not None:
+            with self.remote.opened() as shared:
+                yield shared
+            return
         if not create:
             self.require_store()
         with self._open(read_only=False) as limiter:
             yield limiter
+
+    def examined(self) -> Mapping[str, Any]:
+        """The report of `doctor` on the directory or the server."""
+        if self.remote is not None:
+            with self.remote.opened() as shared, output.working(f"asking {self.remote.url}"):
+                return shared.doctor()
+        self.require_directory()
+        with output.working(f"examining {self.data_dir}"):
+            return _native.doctor(self.data_dir)
+
+    def require_local(self, command: str) -> None:
+        """Raises CommandError if a server is named: `command` needs the directory itself."""
+        if self.remote is not None:
+            raise CommandError(
+                f"{command} needs the data directory itself, on its machine: give --data-dir instead of --url "
+                f"(or FLINT_URL), which names the server {self.remote.url}",
+                USAGE,
+                "UsageError",
+            )
 
     def require_store(self) -> None:
         """Raises CommandError if there is no data directory, or no store in it."""

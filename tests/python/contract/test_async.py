@@ -85,6 +85,23 @@ def test_twins_do_what_the_others_do(limiter: flint.Limiter, clock: ManualClock)
     asyncio.run(main())
 
 
+def test_a_limit_of_its_own_kind(limiter: flint.Limiter) -> None:
+    async def main() -> None:
+        await limiter.alimit("k", flint.Limit(5, "1m", algorithm="fixed_window_counter"))
+        await limiter.alimit("default", "5/minute")
+        # What a flint.Limit has is not said twice, not even when it is the same.
+        for algorithm in ("token_bucket", "fixed_window_counter"):
+            with pytest.raises(flint.InvalidLimit, match=r"part of a flint.Limit"):
+                await limiter.alimit("k", flint.Limit("5/minute"), algorithm=algorithm)
+            with pytest.raises(flint.InvalidLimit, match=r"part of a flint.Limit"):
+                limiter.limit("k", flint.Limit("5/minute"), algorithm=algorithm)
+
+    asyncio.run(main())
+    limiter.limit("sync", flint.Limit(5, "1m", algorithm="fixed_window_counter"))
+    kinds = {status.key: status.algorithm for status in limiter.list()}
+    assert kinds == {"k": "fixed_window_counter", "default": "token_bucket", "sync": "fixed_window_counter"}
+
+
 def test_bad_input_raises_what_the_others_raise(limiter: flint.Limiter) -> None:
     async def main() -> None:
         await limiter.alimit("k", "5/minute")

@@ -52,16 +52,17 @@ impl Engine {
         shared.perform(patience, |core| core.check_all_once(items, call))
     }
 
-    /// Calls `each` with every remembered answer of an allowed call, oldest first, as of the newest of them: the same at any
-    /// moment, and after any restart.
+    /// Calls `each` with every remembered answer of an allowed call, oldest first, also with those that are too old but still
+    /// there. Gives the engine time.
     ///
     /// # Errors
-    /// `Stopped`, `Closed`, `Forked`, `ReadOnly`.
+    /// `Stopped`, `Closed`, `Forked`.
     #[doc(hidden)]
-    pub fn receipts(&self, each: &mut dyn FnMut(&Receipt<'_>)) -> Result<()> {
-        self.writer("receipts")?.perform_blocking(|core| {
-            core.receipts.for_each(core.receipts.newest_ns(), each);
-            Ok(())
+    pub fn receipts(&self, each: &mut dyn FnMut(&Receipt<'_>)) -> Result<u64> {
+        self.with_view(|view| {
+            let now = view.time.now();
+            view.receipts.for_each(0, each);
+            now
         })
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
             let store_id = RandomState::new().hash_one(std::process::id());
             let active = repair::create(&*dir, store_id, segment_bytes)?;
             write_lock(&*dir, Some(store_id));
-            let view = View { table: Table::new(), time: Timeline::resume(options.clock.clone(), 0, None) };
+            let view = View::empty(Timeline::resume(options.clock.clone(), 0, None));
             let log = LogWriter::new(dir.clone(), store_id, segment_bytes, active, 0, 0, Vec::new());
             let mut core = Core::new(view, log);
             core.compact_above = compact::MIN_LOG_BYTES;
@@ -87,8 +87,7 @@ fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loa
     }
     let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
     let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
-    let mut core = Core::new(View { table: loaded.table, time }, log);
-    core.receipts = loaded.receipts;
+    let mut core = Core::new(View { table: loaded.table, time, receipts: loaded.receipts }, log);
     core.snapshot_start = snapshot_start;
     core.replay_from = -i64::try_from(loaded.scan.replay_bytes).unwrap_or(i64::MAX);
     core.compact_above = compact::threshold(snapshot_bytes);
@@ -123,7 +122,7 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
         let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
         let time = Timeline::resume(options.clock.clone(), store.newest_ns, Some(anchor));
         let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
-        return Ok((View { table: table_of(dir, &store)?, time }, recovery, 0));
+        return Ok((View { table: table_of(dir, &store)?, ..View::empty(time) }, recovery, 0));
     }
     let finished = migrate::finished(dir, &names)?;
     let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
@@ -131,11 +130,11 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
         Some(loaded) => {
             let recovery = describe(dir, &loaded);
             let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
-            Ok((View { table: loaded.table, time }, recovery, loaded.seq))
+            Ok((View { table: loaded.table, time, receipts: loaded.receipts }, recovery, loaded.seq))
         }
         None if stored_id(dir).is_some() => Err(lost_store(dir)),
         None => {
-            let view = View { table: Table::new(), time: Timeline::resume(options.clock.clone(), 0, None) };
+            let view = View::empty(Timeline::resume(options.clock.clone(), 0, None));
             Ok((view, Recovery { created: true, ..Recovery::default() }, 0))
         }
     }

@@ -68,11 +68,6 @@ impl Receipts {
     pub fn for_each(&self, now_ns: u64, each: &mut dyn FnMut(&Receipt<'_>)) {
         self.slice(0, usize::MAX, now_ns, each);
     }
-
-    /// The engine time of the newest answer of an allowed call, 0 without one.
-    pub fn newest_ns(&self) -> u64 {
-        self.allowed.newest_ns
-    }
 }
 
 #[derive(Debug)]
@@ -119,7 +114,6 @@ struct Window {
     bytes: usize,
     /// How many were ever put in.
     total: u64,
-    newest_ns: u64,
     chunks: VecDeque<Chunk>,
     /// The oldest answer that is left; its chunk is the first.
     oldest: Place,
@@ -136,7 +130,6 @@ impl Window {
             count: 0,
             bytes: 0,
             total: 0,
-            newest_ns: 0,
             chunks: VecDeque::new(),
             oldest: Place { chunk: 0, index: 0 },
             shards: (0..1_usize << SHARD_BITS).map(|_| HashTable::new()).collect(),
@@ -175,7 +168,7 @@ impl Window {
             self.drop_oldest();
         }
         let place = self.append(receipt);
-        (self.count, self.bytes, self.newest_ns) = (self.count + 1, self.bytes + len, receipt.at_ns);
+        (self.count, self.bytes) = (self.count + 1, self.bytes + len);
         let (hash, shard) = self.shard_of(&receipt.call.id);
         let Self { chunks, oldest, hasher, .. } = self;
         let id_of = |place: &Place| {
@@ -247,4 +240,138 @@ impl Window {
 /// A number of chunks, or of entries of one: there are never 2^32 of them at a time.
 fn small(number: usize) -> u32 {
     u32::try_from(number).expect("chunks and their entries are few")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{RECEIPT_AGE_NS, Receipt};
+    use super::*;
+
+    fn id(number: u64) -> [u8; 16] {
+        let mut id = [7; 16];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        id
+    }
+
+    fn push(window: &mut Window, number: u64, at_ns: u64, len: usize) {
+        let call = CallId { id: id(number), fingerprint: number.to_le_bytes() };
+        let byte = number.to_le_bytes()[0];
+        window.push(&Receipt { call, seq: number, at_ns, answer: &vec![byte; len] });
+    }
+
+    fn found(window: &Window, number: u64) -> Option<usize> {
+        window.find(&id(number)).map(|receipt| {
+            assert_eq!((receipt.seq, receipt.call.fingerprint), (number, number.to_le_bytes()));
+            let byte = number.to_le_bytes()[0];
+            assert!(receipt.answer.iter().all(|&other| other == byte), "somebody else's answer");
+            receipt.answer.len()
+        })
+    }
+
+    fn numbers(window: &Window, from: u64, most: usize) -> (Vec<u64>, Option<u64>) {
+        let mut all = Vec::new();
+        let next = window.slice(from, most, &mut |receipt| all.push(receipt.seq));
+        (all, next)
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let mut window = Window::new(3_000, usize::MAX);
+        for number in 0..10_000 {
+            push(&mut window, number, number, 5 + usize::try_from(number % 50).unwrap());
+            let gone = number.checked_sub(3_000);
+            assert!(gone.is_none_or(|gone| found(&window, gone).is_none()));
+            let oldest = (number + 1).saturating_sub(3_000);
+            assert_eq!(found(&window, oldest), Some(5 + usize::try_from(oldest % 50).unwrap()));
+        }
+        assert_eq!(numbers(&window, 0, usize::MAX), ((7_000..10_000).collect(), None));
+        assert_eq!(window.shards.iter().map(HashTable::len).sum::<usize>(), 3_000, "nothing is left behind");
+        assert!(window.chunks.len() <= 4, "{} chunks", window.chunks.len());
+    }
+
+    #[test]
+    fn the_oldest_go_when_they_take_too_much_room() {
+        let mut window = Window::new(usize::MAX, 1_000_000);
+        let len = |number: u64| usize::try_from(number % 7).unwrap() * 30_000 + 1;
+        for number in 0..500 {
+            push(&mut window, number, 0, len(number));
+            let (left, _) = numbers(&window, 0, usize::MAX);
+            let bytes = |from: u64| (from..=number).map(len).sum::<usize>();
+            assert!(bytes(left[0]) <= 1_000_000 && (left[0] == 0 || bytes(left[0] - 1) > 1_000_000));
+            assert_eq!((window.bytes, window.count), (bytes(left[0]), left.len()));
+            assert_eq!(left, (left[0]..=number).collect::<Vec<_>>());
+        }
+        push(&mut window, 999, 0, 1_000_001);
+        assert_eq!(numbers(&window, 0, usize::MAX).0, [999], "the newest stays, whatever its size");
+    }
+
+    #[test]
+    fn what_is_too_old_goes_a_few_at_a_time() {
+        let mut window = Window::new(usize::MAX, usize::MAX);
+        for number in 0..5_000 {
+            push(&mut window, number, number, 30);
+        }
+        let late = RECEIPT_AGE_NS + 5_000;
+        for number in 5_000..5_700 {
+            let before = window.count;
+            push(&mut window, number, late, 30);
+            assert!(before + 1 - window.count <= EXPIRED_EACH, "no call drops more");
+        }
+        assert_eq!(window.count, 700);
+        for number in 5_700..6_000 {
+            push(&mut window, number, late, 30);
+        }
+        assert_eq!(numbers(&window, 0, usize::MAX).0, (5_000..6_000).collect::<Vec<_>>());
+        push(&mut window, 6_000, late + RECEIPT_AGE_NS, 30);
+        assert_eq!(window.count, 1_001, "at the last moment they are still there");
+        for number in 6_001..6_200 {
+            push(&mut window, number, late + RECEIPT_AGE_NS + 1, 30);
+        }
+        assert_eq!(window.count, 200);
+        // Also when nothing is left at all.
+        push(&mut window, 7_000, u64::MAX, 30);
+        for _ in 0..40 {
+            push(&mut window, 7_000, u64::MAX, 30);
+        }
+        assert_eq!((found(&window, 7_000), window.count), (Some(30), 41));
+        assert_eq!(window.shards.iter().map(HashTable::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn slices_go_through_all_of_them() {
+        let mut window = Window::new(5_000, usize::MAX);
+        assert_eq!(numbers(&window, 0, 10), (Vec::new(), None));
+        for number in 0..7_777 {
+            push(&mut window, number, number, 20);
+        }
+        let (mut all, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            let (some, then) = numbers(&window, from, 64);
+            assert!(some.len() <= 64);
+            all.extend(some);
+            // While somebody goes through them, old ones go and new ones come.
+            push(&mut window, 7_777 + all.len() as u64, 8_000, 20);
+            next = then.filter(|_| all.len() < 4_000);
+        }
+        assert_eq!(all.first(), Some(&2_777));
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice");
+    }
+
+    #[test]
+    fn an_old_answer_makes_room_for_the_new_one_of_the_same_call() {
+        let mut receipts = Receipts::default();
+        let receipt =
+            |seq, at_ns| Receipt { call: CallId { id: [1; 16], fingerprint: [2; 8] }, seq, at_ns, answer: &[9] };
+        receipts.remember(&receipt(1, 0));
+        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS).map(|found| found.seq), Some(1));
+        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS + 1), None);
+        // It is denied then, and that is what counts although the old answer is still there.
+        receipts.remember_denied(&receipt(0, RECEIPT_AGE_NS + 1));
+        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS + 1).map(|found| found.seq), Some(0));
+        receipts.remember(&receipt(7, 3 * RECEIPT_AGE_NS));
+        assert_eq!(receipts.find(&[1; 16], 3 * RECEIPT_AGE_NS).map(|found| found.seq), Some(7));
+        let mut all = Vec::new();
+        receipts.for_each(3 * RECEIPT_AGE_NS, &mut |found| all.push(found.seq));
+        assert_eq!(all, [7]);
+    }
 }

@@ -11,7 +11,6 @@ use crate::log::record::{
     ConfigureOp, Denial, GroupWriter, Purpose, ReceiptOp, push_allow, push_allow_one, push_anchor, push_configure,
     push_delete, push_denials, push_receipt, push_reset, push_snapshot_mark,
 };
-use crate::receipts::Receipts;
 use crate::table::{Slot, Table};
 use crate::writer::{LogWriter, Refusal};
 
@@ -68,8 +67,6 @@ pub(crate) struct Core {
     pub(crate) denied: u64,
     /// Reused by multi-key calls.
     images: Vec<AfterImage>,
-    /// What calls that may be repeated were told.
-    pub(crate) receipts: Receipts,
 }
 
 impl Core {
@@ -89,7 +86,6 @@ impl Core {
             allowed: 0,
             denied: 0,
             images: Vec::new(),
-            receipts: Receipts::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::view::Part;
 impl Core {
     /// What the call was told before, if that is remembered.
     fn repeat(&self, call: &CallId, now: u64) -> Result<Option<Answer>> {
-        let Some(found) = self.receipts.find(&call.id, now) else { return Ok(None) };
+        let Some(found) = self.view.receipts.find(&call.id, now) else { return Ok(None) };
         if found.call != *call {
             return Err(Error::CallMismatch);
         }
@@ -47,7 +47,7 @@ impl Core {
             if let Some(slot) = part.slot {
                 self.count_denied(slot, now, item.cost);
             }
-            self.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
+            self.view.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
         }
         Ok(Repeatable { answer: outcome, repeated: false })
     }
@@ -73,7 +73,7 @@ impl Core {
         if allowed {
             self.write_once(Purpose::CheckAll, items, &parts, now, &ReceiptOp { call: *call, answer: &answer })?;
         } else {
-            self.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
+            self.view.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
         }
         Ok(Repeatable { answer: outcome, repeated: false })
     }
@@ -95,7 +95,7 @@ impl Core {
             self.write_group(purpose, items, parts, now, Some(receipt))?
         };
         let ReceiptOp { call, answer } = *receipt;
-        self.receipts.remember(&Receipt { call, seq, at_ns: now, answer });
+        self.view.receipts.remember(&Receipt { call, seq, at_ns: now, answer });
         self.allowed += items.len() as u64;
         Ok(())
     }

@@ -5,15 +5,23 @@ use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
 use crate::image::{Origin, RateChange};
 use crate::limit::{Key, Limit};
+use crate::receipts::Receipts;
 use crate::table::{Decision, Slot, Table};
 use crate::time::{Timeline, to_wall};
 
 use super::types::{Item, Outcome, RateVerdicts, Status, TopBy};
 
-/// The keys and the time.
+/// The keys, the time, and what calls that may be repeated were told.
 pub(crate) struct View {
     pub(crate) table: Table,
     pub(crate) time: Timeline,
+    pub(crate) receipts: Receipts,
+}
+
+impl View {
+    pub(crate) fn empty(time: Timeline) -> Self {
+        Self { table: Table::new(), time, receipts: Receipts::default() }
+    }
 }
 
 /// One item of a call, resolved.

@@ -164,16 +164,16 @@ impl Codec {
 
     /// limit().
     #[expect(clippy::too_many_arguments, reason = "the arguments of the public API")]
-    #[pyo3(signature = (key, rate, per, algorithm, burst, on_change, /))]
+    #[pyo3(signature = (key, rate, per, burst, on_change, algorithm = Arg::Missing, /))]
     fn limit<'py>(
         &self,
         py: Python<'py>,
         key: Key<'py>,
         rate: &Bound<'py, PyAny>,
         per: Option<&Bound<'py, PyAny>>,
-        algorithm: Arg<'py>,
         burst: Option<&Bound<'py, PyAny>>,
         on_change: Arg<'py>,
+        algorithm: Arg<'py>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let limit = limit::parse(rate, per, algorithm.get(), burst)?;
         let on_change = parse_on_change(on_change.get())?;

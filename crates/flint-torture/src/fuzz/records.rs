@@ -8,7 +8,7 @@ use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Frame, Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
     ConfigureOp, Denial, GroupWriter, Op, decode, push_allow, push_anchor, push_configure, push_delete, push_denials,
-    push_event, push_reset, push_snapshot_mark,
+    push_event, push_receipt, push_reset, push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, HeaderProblem, SEAL_LEN, Seal, SegmentHeader};
 
@@ -231,6 +231,7 @@ fn body(kind: Kind, bytes: &[u8], features: &mut Features) {
                 Op::Group(group) => {
                     features.note("purpose", format_args!("{:?}", group.purpose));
                     features.count("group", u64::from(group.count));
+                    features.note("receipt", group.has_receipt);
                 }
                 _ => {}
             }
@@ -263,7 +264,11 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
         Op::Group(group) => {
             let mut writer = GroupWriter::begin(buf, group.purpose);
             for op in group.ops() {
-                let kind = if matches!(op, Op::Allow { .. }) { Kind::Allow } else { Kind::Configure };
+                let kind = match op {
+                    Op::Allow { .. } => Kind::Allow,
+                    Op::Receipt(_) => Kind::Receipt,
+                    _ => Kind::Configure,
+                };
                 writer.op(buf, kind, |buf| push(&op, buf));
             }
             assert_eq!(writer.count(), group.count);
@@ -273,5 +278,6 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
         Op::SnapshotMark { start, end } => push_snapshot_mark(buf, *start, *end),
         Op::Close => {}
         Op::Event(event) => push_event(buf, event),
+        Op::Receipt(receipt) => push_receipt(buf, receipt),
     }
 }

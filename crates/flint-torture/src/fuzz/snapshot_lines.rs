@@ -6,7 +6,8 @@ use std::path::Path;
 
 use flint_core::Error;
 use flint_core::files::snapshot_name;
-use flint_core::snapshot::{self, Writer};
+use flint_core::receipts::Receipt;
+use flint_core::snapshot::{self, Body, Writer};
 use flint_core::storage::Mode;
 use flint_core::storage::sim::SimDisk;
 
@@ -16,7 +17,7 @@ use super::stores;
 
 pub(super) const MAX_LEN: usize = 6_000;
 
-pub(super) const WORDS: [&[u8]; 18] = [
+pub(super) const WORDS: [&[u8]; 20] = [
     b"\"token_bucket\"",
     b"\"fixed_window_counter\"",
     b"\"sliding_window_log\"",
@@ -35,6 +36,8 @@ pub(super) const WORDS: [&[u8]; 18] = [
     b"340282366920938463463374607431768211455",
     b"340282366920938463463374607431768211456",
     b"00",
+    b",\"receipts\":1",
+    b"{\"receipt\":\"",
 ];
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
@@ -62,9 +65,15 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
     let file = disk.dir().open(&name, Mode::Read).expect("it was just written");
     let path = Path::new("/snapshot");
     let mut images = Vec::new();
-    let result = snapshot::read(&*file, path, &mut |image| {
-        assert_eq!(image.rates.len(), image.states.len());
-        images.push(image.clone());
+    let mut answers = Vec::new();
+    let result = snapshot::read(&*file, path, &mut |body| {
+        match body {
+            Body::Key(image) => {
+                assert_eq!(image.rates.len(), image.states.len());
+                images.push(image.clone());
+            }
+            Body::Receipt(receipt) => answers.push((receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec())),
+        }
         Ok(())
     });
     let header = snapshot::read_header(&*file, path);
@@ -73,9 +82,13 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
     match result {
         Ok((whole, trailer)) => {
             assert_eq!(header.ok().as_ref(), Some(&whole));
-            assert_eq!(trailer.keys, images.len() as u64);
+            assert_eq!((trailer.keys, trailer.receipts), (images.len() as u64, answers.len() as u64));
             let mut writer = Writer::new(&whole);
             images.iter().for_each(|image| writer.push(image));
+            for (call, seq, at_ns, answer) in &answers {
+                writer.push_receipt(&Receipt { call: *call, seq: *seq, at_ns: *at_ns, answer });
+            }
+            features.count("answers", answers.len() as u64);
             let mut again = writer.take_chunk();
             again.extend(writer.finish(trailer.end, trailer.next_id));
             assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&bytes));

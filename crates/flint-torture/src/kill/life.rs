@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flint_core::clock::{Clock, ManualClock};
-use flint_core::engine::{Item, OnChange, Options, SyncMode};
+use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
 use flint_core::files::parse_snapshot_name;
-use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::{Engine, Error, Result};
 
 use crate::random::Random;
+use crate::stage::{State, state};
 
 /// When every life begins: later than anything in the samples of old releases.
 const START_NS: u64 = 1_900_000_000 * 1_000_000_000;
@@ -67,6 +67,8 @@ pub enum Step {
     CheckNth(usize),
     /// Several keys.
     CheckAll(Vec<(String, u64, Option<Limit>)>),
+    /// One key, once: the call with this number. A denial is not remembered, which would make a difference to the next process.
+    Once(u64, String, u64, Option<Limit>),
     /// One limit.
     Limit(String, Limit, OnChange),
     /// Several limits.
@@ -130,8 +132,13 @@ fn long_record(n: usize) -> Step {
 
 fn random_step(random: &mut Random) -> Step {
     match random.below(100) {
-        0..45 => Step::Check((*random.choose(&KEYS)).to_owned(), 1 + random.below(4), None),
-        45..58 => Step::Check((*random.choose(&GIVEN)).to_owned(), 1 + random.below(3), Some(any_limit(random))),
+        0..38 => Step::Check((*random.choose(&KEYS)).to_owned(), 1 + random.below(4), None),
+        38..50 => {
+            let given = if random.below(3) == 0 { Some(any_limit(random)) } else { None };
+            let keys: &[&str] = if given.is_some() { &GIVEN } else { &KEYS };
+            Step::Once(random.below(16), (*random.choose(keys)).to_owned(), 1 + random.below(3), given)
+        }
+        50..58 => Step::Check((*random.choose(&GIVEN)).to_owned(), 1 + random.below(3), Some(any_limit(random))),
         58..72 => {
             let given = any_limit(random);
             let mut items: Vec<_> =
@@ -274,6 +281,16 @@ impl Session {
                 let left: Vec<_> = o.items.iter().map(|item| item.remaining).collect();
                 Ok(format!("{} {:?} {} {left:?}", o.allowed, o.denied, o.retry_after_ns))
             }
+            Step::Once(number, key, cost, limit) => {
+                let call = CallId { id: u128::from(*number).to_le_bytes(), fingerprint: [7; 8] };
+                let item = Item { key, cost: *cost, limit: limit.as_ref() };
+                let told = engine.try_acquire_once(&item, &call, Patience::Disk)?.expect("all the patience there is");
+                if engine.must_wait(told.answer.seq) {
+                    engine.wait_durable(told.answer.seq)?;
+                }
+                let (again, o) = (told.repeated, told.answer);
+                Ok(format!("{again} {} {} {} {}", o.allowed, o.remaining, o.retry_after_ns, o.reset_at_wall_ns))
+            }
             Step::Limit(key, limit, change) => engine.limit(key, limit, *change).map(|()| String::new()),
             Step::LimitMany(specs) => {
                 let specs: Vec<_> = specs.iter().map(|(key, limit, change)| (key.as_str(), *limit, *change)).collect();
@@ -321,9 +338,9 @@ impl Session {
         self.clock.wall_ns()
     }
 
-    /// Every key's state. Two equal lists mean two stores that will answer alike.
-    pub fn images(&self) -> Vec<KeyImage> {
-        self.engine.images().expect("an open store")
+    /// Every key's state and every remembered answer. Two equal ones mean two stores that will answer alike.
+    pub fn state(&self) -> State {
+        state(&self.engine)
     }
 }
 
@@ -331,7 +348,7 @@ impl Session {
 #[derive(Debug)]
 pub struct Reference {
     /// The state after so many steps.
-    pub states: Vec<Vec<KeyImage>>,
+    pub states: Vec<State>,
     /// The answer of each.
     pub told: Vec<String>,
 }
@@ -343,10 +360,10 @@ pub struct Reference {
 pub fn rehearse(life: &Life, path: &Path) -> Reference {
     let mut session =
         Session::open(path, SyncMode::Batch, resumed_ns(0), false).expect("a directory that can be opened");
-    let mut reference = Reference { states: vec![session.images()], told: Vec::new() };
+    let mut reference = Reference { states: vec![session.state()], told: Vec::new() };
     for (n, step) in life.steps.iter().enumerate() {
         reference.told.push(session.make(n, step));
-        reference.states.push(session.images());
+        reference.states.push(session.state());
     }
     session.engine.close().expect("an undisturbed close");
     reference

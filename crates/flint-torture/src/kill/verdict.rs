@@ -8,7 +8,8 @@ use std::sync::Arc;
 use flint_core::Engine;
 use flint_core::clock::ManualClock;
 use flint_core::engine::{self, Options, SyncMode};
-use flint_core::image::KeyImage;
+
+use crate::stage::{State, repeats};
 
 use super::life::{Life, Reference, Session, options, resumed_ns};
 
@@ -63,7 +64,7 @@ pub fn look(reference: &Reference, dir: &Path, told: usize, what: &str) -> usize
     let clock = Arc::new(ManualClock::new(resumed_ns(told)));
     let read_only = Options { read_only: true, ..options(SyncMode::Always, clock) };
     let engine = Engine::open(dir, read_only).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
-    let seen = engine.images().unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
+    let seen = State::of(&engine).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
     assert!(contents(dir) == before, "{what}: looking changed a file");
     let holds = |done: &usize| reference.states.get(*done) == Some(&seen);
     [told, told + 1].into_iter().find(holds).unwrap_or_else(|| {
@@ -75,13 +76,18 @@ pub fn look(reference: &Reference, dir: &Path, told: usize, what: &str) -> usize
     })
 }
 
-fn difference(seen: &[KeyImage], expected: &[KeyImage]) -> String {
-    let parted = seen.iter().zip(expected).find(|(seen, expected)| seen != expected);
-    format!("{} keys, {} expected; they part at {parted:?}", seen.len(), expected.len())
+fn difference(seen: &State, expected: &State) -> String {
+    let parted = seen.images.iter().zip(&expected.images).find(|(seen, expected)| seen != expected);
+    let (keys, answers) = (seen.images.len(), &seen.answered);
+    format!(
+        "{keys} keys, {} expected; they part at {parted:?}; answers {answers:?}, {:?} expected",
+        expected.images.len(),
+        expected.answered
+    )
 }
 
 fn assert_state(session: &Session, reference: &Reference, done: usize, what: &str) {
-    let seen = session.images();
+    let seen = session.state();
     assert!(
         seen == reference.states[done],
         "{what}: not the state after {done} steps: {}",
@@ -121,6 +127,7 @@ pub fn go_on(
     let open = |wall_ns: u64| Session::open(dir, sync, wall_ns, true).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut session = open(resumed_ns(done));
     assert_state(&session, reference, done, what);
+    repeats(&session.engine, what);
     let torn = session.engine.recovery().cut_bytes > 0;
     if future.idle_first {
         session = closed_and_opened(session, &open, dir, what);

@@ -1,0 +1,109 @@
+"""What is in contrib/ and in the guides fits the command line that there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer.main
+
+import flint
+from flint import _native
+from flint.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+CONTRIB = ROOT / "contrib"
+TOKEN = "0b1c1d0e5f6a4c3f9a7e8d2b6c5a4f31"
+USES = [
+    *(CONTRIB / name for name in ("flint.service", "flint.socket", "Containerfile")),
+    ROOT / "README.md",
+    *(ROOT / "docs" / name for name in ("deployment.md", "security.md", "shared-mode.md", "http-api.md")),
+]
+
+
+def options(*path: str) -> set[str]:
+    """The long options of a command and of those above it."""
+    command = typer.main.get_command(app)
+    found = {option for parameter in command.params for option in parameter.opts}
+    for name in path:
+        command = command.commands[name]  # type: ignore[attr-defined]
+        found |= {option for parameter in command.params for option in parameter.opts}
+    return {option for option in found if option.startswith("--")}
+
+
+@pytest.mark.parametrize("path", USES, ids=lambda path: path.name)
+def test_options_of_the_server_exist(path: Path) -> None:
+    text = re.sub(r"\\\n", " ", path.read_text(encoding="utf-8"))
+    starts = re.findall(r'flint\b[^`\n]*server"?,? "?start[^`\n]*', text)
+    named = {option for line in starts for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
+    assert named <= options("server", "start"), path
+    assert starts or path.suffix == ".socket"
+
+
+def test_the_table_of_options_is_complete() -> None:
+    page = (ROOT / "docs" / "shared-mode.md").read_text(encoding="utf-8")
+    table = page[page.index("| option |") :].split("\n\n", 1)[0]
+    described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", table))
+    hidden = {"--env-token"}
+    assert described == options("server", "start") - options() - hidden
+
+
+def test_service_and_socket_belong_together() -> None:
+    service = (CONTRIB / "flint.service").read_text(encoding="utf-8")
+    assert "--systemd" in service
+    assert "Requires=flint.socket" in service
+    user = re.search(r"^User=(\w+)$", service, re.MULTILINE)
+    assert user is not None
+    assert f"SocketUser={user[1]}\n" in (CONTRIB / "flint.socket").read_text(encoding="utf-8")
+    # The directory that systemd makes is the one that the server is given.
+    directory = re.search(r"^StateDirectory=(\w+)$", service, re.MULTILINE)
+    assert directory is not None
+    assert f"--data-dir /var/lib/{directory[1]} " in service
+
+
+def test_the_container_has_what_it_names() -> None:
+    text = (CONTRIB / "Containerfile").read_text(encoding="utf-8")
+    for name in re.findall(r"^COPY (\S+) ", text, re.MULTILINE):
+        assert (CONTRIB / name).exists(), name
+    assert re.search(r"^USER flint$", text, re.MULTILINE)
+    data_dir = re.search(r"^VOLUME (\S+)$", text, re.MULTILINE)
+    assert data_dir is not None
+    assert f'"--data-dir", "{data_dir[1]}"' in text
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server that needs a token: its address and its token file."""
+    tokens = tmp_path / "tokens"
+    tokens.touch(mode=0o600)
+    tokens.write_text(f"# who looks after it\n\n{TOKEN}  metrics\n", encoding="utf-8")
+    with flint.Limiter(tmp_path / "data", sync="batch") as limiter:
+        served = _native.Server(limiter, bind="127.0.0.1:0", token_file=str(tokens))
+        thread = threading.Thread(target=served.serve)
+        thread.start()
+        try:
+            yield served.urls[0].removeprefix("http://"), tokens
+        finally:
+            served.stop()
+            thread.join()
+
+
+def healthcheck(address: str, tokens: Path) -> int:
+    script = CONTRIB / "healthcheck.py"
+    return subprocess.run(
+        [sys.executable, str(script), address, str(tokens)], capture_output=True, timeout=60
+    ).returncode
+
+
+def test_the_health_check_tells_a_server_that_works_from_others(server: tuple[str, Path], tmp_path: Path) -> None:
+    address, tokens = server
+    assert healthcheck(address, tokens) == 0
+    other = tmp_path / "other"
+    other.write_text("unknown-token-of-somebody-else check\n", encoding="utf-8")
+    assert healthcheck(address, other) == 1
+    assert healthcheck("127.0.0.1:1", tokens) == 1
