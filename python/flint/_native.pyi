@@ -506,6 +506,37 @@ class Limiter:
     @property
     def closed(self) -> bool: ...
 
+@final
+class Server:
+    """A server that answers from a limiter, listening from its construction on."""
+
+    def __new__(
+        cls,
+        limiter: Limiter | Callable[[], Limiter],
+        *,
+        bind: str | None = None,
+        unix: str | PathLike[str] | None = None,
+        activated: bool = False,
+        token: str | None = None,
+        token_visible: bool = False,
+        token_file: str | PathLike[str] | None = None,
+        tls_cert: str | PathLike[str] | None = None,
+        tls_key: str | PathLike[str] | None = None,
+        require_tls: bool = False,
+        allowed_hosts: builtins.list[str] | tuple[str, ...] = ...,
+        log_format: str | None = None,
+        metrics: Callable[[], str] | None = None,
+        **limits: int,
+    ) -> Self: ...
+    def serve(self, *, signals: bool = False) -> None:
+        """Answer requests in this thread until stop() is called."""
+
+    def stop(self) -> None:
+        """Have serve() return."""
+
+    @property
+    def urls(self) -> builtins.list[str]: ...
+
 def doctor(path: str | PathLike[str]) -> _Report:
     """Verify the files of a directory without opening it."""
 
@@ -551,7 +582,7 @@ class _Codec:
         /,
     ) -> bytes: ...
     def limit_many(self, specs: Iterable[Mapping[str, Any]], /) -> bytes: ...
-    def post_key(self, path: str, key: str, cost: int = 1, /) -> bytes: ...
+    def post_key(self, path: str, key: str, cost: int = ..., /) -> bytes: ...
     def post(self, path: str, /) -> bytes: ...
     def get(self, path: str, /) -> bytes: ...
     def delete(self, key: str, /) -> bytes: ...

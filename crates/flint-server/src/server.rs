@@ -384,7 +384,8 @@ async fn speak<S>(
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)
         // Answers are written as they come. Collecting those to requests that came together has no bound in hyper: a client
-        // that asks without end and reads nothing would fill the memory.
+        // that asks without end and reads nothing would fill the memory, and the refusal of a head that cannot be read would
+        // stay in the buffer.
         .writev(false)
         .serve_connection(stream, answer);
     let mut conversation = pin!(conversation);

@@ -13,7 +13,7 @@ use flint_core::Engine;
 use flint_core::engine::Patience;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -62,6 +62,14 @@ pub(crate) struct Service {
     pub(crate) many: Semaphore,
 }
 
+/// How far a request has come, for whoever answers it when something is wrong.
+struct Progress {
+    /// What it leads to, once that is known.
+    route: Option<&'static Route>,
+    /// Whether it has a body that was not read to its end.
+    unread: bool,
+}
+
 impl Service {
     /// The answer to a request. `local` is true for a Unix socket.
     pub(crate) async fn answer(&self, request: Request<Incoming>, connection: &Connection, local: bool) -> Answer {
@@ -69,9 +77,9 @@ impl Service {
             // Requests that came together would otherwise be answered sixteen at a time, while other connections wait.
             tokio::task::yield_now().await;
         }
-        let mut found = None;
-        let answered = unwinding(self.guarded(request, connection, local, &mut found)).await;
-        let response = match answered {
+        let mut progress = Progress { route: None, unread: !request.body().is_end_stream() };
+        let answered = unwinding(self.guarded(request, connection, local, &mut progress)).await;
+        let mut response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(problem)) => problem.response(),
             Err(_) => {
@@ -80,7 +88,11 @@ impl Service {
             }
         };
         let status = response.status().as_u16();
-        self.stats.count(found.map(route::index), status);
+        self.stats.count(progress.route.map(route::index), status);
+        if progress.unread {
+            // Nobody reads what is left of the request: the client has to know that its next one needs another connection.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         connection.answered(!matches!(status, 401 | 403));
         response
     }
@@ -90,12 +102,12 @@ impl Service {
         request: Request<Incoming>,
         connection: &Connection,
         local: bool,
-        found: &mut Option<&'static Route>,
+        progress: &mut Progress,
     ) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
         let (principal, scopes) = self.gate.admit(&head.headers, local)?;
         let (route, key) = route::find(head.method.as_str(), head.uri.path())?;
-        *found = Some(route);
+        progress.route = Some(route);
         if let Some(scope) = route.scope.filter(|scope| !scopes.has(*scope)) {
             let detail = format!("this needs the scope {}, which the token does not have", scope.name());
             return Err(Problem::new(Code::Forbidden, detail));
@@ -108,6 +120,7 @@ impl Service {
             None
         };
         let body = self.body(route, &head.headers, body, connection, most).await?;
+        progress.unread = false;
         let call = match head.headers.get(&IDEMPOTENCY_KEY).filter(|_| route.repeatable) {
             Some(header) => Some(call_id(header, &principal, route.path, &body)?),
             None => None,

@@ -23,3 +23,7 @@ class Connection:
         sock, self.sock, self.tls, self.armed = self.sock, None, None, -1.0
         if sock is not None:
             sock.close()
+
+    def __del__(self) -> None:
+        """Who lets go of a client has closed it."""
+        self.drop()

@@ -67,7 +67,7 @@ def exchange(
 ) -> Generator[Any, Any, T]:
     """Send `request` until it is answered, and give what `decode` makes of the answer."""
     pool = core.pool
-    connection: Connection = pool.take() or (yield TAKE)
+    connection = pool.take() or (yield from _queue(core))
     usable = False
     pause = _FIRST_PAUSE_S
     try:
@@ -108,6 +108,16 @@ def exchange(
                 raise ClosedError("this SharedLimiter is closed; create another one")
     finally:
         pool.give_back(connection, usable=usable and connection.sock is not None)
+
+
+def _queue(core: Core) -> Steps[Connection]:
+    """A connection when all are at work."""
+    try:
+        connection: Connection = yield TAKE
+    except TimeoutError as error:
+        message = f"no connection to {core.address.url} was free in time: {error}; make fewer calls at once"
+        raise FlintConnectionError(message) from None
+    return connection
 
 
 def _result(core: Core, answer: Answer, decode: Decode[T], argument: Any) -> T:

@@ -16,7 +16,8 @@ from flint.cli.session import session_of
 app = typer.Typer(
     name="flint",
     help="Rate limits that survive restarts, crashes and power cuts.",
-    epilog="Exit status: 0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data or any unexpected error.",
+    epilog="Exit status: 0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data, server or any "
+    "unexpected error.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -185,7 +185,12 @@ def test_cancelling_leaves_the_decision_taken(limiter: flint.Limiter) -> None:
     asyncio.run(main())
     status = limiter.status("k")
     assert status is not None
-    assert (status.total_allowed, status.remaining) == (4, 6)
+    if is_shared(limiter):
+        # The request may or may not have reached the server; either way nothing is half done.
+        assert status.total_allowed in (3, 4)
+        assert status.remaining == 10 - status.total_allowed
+    else:
+        assert (status.total_allowed, status.remaining) == (4, 6)
 
 
 def test_a_call_that_nobody_awaited_decides_nothing(limiter: flint.Limiter) -> None:

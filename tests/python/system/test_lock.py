@@ -21,7 +21,7 @@ print("open", flush=True)
 for line in sys.stdin:
     print(limiter.check("a").remaining, flush=True)
 """
-REMEDIES = ("one worker", "SharedLimiter", "read_only=True")
+REMEDIES = ("one worker", " server start --unix ", 'flint.SharedLimiter("unix:///', "read_only=True")
 
 
 def test_another_process_is_named_with_the_remedies(tmp_path: Path) -> None:

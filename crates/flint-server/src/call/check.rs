@@ -1,7 +1,7 @@
 //! Decisions.
 
 use flint_core::engine::{Item as CoreItem, MultiOutcome, Outcome, Patience, Repeatable};
-use flint_core::limit::Limit;
+use flint_core::limit::{Key, Limit};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -75,7 +75,12 @@ fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -
 /// `POST /v1/deny`.
 pub(crate) fn deny(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
     let body: DenyBody<'_> = asked.json()?;
-    engine.count_denial(&body.key, body.cost.get()?)?;
+    let key = Key::new(&body.key)?;
+    let cost = match body.cost.get()? {
+        0 => Cost::Refused("0".to_owned()).get()?,
+        cost => cost,
+    };
+    engine.count_denial(key.as_str(), cost)?;
     Decided::new(&CountedAnswer { counted: true }, 0).map(Some)
 }
 

@@ -1,0 +1,170 @@
+"""TLS on the server's TCP port."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from tests.python.server.support import PATIENCE_S, STRONG, Client, Server, refused, serving
+
+import flint
+
+
+class Files:
+    """A certificate authority of this test, and the files of a certificate that it issued."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = trustme.CA()
+        self.cert, self.key = directory / "cert.pem", directory / "key.pem"
+        self.issue()
+
+    def issue(self) -> None:
+        """Puts a new certificate into the files."""
+        issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        self.key.write_bytes(issued.private_key_pem.bytes())
+        self.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+
+    @property
+    def options(self) -> tuple[object, ...]:
+        return ("--tls-cert", self.cert, "--tls-key", self.key)
+
+    def context(self) -> ssl.SSLContext:
+        """Trusts this authority and nobody else."""
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        return context
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+@contextlib.contextmanager
+def tls_client(server: Server, context: ssl.SSLContext, token: str | None = None) -> Iterator[Client]:
+    host, port = server.address
+    connection = http.client.HTTPSConnection(host, port, context=context, timeout=PATIENCE_S)
+    with contextlib.closing(Client(connection, token)) as client:
+        yield client
+
+
+def serial(server: Server, context: ssl.SSLContext) -> object:
+    """The serial number of the certificate that the server shows."""
+    with context.wrap_socket(server.connect(), server_hostname="localhost") as connection:
+        certificate = connection.getpeercert()
+        assert certificate
+        return certificate["serialNumber"]
+
+
+def test_it_speaks_tls(files: Files, tmp_path: Path) -> None:
+    options = ("--require-tls", *files.options)
+    with serving(tmp_path / "data", *options, env={"FLINT_TOKEN": STRONG}) as server:
+        assert "listening on https://" in server.told[-1]
+        assert not [line for line in server.told if "warning" in line]
+        with tls_client(server, files.context(), STRONG) as client:
+            client.post("/v1/limits", {"key": "k", "rate": "5/52w"})
+            assert client.check()["allowed"]
+        with tls_client(server, files.context()) as client:
+            client.ask("GET", "/v1/health").problem(401, "unauthorized")
+        with tls_client(server, ssl.create_default_context()) as client, pytest.raises(ssl.SSLCertVerificationError):
+            client.get("/v1/health")
+
+
+def test_old_versions_of_tls_are_refused(files: Files, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *files.options) as server:
+        context = files.context()
+        with context.wrap_socket(server.connect(), server_hostname="localhost") as connection:
+            assert connection.version() == "TLSv1.3"
+        old = files.context()
+        # The client of the test may speak what it likes; the server is to refuse.
+        old.set_ciphers("DEFAULT:@SECLEVEL=0")
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
+            old.minimum_version = ssl.TLSVersion.TLSv1
+        with pytest.warns(DeprecationWarning, match="TLSv1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        with pytest.raises((ssl.SSLError, ConnectionResetError)):
+            old.wrap_socket(server.connect(), server_hostname="localhost").close()
+        with tls_client(server, context) as client:
+            client.get("/v1/health")
+
+
+def test_the_certificate_is_read_again(files: Files, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *files.options) as server:
+        context = files.context()
+        with tls_client(server, context) as kept:
+            kept.get("/v1/health")
+            first = serial(server, context)
+            files.issue()
+            assert serial(server, context) == first
+            server.send(signal.SIGHUP)
+            server.until("read the certificate again")
+            second = serial(server, context)
+            assert second != first
+            # Connections that are open go on with what they began with.
+            kept.get("/v1/health")
+        files.key.write_text("rubbish")
+        since = len(server.told)
+        server.send(signal.SIGHUP)
+        server.until("error: .*; the certificate stays as it was", since)
+        assert serial(server, context) == second
+
+
+RUBBISH = [
+    b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01\xff\xff" + bytes(70_000),
+    b"\x00" * 1000,
+    b"\x16\x03\x01",
+    b"",
+]
+
+
+def test_plain_text_at_a_tls_port_harms_nobody(files: Files, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *files.options) as server, tls_client(server, files.context()) as honest:
+        honest.get("/v1/health")
+        held = []
+        for rubbish in RUBBISH:
+            connection = server.connect()
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(rubbish)
+            held.append((rubbish, connection))
+        for _ in range(50):
+            honest.get("/v1/health")
+        with tls_client(server, files.context()) as another:
+            another.get("/v1/health")
+        for rubbish, connection in held:
+            # It is told at most that this was no handshake, and is dropped, at the latest when that takes too long.
+            said = b""
+            with contextlib.suppress(ConnectionResetError):
+                while more := connection.recv(65536):
+                    said += more
+            assert b"HTTP" not in said, rubbish[:40]
+        assert flint.__version__ == honest.get("/v1/health")["version"]
+
+
+def test_files_that_are_no_certificate(files: Files, tmp_path: Path) -> None:
+    bind = ("--bind", "127.0.0.1:0")
+    nothing = tmp_path / "nothing"
+    nothing.write_text("")
+    other = Files(tmp_path_of(tmp_path, "other"))
+    for options, what in [
+        (("--tls-cert", files.cert), "both a certificate and its key"),
+        (("--tls-key", files.key), "both a certificate and its key"),
+        (("--tls-cert", nothing, "--tls-key", files.key), "TLS"),
+        (("--tls-cert", files.cert, "--tls-key", nothing), "TLS"),
+        (("--tls-cert", files.cert, "--tls-key", tmp_path / "absent"), "TLS"),
+        (("--tls-cert", files.cert, "--tls-key", other.key), "TLS"),
+    ]:
+        assert what in refused(tmp_path / "data", *bind, *options), options
+    assert "needs no TLS" in refused(tmp_path / "data", "--unix", tmp_path / "s", *files.options)
+
+
+def tmp_path_of(base: Path, name: str) -> Path:
+    path = base / name
+    path.mkdir()
+    return path

@@ -1,0 +1,54 @@
+"""Fake servers, and a real one in this process."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.python.shared.fake import Act, Fake
+
+import flint
+from flint._native import Server
+
+MakeFake = Callable[..., Fake]
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory whose name is short enough for a socket's path."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def fake(place: Path) -> Iterator[MakeFake]:
+    """Makes the test's fake server, which does these acts."""
+    with ExitStack() as stack:
+
+        def make(*acts: Act) -> Fake:
+            server = Fake(place / "fake", list(acts))
+            stack.callback(server.close)
+            return server
+
+        yield make
+
+
+@pytest.fixture
+def url(place: Path, limiter: flint.Limiter) -> Iterator[str]:
+    """The URL of a real server over `limiter`."""
+    server = Server(limiter, unix=place / "real")
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    yield server.urls[0]
+    server.stop()
+    thread.join()
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[flint.SharedLimiter]:
+    with flint.SharedLimiter(url) as client:
+        yield client

@@ -1,0 +1,141 @@
+"""`on_error`: what a client answers when no server does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.python.shared.conftest import MakeFake
+from tests.python.shared.fake import problem, say
+
+import flint
+from flint.testing import ManualClock
+
+Call = Callable[[flint.SharedLimiter], Any]
+
+CHECKS: dict[str, Call] = {
+    "check": lambda client: client.check("k", 3),
+    "acheck": lambda client: asyncio.run(client.acheck("k", 3)),
+}
+ITEMS: list[Any] = ["a", ("b", 2), {"key": "c", "cost": 4}]
+ALL: dict[str, Call] = {
+    "check_all": lambda client: client.check_all(iter(ITEMS)),
+    "acheck_all": lambda client: asyncio.run(client.acheck_all(iter(ITEMS))),
+}
+OTHERS: dict[str, Call] = {
+    "peek": lambda client: client.peek("k"),
+    "status": lambda client: client.status("k"),
+    "limit": lambda client: client.limit("k", "1/s"),
+    "flush": lambda client: client.flush(),
+}
+
+
+def absent(place: Path, on_error: str) -> flint.SharedLimiter:
+    return flint.SharedLimiter(f"unix://{place}/nobody", on_error=on_error, retries=0)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("on_error", ["allow", "deny"])
+def test_a_check_without_a_server(place: Path, on_error: str, name: str) -> None:
+    result = CHECKS[name](absent(place, on_error))
+    assert type(result) is flint.CheckResult
+    assert result.degraded is True
+    assert (result.allowed, result.key, result.cost) == (on_error == "allow", "k", 3)
+    assert (result.limit, result.remaining, result.rates) == (0, 0, ())
+    assert result.retry_after == (0.0 if result.allowed else 1.0)
+    assert pickle.loads(pickle.dumps(result)).degraded
+    assert "degraded" not in result.to_dict()
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("on_error", ["allow", "deny"])
+def test_a_check_of_several_keys_without_a_server(place: Path, on_error: str, name: str) -> None:
+    result = ALL[name](absent(place, on_error))
+    assert result.degraded is True
+    assert result.allowed is (on_error == "allow")
+    assert result.denied_key == (None if result.allowed else "a")
+    assert [(part.key, part.cost, part.degraded, part.allowed) for part in result.results] == [
+        (key, cost, True, result.allowed) for key, cost in (("a", 1), ("b", 2), ("c", 4))
+    ]
+    again = pickle.loads(pickle.dumps(result))
+    assert again == result
+    assert again.degraded
+
+
+@pytest.mark.parametrize("on_error", ["allow", "deny"])
+def test_the_decisions_alone_without_a_server(place: Path, on_error: str) -> None:
+    client = absent(place, on_error)
+    expected = on_error == "allow"
+    assert client.allow("k") is expected
+    assert client.allow_all(["k"]) is expected
+    assert asyncio.run(client.aallow("k")) is expected
+    assert asyncio.run(client.aallow_all(["k"])) is expected
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_nothing_else_is_answered_without_a_server(place: Path, name: str) -> None:
+    with pytest.raises(flint.FlintConnectionError):
+        OTHERS[name](absent(place, "allow"))
+
+
+@pytest.mark.parametrize("name", [*CHECKS, *ALL])
+def test_without_on_error_it_is_raised(place: Path, name: str) -> None:
+    with pytest.raises(flint.FlintConnectionError):
+        {**CHECKS, **ALL}[name](flint.SharedLimiter(f"unix://{place}/nobody", retries=0))
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_fails_is_as_none(fake: MakeFake, status: int) -> None:
+    server = fake(say(problem(status, "internal")))
+    assert flint.SharedLimiter(server.url, on_error="allow", retries=0).check("k").degraded
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (404, "limit_not_found"), (400, "invalid_key")])
+def test_what_the_server_says_about_the_call_is_raised(fake: MakeFake, status: int, code: str) -> None:
+    server = fake(say(problem(status, code)))
+    with pytest.raises(flint.FlintError):
+        flint.SharedLimiter(server.url, on_error="allow").check("k")
+
+
+def test_bad_arguments_are_raised_before_anything_is_sent(place: Path) -> None:
+    client = absent(place, "allow")
+    for call, error in (
+        (lambda: client.check("k", True), flint.InvalidCost),
+        (lambda: client.check("\ud800"), flint.InvalidKey),
+        (lambda: client.check("k", limit="1/fortnight"), flint.InvalidLimit),
+        (lambda: client.check(1), TypeError),  # type: ignore[arg-type]
+        (lambda: client.check_all("k"), TypeError),
+        (lambda: client.check_all([("k",)]), flint.InvalidArgument),  # type: ignore[list-item]
+    ):
+        with pytest.raises(error):
+            call()
+
+
+def test_waiting_without_a_server(place: Path) -> None:
+    allowing = absent(place, "allow")
+    for result in (allowing.acquire("k"), asyncio.run(allowing.aacquire("k", timeout=0))):
+        assert result.allowed
+        assert result.degraded
+    denying = absent(place, "deny")
+    denying._clock = ManualClock()
+    with pytest.raises(flint.AcquireTimeout) as caught:
+        denying.acquire("k", timeout=0.5)
+    assert caught.value.result.degraded
+    with pytest.raises(flint.AcquireTimeout) as caught:
+        asyncio.run(denying.aacquire("k", timeout=0.5))
+    assert caught.value.result.degraded
+    with pytest.raises(flint.FlintConnectionError):
+        flint.SharedLimiter(f"unix://{place}/nobody", retries=0).acquire("k")
+
+
+def test_results_of_a_server_are_not_degraded(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:
+    limiter.limit("k", "10/hour")
+    for result in (client.check("k"), limiter.check("k"), client.check_all(["k"]), limiter.check_all(["k"])):
+        assert result.degraded is False
+    assert flint.CheckResult(True, "k", 1, 1, 1) != flint.CheckResult(True, "k", 1, 1, 1, degraded=True)
+    assert json.dumps(client.check("k").to_dict()).count("degraded") == 0
