@@ -161,14 +161,6 @@ pub(crate) fn parse(
     CoreRate::new(limit, period_ms(per)?, burst, default).map(CoreLimit::single).or_raise(py)
 }
 
-/// The algorithm as a method passes it on whose own default is the name of the default: as if it had not been given.
-pub(crate) fn passed_on<'a, 'py>(algorithm: &'a Arg<'py>) -> Option<&'a Bound<'py, PyAny>> {
-    let is_default = |name: &Bound<'py, PyAny>| {
-        name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| name == Algorithm::TokenBucket.name()))
-    };
-    algorithm.get().filter(|name| !is_default(name))
-}
-
 /// A `Limit`, or a sequence of limits and texts whose rates are joined.
 fn joined(
     rate: &Bound<'_, PyAny>,

@@ -592,7 +592,7 @@ impl Limiter {
         on_change: Arg<'_>,
         algorithm: Arg<'_>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let limit = limit::parse(rate, per, limit::passed_on(&algorithm), burst)?;
+        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
         let on_change = parse_on_change(on_change.get())?;
         let key = key.text()?;
         self.begin_write(py, |engine, patience| engine.try_limit(key, &limit, on_change, patience))

@@ -175,7 +175,7 @@ impl Codec {
         on_change: Arg<'py>,
         algorithm: Arg<'py>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let limit = limit::parse(rate, per, limit::passed_on(&algorithm), burst)?;
+        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
         let on_change = parse_on_change(on_change.get())?;
         let mut body = Body::default();
         body.raw(r#"{"key":"#).text(key.text()?).raw(r#","rate":"#).limit(&limit);
