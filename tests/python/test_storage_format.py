@@ -8,8 +8,10 @@ import json
 import os
 import shutil
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -206,6 +208,117 @@ def test_snapshot(store: Path) -> None:
     # What json.dumps writes without spaces is the exact form, too.
     for line in content.splitlines():
         assert json.dumps(json.loads(line), separators=(",", ":"), ensure_ascii=False).encode() == line
+
+
+GOLDEN = Path(__file__).parents[1] / "golden/format-1/repeatable/data"
+
+
+class Answer:
+    """The answer at the front of `data`, read as the page says."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 1
+        self.form = data[0]
+        self.retry_after_ns = self.number() if self.form == 2 else None
+        self.keys = [self.key() for _ in range(self.number() if self.form == 2 else 1)]
+
+    def byte(self) -> int:
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def number(self) -> int:
+        value, shift = 0, 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if not byte & 0x80:
+                return value
+
+    def numbers(self, count: int) -> list[int]:
+        return [self.number() for _ in range(count)]
+
+    def key(self) -> dict[str, Any]:
+        head = self.byte()
+        rates = head & 0x7F
+        cost, reset_at_ns = self.numbers(2)
+        figures = self.numbers(4) if rates > 1 else None
+        each = [(self.byte(), self.numbers(6)) for _ in range(rates)]
+        return {"allowed": head >> 7, "cost": cost, "reset_at_ns": reset_at_ns, "figures": figures, "rates": each}
+
+
+def operations(body: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 8
+    while at < len(body):
+        (kind_and_words,) = struct.unpack_from("<I4x", body, at)
+        end = at + 8 + (kind_and_words >> 8) * 8
+        yield kind_and_words & 0xFF, body[at + 8 : end]
+        at = end
+
+
+def test_receipts() -> None:
+    """Nothing in Python makes calls that may be repeated without a server, so a store that is kept stands for it."""
+    segments = [read_segment(path) for path in sorted(GOLDEN.glob("*.aof"))]
+    found = {}
+    for record in (record for segment in segments for record in segment.records if record.kind == 6):
+        count, purpose = struct.unpack_from("<II", record.body)
+        kinds = [kind for kind, _ in operations(record.body)]
+        assert len(kinds) == count
+        if kinds[-1] == 34:
+            (*_, (_, receipt)) = operations(record.body)
+            found[receipt[0]] = (record, purpose, kinds, receipt)
+    assert list(found) == [0x10, 0x11, 0x13, 0x20, 0x21, 0x23]
+    purposes = [(purpose, kinds) for _, purpose, kinds, _ in found.values()]
+    assert purposes[:3] == [(4, [1, 34]), (3, [2, 1, 34]), (2, [1, 1, 1, 34])]
+    assert purposes[3:] == [(4, [1, 34]), (4, [1, 34]), (2, [1, 1, 1, 34])]
+    for number, (record, purpose, _, receipt) in found.items():
+        assert receipt[:16] == bytes([number]) * 16
+        assert receipt[16:24] == bytes([0xF0 | number & 0xF]) * 8
+        answer = Answer(receipt[24:])
+        assert receipt[24 + answer.at :] == bytes(-answer.at % 8)
+        assert answer.form == (2 if purpose == 2 else 1)
+        assert answer.retry_after_ns == (0 if purpose == 2 else None)
+        for key in answer.keys:
+            assert key["allowed"]
+            for head, (limit, per_ms, burst, remaining, retry_after_ns, reset_after_ns) in key["rates"]:
+                assert head & 0x80
+                assert limit > 0
+                assert per_ms > 0
+                assert remaining < burst
+                assert retry_after_ns == 0
+                assert reset_after_ns > 0
+            if len(key["rates"]) > 1:
+                # The rate that binds has the fewest left.
+                limit, remaining, retry_after_ns, reset_after_ns = key["figures"]
+                assert remaining == min(rate[3] for _, rate in key["rates"])
+                assert [limit, remaining, retry_after_ns, reset_after_ns] in [
+                    [rate[0], *rate[3:]] for _, rate in key["rates"]
+                ]
+            else:
+                assert key["figures"] is None
+        assert answer.keys[0]["cost"] == {0: 2, 1: 3, 3: 1}[number & 0xF]
+        # Engine time and wall time do not differ in this store.
+        first = answer.keys[0]
+        resets = [rate[5] for _, rate in first["rates"]]
+        assert first["reset_at_ns"] in [record.engine_ns + reset for reset in resets]
+
+    (path,) = GOLDEN.glob("*.snapshot")
+    header, *lines, trailer = map(json.loads, path.read_bytes().splitlines())
+    assert list(trailer) == ["end", "next_id", "keys", "receipts", "sha256"]
+    keys, receipts = lines[: trailer["keys"]], lines[trailer["keys"] :]
+    assert all("id" in line for line in keys)
+    assert len(receipts) == trailer["receipts"] == 3
+    for line in receipts:
+        record, _, _, receipt = found[int(line["receipt"][:2], 16)]
+        assert list(line) == ["receipt", "fingerprint", "seq", "at_ns", "answer"]
+        assert (line["receipt"], line["fingerprint"]) == (receipt[:16].hex(), receipt[16:24].hex())
+        assert (line["seq"], line["at_ns"]) == (record.seq, record.engine_ns)
+        told = bytes.fromhex(line["answer"])
+        assert receipt[24:].rstrip(b"\0") == told.rstrip(b"\0")
+        assert Answer(told).at == len(told)
+        assert line["seq"] <= header["start"]
+        assert line["at_ns"] <= header["engine_ns"]
 
 
 def test_segments_follow_each_other(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use flint_core::Engine;
-use flint_core::engine::{Item, OnChange, Options, SyncMode};
+use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use tempfile::TempDir;
 
@@ -85,6 +85,31 @@ fn check_all(c: &mut Criterion) {
             b.iter(|| assert!(engine.check_all(black_box(&items)).unwrap().allowed));
         });
     }
+    group.finish();
+}
+
+/// A call that may be repeated, new each time and the same each time.
+fn check_once(c: &mut Criterion) {
+    let mut group = c.benchmark_group("check_once/batch");
+    let dir = directory();
+    let engine = open(dir.path(), SyncMode::Batch);
+    engine.limit("key", &plenty(Algorithm::TokenBucket), OnChange::Keep).unwrap();
+    let item = Item { key: "key", cost: 1, limit: None };
+    let check = |number: u128| {
+        let call = CallId { id: number.to_le_bytes(), fingerprint: [0; 8] };
+        engine.try_check_once(black_box(&item), &call, Patience::Disk).unwrap().unwrap()
+    };
+    let mut number = 0;
+    group.bench_function("first", |b| {
+        b.iter(|| {
+            number += 1;
+            assert!(!check(number).repeated);
+        });
+    });
+    group.bench_function("repeated", |b| {
+        check(0);
+        b.iter(|| assert!(check(0).repeated));
+    });
     group.finish();
 }
 
@@ -228,7 +253,7 @@ fn compact(c: &mut Criterion) {
 
 fn main() {
     let mut c = Criterion::default().configure_from_args();
-    for benchmark in [check, check_all, configure, reopen, compact] {
+    for benchmark in [check, check_all, check_once, configure, reopen, compact] {
         benchmark(&mut c);
     }
     c.final_summary();

@@ -5,7 +5,7 @@ mod engine_support;
 use engine_support::{HOUR, SECOND, World, bucket};
 use flint_core::clock::Clock;
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{OnChange, SyncMode};
+use flint_core::engine::{CallId, Item, OnChange, Patience, SyncMode};
 use flint_core::{Engine, files};
 use serde_json::Value;
 
@@ -151,4 +151,41 @@ fn a_look_at_a_log_that_did_not_grow_reads_next_to_nothing() {
     assert!(idle <= 5 && idle < whole, "{idle} of {whole}");
     engine.check("k", 1, None).unwrap();
     assert_eq!(reads_of(&mut follower, 1), idle + 1, "the newest segment alone");
+}
+
+#[test]
+fn calls_that_may_be_repeated_look_like_any_other_with_a_receipt() {
+    let world = World::new(SyncMode::Batch);
+    let engine = world.open();
+    engine.limit("k", &bucket("100/hour"), OnChange::Keep).unwrap();
+    let call = |number| CallId { id: [number; 16], fingerprint: [0xa0 | number; 8] };
+    let (plain, brought) = (Item { key: "k", cost: 3, limit: None }, bucket("9/hour"));
+    let with_limit = Item { key: "new", cost: 2, limit: Some(&brought) };
+    engine.try_check_once(&plain, &call(1), Patience::Disk).unwrap();
+    engine.try_check_once(&with_limit, &call(2), Patience::Disk).unwrap();
+    engine.try_check_all_once(&[plain, with_limit], &call(3), Patience::Disk).unwrap();
+    let found: Vec<Value> = look(&mut Follower::open_in(world.disk.dir(), 0))
+        .into_iter()
+        .flatten()
+        .filter(|r| r["type"] != "ANCHOR")
+        .collect();
+    let receipt = |number: u8| {
+        let (id, fingerprint) = (format!("{number:02x}").repeat(16), format!("a{number:x}").repeat(8));
+        serde_json::json!({ "id": id, "fingerprint": fingerprint })
+    };
+    let [_, one, given, all] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((&one["type"], &one["key"], &one["cost"]), (&"ALLOW".into(), &"k".into(), &3.into()));
+    assert_eq!((one["receipt"].clone(), one.get("items")), (receipt(1), None));
+    let types = |record: &Value| -> Vec<Value> {
+        record["items"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect()
+    };
+    assert_eq!(
+        (&given["type"], types(given)),
+        (&"ALLOW_WITH_LIMIT".into(), vec!["LIMIT_CONFIGURED".into(), "ALLOW".into()])
+    );
+    assert_eq!(given["receipt"], receipt(2));
+    assert_eq!((&all["type"], types(all)), (&"ALLOW_ALL".into(), vec!["ALLOW".into(), "ALLOW".into()]));
+    assert_eq!(all["receipt"], receipt(3));
+    // The doctor counts what happened to keys, not what was told.
+    assert_eq!(engine.doctor().unwrap().history_events, 1 + 1 + 2 + 2);
 }

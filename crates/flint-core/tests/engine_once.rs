@@ -4,7 +4,8 @@ mod engine_support;
 
 use engine_support::{HOUR, MINUTE, MODES, SECOND, World, bucket, item, limit};
 use flint_core::engine::{
-    CallId, EventKind, Item, MultiOutcome, OnChange, Outcome, Patience, RECEIPT_AGE_NS, Repeatable, SyncMode,
+    CallId, EventKind, Item, MAX_RECEIPTS, MultiOutcome, OnChange, Outcome, Patience, RECEIPT_AGE_NS, Repeatable,
+    SyncMode,
 };
 use flint_core::limit::Algorithm;
 use flint_core::{Engine, Error, Result};
@@ -294,4 +295,99 @@ fn the_usual_record_is_short() {
     let before = engine.counters().log_bytes;
     check(&engine, &item("k", 1), &call(1)).unwrap();
     assert_eq!(engine.counters().log_bytes - before, 144);
+}
+
+/// Makes an engine that has to forget, and one that recovers from what it left.
+fn live_and_recovered(calls: impl Fn(&Engine), compact_first: bool) {
+    let mut world = World::new(SyncMode::Batch);
+    world.options.threads = false;
+    world.options.segment_bytes = 32 << 20;
+    let engine = world.open();
+    engine.limit("k", &bucket("1000000000/hour"), OnChange::Keep).unwrap();
+    if compact_first {
+        calls(&engine);
+        engine.compact().unwrap();
+    }
+    calls(&engine);
+    let live = receipts(&engine);
+    world.disk = world.disk.kill();
+    drop(engine);
+    let recovered = receipts(&world.open());
+    assert_eq!(recovered.len(), live.len());
+    assert!(recovered == live, "other answers after the recovery");
+}
+
+#[test]
+fn no_more_than_262144_are_remembered() {
+    let next = std::cell::Cell::new(0);
+    for compact_first in [false, true] {
+        let count = if compact_first { 200_000 } else { 270_000 };
+        live_and_recovered(
+            |engine| {
+                let from = next.get();
+                next.set(from + count);
+                for number in from..next.get() {
+                    check(engine, &item("k", 1), &call(number)).unwrap();
+                }
+                let all = receipts(engine);
+                assert!(all.len() <= MAX_RECEIPTS);
+                assert_eq!(all.last().map(|newest| newest.0), Some(call(next.get() - 1)));
+                assert!(check(engine, &item("k", 1), &all[0].0).unwrap().repeated, "the oldest of them");
+            },
+            compact_first,
+        );
+    }
+}
+
+#[test]
+fn no_more_than_32_mib_are_remembered() {
+    let keys: Vec<String> = (0..1_000).map(|number| format!("{number}")).collect();
+    let eight = bucket("1000000/s; 1000000/2s; 1000000/3s; 1000000/4s; 1000000/5s; 1000000/6s; 1000000/7s; 1000000/8s");
+    let items: Vec<_> = keys.iter().map(|key| Item { key, cost: 1, limit: Some(&eight) }).collect();
+    live_and_recovered(
+        |engine| {
+            let bytes = |all: &[Owned]| all.iter().map(|each| each.3.len()).sum::<usize>();
+            let from = engine.counters().allowed;
+            for number in from..from + 300 {
+                check_all(engine, &items, &call(number)).unwrap();
+            }
+            let all = receipts(engine);
+            assert!(all.len() < 300 && bytes(&all) <= 32 << 20 && bytes(&all) + all[0].3.len() > 32 << 20);
+        },
+        false,
+    );
+}
+
+#[test]
+fn a_store_as_an_earlier_version_left_it_still_answers() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/format-1/repeatable/data");
+    let world = World::new(SyncMode::Batch);
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let entry = entry.unwrap();
+        world.disk.write_file(entry.file_name().to_str().unwrap(), &std::fs::read(entry.path()).unwrap());
+    }
+    // A clock that went back passes no time.
+    let engine = world.open();
+    let remembered = receipts(&engine);
+    let ids: Vec<_> = remembered.iter().map(|each| each.0.id[0]).collect();
+    assert_eq!(ids, [0x10, 0x11, 0x13, 0x20, 0x21, 0x23]);
+    let seqs: Vec<_> = remembered.iter().map(|each| each.1).collect();
+    assert!(seqs[2] <= engine.recovery().snapshot_seq && seqs[3] > engine.recovery().snapshot_seq);
+    let images = engine.images().unwrap();
+    for Owned(call, seq, ..) in &remembered {
+        let (repeated, told) = match call.id[0] & 0xf {
+            3 => {
+                let again = check_all(&engine, &[item("busy", 1)], call).unwrap();
+                (again.repeated, again.answer.seq)
+            }
+            _ => {
+                let again = check(&engine, &item("busy", 2), call).unwrap();
+                (again.repeated, again.answer.seq)
+            }
+        };
+        assert_eq!((repeated, told), (true, *seq));
+    }
+    assert_eq!(engine.images().unwrap(), images);
+    let other = CallId { fingerprint: [0; 8], ..remembered[0].0 };
+    assert!(matches!(check(&engine, &item("busy", 2), &other), Err(Error::CallMismatch)));
 }

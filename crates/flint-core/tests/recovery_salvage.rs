@@ -8,7 +8,7 @@ use std::fs::OpenOptions;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 
-use flint_core::engine::{Item, Loss, OnChange, Salvage, Status, SyncMode, doctor_in, salvage_in};
+use flint_core::engine::{CallId, Item, Loss, OnChange, Patience, Salvage, Status, SyncMode, doctor_in, salvage_in};
 use flint_core::limit::Algorithm;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
@@ -38,7 +38,28 @@ fn evidence(name: &str, count: u64) {
 struct Store {
     files: Files,
     expected: Vec<Status>,
+    told: Vec<Told>,
     records: Vec<Record>,
+}
+
+/// A remembered answer with its record.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    call: CallId,
+    seq: u64,
+    at_ns: u64,
+    answer: Vec<u8>,
+}
+
+fn told(engine: &Engine) -> Vec<Told> {
+    let mut all = Vec::new();
+    engine
+        .receipts(&mut |receipt| {
+            let (call, seq, at_ns, answer) = (receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec());
+            all.push(Told { call, seq, at_ns, answer });
+        })
+        .unwrap();
+    all
 }
 
 struct Record {
@@ -78,9 +99,10 @@ fn records_of(files: &Files) -> Vec<Record> {
 impl Store {
     fn of(disk: &SimDisk) -> Self {
         let files = files_of(disk);
-        let expected = everything(&read_at(disk, WALL).unwrap());
-        let records = records_of(&files);
-        Self { files, expected, records }
+        let engine = read_at(disk, WALL).unwrap();
+        let (expected, told, records) = (everything(&engine), told(&engine), records_of(&files));
+        assert!(told.len() > 30, "{}", told.len());
+        Self { files, expected, told, records }
     }
 }
 
@@ -115,6 +137,9 @@ fn live(engine: &Engine, clock: &flint_core::clock::ManualClock, rotations: u64,
         }
         engine.check_all(&[item("bucket", 1), item("log", 1), item("window", 1)]).unwrap();
         engine.check("given", 1, Some(&given)).unwrap();
+        let call = |kind| CallId { id: [n.to_le_bytes(), [kind; 8]].concat().try_into().unwrap(), fingerprint: [0; 8] };
+        engine.try_check_once(&item("bucket", 1), &call(1), Patience::Disk).unwrap();
+        engine.try_check_all_once(&[item("log", 1), item("window", 1)], &call(2), Patience::Disk).unwrap();
         engine.limit(&padded, &tokens(&format!("{n}/hour")), OnChange::Keep).unwrap();
         match n % 7 {
             0 => engine.reset("log").unwrap(),
@@ -214,6 +239,21 @@ fn compare(expected: &[Status], actual: &[Status], report: &Salvage, what: &str)
     }
 }
 
+/// The copy remembers what it can: an answer is gone only with its record, or when nothing verifies it, and the report says so.
+fn compare_told(store: &Store, copied: &[Told], report: &Salvage, what: &str) {
+    let same = |a: &Told, b: &Told| (a.call, a.at_ns, &a.answer) == (b.call, b.at_ns, &b.answer);
+    for is in copied {
+        assert!(store.told.iter().any(|was| same(was, is)), "{what}: {is:?} was never told");
+    }
+    let unverified = report.notes.iter().any(|note| note.contains("remembered answer(s) were left out"));
+    for was in store.told.iter().filter(|was| !copied.iter().any(|is| same(was, is))) {
+        let ranges = report.dropped.iter().filter(|dropped| dropped.loss == Loss::State).filter_map(|d| d.records);
+        let named = ranges.into_iter().any(|range| (range.first..=range.last.unwrap_or(u64::MAX)).contains(&was.seq));
+        assert!(named || unverified, "{what}: {was:?} is gone and nothing says so: {report:#?}");
+        assert!(!report.is_complete(), "{what}: {was:?} is gone");
+    }
+}
+
 /// The copy is a store like any other: it can be written, closed and opened again.
 fn goes_on(copy: &SimDisk, what: &str) {
     let clock = clock_at(WALL);
@@ -275,7 +315,8 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
     let doctor = doctor_in(&*copy.dir()).unwrap();
     assert!(doctor.ok, "{what}: {doctor:?}");
     assert_eq!((doctor.limits, doctor.history_events), (report.limits, report.history_events), "{what}");
-    let copied = everything(&read_at(&copy, WALL).unwrap());
+    let engine = read_at(&copy, WALL).unwrap();
+    let (copied, answers) = (everything(&engine), told(&engine));
     goes_on(&copy, what);
     let mut silent = BTreeSet::new();
     if exact {
@@ -301,6 +342,7 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
     }
     if silent.is_empty() {
         compare(&store.expected, &copied, &report, what);
+        compare_told(store, &answers, &report, what);
     }
     let outcome = if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete };
     (outcome, Some(report))

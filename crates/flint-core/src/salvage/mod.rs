@@ -418,7 +418,7 @@ impl Prepared {
         bulk::name_segments(output, &names)?;
         bulk::sync_dir(output)?;
         bulk::write_snapshot(output, &store, start)?;
-        let found = verify(output, &self.images)?;
+        let found = verify(output, &self.images, &self.receipts, self.newest_ns)?;
         let mut report = self.report;
         report.written = true;
         report.history_events = found;
@@ -426,8 +426,9 @@ impl Prepared {
     }
 }
 
-/// Reads the copy as an open would and compares every key. Gives the number of events in its history.
-fn verify(output: &dyn Dir, images: &[KeyImage]) -> Result<u64> {
+/// Reads the copy as an open would and compares every key and every answer that is not too old at `now_ns`. Gives the number of
+/// events in its history.
+fn verify(output: &dyn Dir, images: &[KeyImage], receipts: &Receipts, now_ns: u64) -> Result<u64> {
     let differs = |what: &str| Error::corrupt(output.path(), 0, format!("the copy {what}"));
     let report = doctor::examine(output)?;
     if let Some(problem) = report.problems.first() {
@@ -444,6 +445,14 @@ fn verify(output: &dyn Dir, images: &[KeyImage]) -> Result<u64> {
     }
     if loaded.table.len() != images.len() as u64 {
         return Err(differs("has other keys"));
+    }
+    let told = |receipts: &Receipts| {
+        let mut all = Vec::new();
+        receipts.for_each(now_ns, &mut |receipt| all.push((receipt.call, receipt.at_ns, receipt.answer.to_vec())));
+        all
+    };
+    if told(&loaded.receipts) != told(receipts) {
+        return Err(differs("remembers other answers"));
     }
     Ok(report.history_events)
 }
