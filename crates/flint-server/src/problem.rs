@@ -163,13 +163,29 @@ impl Problem {
         self.code
     }
 
-    /// The answer.
-    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+    /// The body of the answer.
+    fn body(&self) -> Vec<u8> {
         let (code, status, title) = self.code.parts();
         let answer =
             ProblemAnswer { title, status: status.as_u16(), code, detail: &self.detail, key: self.key.as_deref() };
-        let body = serde_json::to_vec(&answer).unwrap_or_default();
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        serde_json::to_vec(&answer).unwrap_or_default()
+    }
+
+    /// The answer as it goes over a connection whose request is not read, and which is closed.
+    pub(crate) fn unasked(&self) -> Vec<u8> {
+        let (body, (_, status, _)) = (self.body(), self.code.parts());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n",
+            body.len()
+        );
+        [head.into_bytes(), body].concat()
+    }
+
+    /// The answer.
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let (_, status, _) = self.code.parts();
+        let mut response = Response::new(Full::new(Bytes::from(self.body())));
         *response.status_mut() = status;
         let mut header = |name: HeaderName, value: &'static str| {
             response.headers_mut().insert(name, HeaderValue::from_static(value));

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use flint_core::Engine;
 use flint_core::engine::Severity;
-use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -400,14 +399,9 @@ async fn speak<S>(
 
 /// Says that there is no place.
 async fn turn_away<S: AsyncWrite + Unpin>(mut stream: S) {
-    let busy: hyper::Response<Full<bytes::Bytes>> =
-        Problem::new(Code::Busy, "too many connections are open; try again in a second").response();
-    let head = format!(
-        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
-        busy.status()
-    );
+    let busy = Problem::new(Code::Busy, "too many connections are open; try again in a second").unasked();
     let said = async {
-        let _ = stream.write_all(head.as_bytes()).await;
+        let _ = stream.write_all(&busy).await;
         let _ = stream.shutdown().await;
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), said).await;
