@@ -1,0 +1,89 @@
+"""More than the server takes at a time: who finds no place is told so, and when to come again."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import flint
+from flint._native import Server
+
+# Of crates/flint-server/src/pool.rs: how many calls that go through all keys may wait for their thread.
+QUEUE = 64
+
+
+class Held:
+    """The text of /metrics, which is not given before it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.go_on.wait(60)
+        return "# held\n"
+
+
+@contextmanager
+def serving(data_dir: Path, held: Held, **bounds: Any) -> Iterator[str]:
+    with ExitStack() as stack:
+        limiter = stack.enter_context(flint.Limiter(data_dir, sync="batch"))
+        server = Server(limiter, bind="127.0.0.1:0", metrics=held, **bounds)
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        stack.callback(thread.join)
+        stack.callback(server.stop)
+        stack.callback(held.go_on.set)
+        yield urlsplit(server.urls[0]).netloc
+
+
+def asked(place: str, path: str) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(place, timeout=30)
+    connection.request("GET", path)
+    return connection
+
+
+def refused(response: http.client.HTTPResponse) -> None:
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(response.read())["code"] == "busy"
+
+
+def test_a_connection_too_many_while_all_others_are_answered(data_dir: Path) -> None:
+    held = Held()
+    with serving(data_dir, held, max_connections=1) as place, closing(asked(place, "/metrics")) as first:
+        assert held.begun.wait(30)
+        # Nothing is asked: it is turned away as it comes.
+        with closing(http.client.HTTPConnection(place, timeout=30)) as second:
+            second.connect()
+            response = http.client.HTTPResponse(second.sock)
+            response.begin()
+            refused(response)
+            assert response.headers["Connection"] == "close"
+            response.close()
+        held.go_on.set()
+        assert first.getresponse().status == 200
+
+
+def test_a_call_too_many_for_the_threads_while_checks_go_on(data_dir: Path) -> None:
+    held = Held()
+    with serving(data_dir, held, max_blocking=1) as place, ExitStack() as stack:
+        # One at work, as many as may wait, and one more: whichever is read last.
+        connections = [stack.enter_context(closing(asked(place, "/metrics"))) for _ in range(1 + QUEUE + 1)]
+        (answered, *others), _, _ = select.select([each.sock for each in connections], [], [], 30)
+        assert others == []
+        (turned_away,) = (each for each in connections if each.sock is answered)
+        refused(turned_away.getresponse())
+        with closing(asked(place, "/v1/health")) as health:
+            assert health.getresponse().status == 200
+        held.go_on.set()
+        rest = [each.getresponse().status for each in connections if each is not turned_away]
+        assert rest == [200] * (1 + QUEUE)
