@@ -10,6 +10,7 @@ from __future__ import annotations
 from flint._algorithm import TOKEN_BUCKET, named
 from flint._native import CheckResult, MultiCheckResult
 from flint._native import Limiter as _NativeLimiter
+from flint._waiting import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from flint._acquire import Queues
-    from flint._decorator import Decorator
     from flint._native import Event, LimitStatus, _Item, _LimitLike, _Period, _RateLike, _Report
 
     T = TypeVar("T")
@@ -40,7 +40,7 @@ async def _in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
 
 
-class Limiter(_NativeLimiter):
+class Limiter(_NativeLimiter, Waiting):
     """Rate limits that survive restarts, kept in the directory `data_dir`.
 
     data_dir: str or Path, made absolute; created (mode 0700) when it does not exist.
@@ -172,60 +172,6 @@ class Limiter(_NativeLimiter):
     async def adoctor(self) -> _Report:
         """Like doctor(), in a worker thread."""
         return await _in_thread(self.doctor)
-
-    def acquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
-    ) -> CheckResult:
-        """Wait until check() would allow the call, and make it.
-
-        Whoever came first is served first, of all threads and coroutines that wait for this key through this object.
-        While somebody waits, the GIL is released. A call that waits counts as no denial.
-
-        timeout: seconds, 0 or more; without one the wait may take as long as the limit makes it.
-
-        Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
-        denial), and what check() raises.
-        """
-        from flint._acquire import acquire
-
-        return acquire(self, key, cost, limit, timeout)
-
-    async def aacquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
-    ) -> CheckResult:
-        """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
-        from flint._acquire import aacquire
-
-        return await aacquire(self, key, cost, limit, timeout)
-
-    def rate_limit(
-        self,
-        key: str | Callable[..., str],
-        rate: _RateLike | None = None,
-        per: _Period | None = None,
-        *,
-        cost: int | Callable[..., int] = 1,
-        burst: int | None = None,
-        algorithm: str = "token_bucket",
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> Decorator:
-        """Decorate a function that asks this limiter before each call.
-
-        key, cost: a value, or a function of the call's arguments.
-        rate, per, burst, algorithm: as for flint.Limit; the limit comes with each call. Without a rate the key's limit
-            has to be set before.
-        wait: wait for the limit, at most `timeout` seconds, instead of raising.
-
-        Works for functions, methods, class and static methods, coroutines, generators and asynchronous generators
-        (which ask when their first item is wanted), and keeps name, signature and type. A call that raises after it was
-        allowed has consumed.
-
-        The function raises RateLimitExceeded, with wait=True AcquireTimeout, and what check() raises.
-        """
-        from flint._decorator import rate_limit
-
-        return rate_limit(self, key, rate, per, cost=cost, burst=burst, algorithm=algorithm, wait=wait, timeout=timeout)
 
     def close(self) -> None:
         """Flush, unlock the directory and end the background threads; whoever waits in acquire() gets ClosedError.

@@ -18,20 +18,20 @@ from flint._native import (
     _decode_events,
     _decode_statuses,
 )
+from flint._waiting import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
 
     from flint._acquire import Queues
-    from flint._decorator import Decorator
     from flint._native import _Counters, _Item, _LimitLike, _Period, _RateLike, _Report
     from flint._shared.core import Core
     from flint.testing import ManualClock
@@ -42,7 +42,7 @@ _FAILURES = (FlintConnectionError, FlintServerError)
 _PAGE = 10_000
 
 
-class SharedLimiter:
+class SharedLimiter(Waiting):
     """The limits of a Flint server, shared by all its clients. The API is that of flint.Limiter.
 
     url: "unix:///path/to/socket", "http://host:port" or "https://host:port". The first call connects.
@@ -334,48 +334,6 @@ class SharedLimiter:
     async def acounters(self) -> _Counters:
         """Like counters(), without holding up the event loop."""
         return await self._core.arun(self._core.codec.get("/v1/counters"), _counters)
-
-    def acquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
-    ) -> CheckResult:
-        """Wait until check() would allow the call, and make it.
-
-        Whoever came first is served first, of all threads and coroutines that wait for this key through this object;
-        other clients do not stand in its queue. A call that waits counts as no denial.
-
-        timeout: seconds, 0 or more, that the wait may take; the client's own timeout bounds each request meanwhile.
-
-        Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
-        denial), and what check() raises.
-        """
-        from flint._acquire import acquire
-
-        return acquire(self, key, cost, limit, timeout)
-
-    async def aacquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
-    ) -> CheckResult:
-        """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
-        from flint._acquire import aacquire
-
-        return await aacquire(self, key, cost, limit, timeout)
-
-    def rate_limit(
-        self,
-        key: str | Callable[..., str],
-        rate: _RateLike | None = None,
-        per: _Period | None = None,
-        *,
-        cost: int | Callable[..., int] = 1,
-        burst: int | None = None,
-        algorithm: str = "token_bucket",
-        wait: bool = False,
-        timeout: float | None = None,
-    ) -> Decorator:
-        """Decorate a function that asks this limiter before each call, as flint.Limiter.rate_limit() does."""
-        from flint._decorator import rate_limit
-
-        return rate_limit(self, key, rate, per, cost=cost, burst=burst, algorithm=algorithm, wait=wait, timeout=timeout)
 
     def close(self) -> None:
         """Close the connections; whoever waits in acquire() gets ClosedError, and so do later calls.

@@ -1,0 +1,74 @@
+"""What every kind of limiter makes of its checks: waiting for one, and the decorator."""
+
+from __future__ import annotations
+
+# Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flint._decorator import Decorator
+    from flint._native import CheckResult, _LimitLike, _Period, _RateLike
+    from flint._protocols import Acquires
+
+
+class Waiting:
+    """Base of flint.Limiter and flint.SharedLimiter."""
+
+    __slots__ = ()
+
+    def acquire(
+        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Wait until check() would allow the call, and make it.
+
+        Whoever came first is served first, of all threads and coroutines that wait for this key through this object;
+        other clients of a server do not stand in its queue. While somebody waits, the GIL is released. A call that
+        waits counts as no denial.
+
+        timeout: seconds, 0 or more; without one the wait may take as long as the limit makes it. A client's own timeout
+            bounds each request meanwhile.
+
+        Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
+        denial), and what check() raises.
+        """
+        from flint._acquire import acquire
+
+        return acquire(self, key, cost, limit, timeout)
+
+    async def aacquire(
+        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
+        from flint._acquire import aacquire
+
+        return await aacquire(self, key, cost, limit, timeout)
+
+    def rate_limit(
+        self: Acquires,
+        key: str | Callable[..., str],
+        rate: _RateLike | None = None,
+        per: _Period | None = None,
+        *,
+        cost: int | Callable[..., int] = 1,
+        burst: int | None = None,
+        algorithm: str = "token_bucket",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Decorator:
+        """Decorate a function that asks this limiter before each call.
+
+        key, cost: a value, or a function of the call's arguments.
+        rate, per, burst, algorithm: as for flint.Limit; the limit comes with each call. Without a rate the key's limit
+            has to be set before.
+        wait: wait for the limit, at most `timeout` seconds, instead of raising.
+
+        Works for functions, methods, class and static methods, coroutines, generators and asynchronous generators
+        (which ask when their first item is wanted), and keeps name, signature and type. A call that raises after it was
+        allowed has consumed.
+
+        The function raises RateLimitExceeded, with wait=True AcquireTimeout, and what check() raises.
+        """
+        from flint._decorator import rate_limit
+
+        return rate_limit(self, key, rate, per, cost=cost, burst=burst, algorithm=algorithm, wait=wait, timeout=timeout)
