@@ -2,7 +2,7 @@
 //!
 //! Top to bottom:
 //!
-//! - `server`: accepts, ends, listens to signals; `listen`, `tls`: the sockets
+//! - `server`: accepts, ends, listens to signals; `listen`, `local`, `tls`: the sockets
 //! - `service`: from a request to its answer; `gate`: who may ask; `connection`, `stream`: how long each may take
 //! - `route`: which path does what; `openapi`: the same as a document
 //! - `call`: what each route does with the engine; `asked`, `once`: what was asked; `durable`, `pool`: waiting
@@ -15,6 +15,7 @@ mod connection;
 mod durable;
 mod gate;
 mod listen;
+mod local;
 mod once;
 mod openapi;
 mod pool;

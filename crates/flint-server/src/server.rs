@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::connection::{Connection, Connections, SWEEP_EVERY};
 use crate::gate::Gate;
 use crate::listen::{self, Listener};
+use crate::local::LocalStream;
 use crate::pool::Pool;
 use crate::problem::{Code, Problem};
 use crate::report::{Level, LogFormat};
@@ -292,8 +293,10 @@ async fn accept(listener: Listener, service: Arc<Service>, tls: Option<Arc<Tls>>
                 }
             };
             while let Some(accepted) = next(socket.accept(), &mut told).await {
-                if let Some((stream, _)) = admitted(accepted, &service).await {
-                    connected(stream, true, service.clone(), told.clone());
+                let Some((stream, _)) = admitted(accepted, &service).await else { continue };
+                match stream.into_std().and_then(LocalStream::new) {
+                    Ok(stream) => connected(stream, true, service.clone(), told.clone()),
+                    Err(error) => service.log.write(Level::Warning, &format!("cannot take a connection over: {error}")),
                 }
             }
         }

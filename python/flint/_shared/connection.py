@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
+from flint._native import _Line
 from flint._shared.tls import Tls
 
 
 class Connection:
     """A socket that at most one call uses at a time; without one, the permission to open one."""
 
-    __slots__ = ("__weakref__", "armed", "sock", "tls")
+    __slots__ = ("__weakref__", "line", "sock", "tls")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
-        # The timeout that the socket has, seconds; 0 when it is an event loop's.
-        self.armed: float = -1.0
+        # How a thread speaks over the socket; None while that is an event loop's, which never blocks.
+        self.line: _Line | None = None
+
+    def opened(self, sock: socket.socket) -> None:
+        """Take over a connected socket."""
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.settimeout(0)
+        self.sock = sock
+
+    def for_thread(self) -> _Line:
+        """The open socket, for a thread to block on."""
+        if self.line is None:
+            # It is there: the exchange has it opened first.
+            sock: Any = self.sock
+            sock.settimeout(None)
+            self.line = _Line(sock.fileno())
+        return self.line
+
+    def for_loop(self) -> Any:
+        """The open socket, for an event loop."""
+        sock: Any = self.sock
+        if self.line is not None:
+            self.line = None
+            sock.settimeout(0)
+        return sock
 
     def drop(self) -> None:
         """Close the socket. The other end of a forked process's copy notices nothing."""
-        sock, self.sock, self.tls, self.armed = self.sock, None, None, -1.0
+        sock, self.sock, self.tls, self.line = self.sock, None, None, None
         if sock is not None:
             sock.close()
 

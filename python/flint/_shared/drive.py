@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHUNK = 65536
-# A socket's timeout is left alone while it is longer than what remains by at most this part of it.
-_SLACK = 0.02
-# Of an event loop's sockets, which never block.
-_LOOP_S = 0.0
 
 
 def _late() -> TimeoutError:
@@ -106,13 +102,6 @@ def _give_up(core: Core, turn: _ThreadTurn | _LoopTurn) -> None:
         core.pool.give_back(turn.connection, usable=turn.connection.sock is not None)
 
 
-def _tuned(sock: socket.socket) -> socket.socket:
-    if sock.family != socket.AF_UNIX:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
-
-
 def run(core: Core, steps: Steps[T], deadline: float) -> T:
     """What `steps` come to, in this thread."""
     try:
@@ -134,12 +123,7 @@ def run(core: Core, steps: Steps[T], deadline: float) -> T:
 def _do(core: Core, step: Any, deadline: float) -> Connection | bytes | None:
     if type(step) is tuple:
         connection, data = step
-        sock = connection.sock
-        if data:
-            _arm(connection, sock, deadline)
-            sock.sendall(data)
-        _arm(connection, sock, deadline)
-        received: bytes = sock.recv(_CHUNK)
+        received: bytes = connection.for_thread().talk(data, _remaining(deadline))
         return received
     if step is TAKE:
         return _take(core, deadline)
@@ -148,16 +132,6 @@ def _do(core: Core, step: Any, deadline: float) -> Connection | bytes | None:
     else:
         time.sleep(step)
     return None
-
-
-def _arm(connection: Connection, sock: socket.socket, deadline: float) -> None:
-    """Have the socket wait no longer than until `deadline`, but for the slack."""
-    left = deadline - monotonic()
-    if left <= 0:
-        raise _late()
-    if not left <= connection.armed <= left * (1 + _SLACK):
-        sock.settimeout(left)
-        connection.armed = left
 
 
 def _take(core: Core, deadline: float) -> Connection:
@@ -185,8 +159,7 @@ def _connect(core: Core, connection: Connection, deadline: float) -> None:
         except BaseException:
             sock.close()
             raise
-    connection.sock = _tuned(sock)
-    connection.armed = -1.0
+    connection.opened(sock)
 
 
 async def arun(core: Core, steps: Steps[T], deadline: float) -> T:
@@ -221,11 +194,7 @@ async def _ado(core: Core, step: Any, deadline: float) -> Connection | bytes | N
 
 
 async def _atalk(connection: Connection, data: bytes, deadline: float) -> bytes:
-    # It is there: the exchange has it opened first.
-    sock: Any = connection.sock
-    if connection.armed != _LOOP_S:
-        sock.settimeout(_LOOP_S)
-        connection.armed = _LOOP_S
+    sock = connection.for_loop()
     unsent = memoryview(data)
     while unsent:
         try:
@@ -285,8 +254,7 @@ async def _aconnect(core: Core, connection: Connection, deadline: float) -> None
         sock = await _aopen(socket.AF_UNIX, 0, address.path, deadline)
     else:
         sock = await _aconnect_tcp(address.host, address.port, deadline)
-    connection.sock = _tuned(sock)
-    connection.armed = _LOOP_S
+    connection.opened(sock)
 
 
 async def _aconnect_tcp(host: str, port: int, deadline: float) -> socket.socket:

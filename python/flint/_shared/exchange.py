@@ -62,12 +62,28 @@ class Answer:
         self.retry_after: int | None = None
 
 
+class Begun:
+    """A call that was begun otherwise: over which connection its request was sent, and what came of that."""
+
+    __slots__ = ("connection", "outcome")
+
+    def __init__(self, connection: Connection, outcome: bytes | OSError) -> None:
+        self.connection = connection
+        self.outcome = outcome
+
+
 def exchange(
-    core: Core, request: bytes, decode: Decode[T], argument: Any, deadline: float, retries: int
+    core: Core,
+    request: bytes,
+    decode: Decode[T],
+    argument: Any,
+    deadline: float,
+    retries: int,
+    begun: Begun | None = None,
 ) -> Generator[Any, Any, T]:
     """Send `request` until it is answered, and give what `decode` makes of the answer."""
     pool = core.pool
-    connection = pool.take() or (yield from _queue(core))
+    connection = begun.connection if begun else pool.take() or (yield from _queue(core))
     usable = False
     pause = _FIRST_PAUSE_S
     try:
@@ -79,9 +95,10 @@ def exchange(
                 if not reused:
                     yield from _open(core, connection)
                 sent = True
-                answer = yield from _transact(connection, request)
+                answer = yield from _transact(connection, request, begun)
             except (OSError, NotUnderstoodError) as error:
                 connection.drop()
+                begun = None
                 if reused and isinstance(error, ConnectionError):
                     # The server went away while the connection was idle, which is no failure of this call: that comes
                     # with the next one, which is opened now.
@@ -90,6 +107,7 @@ def exchange(
                 failure = _unreachable(core.address.url, error, sent=sent)
                 wait_s = pause
             else:
+                begun = None
                 usable = answer.stays
                 if not usable:
                     connection.drop()
@@ -189,10 +207,14 @@ def _receive(connection: Connection, data: bytes = b"") -> Steps[bytes]:
     return received
 
 
-def _transact(connection: Connection, request: bytes) -> Steps[Answer]:
-    """Send `request` and receive a whole answer."""
+def _transact(connection: Connection, request: bytes, begun: Begun | None) -> Steps[Answer]:
+    """Send `request`, unless that has begun, and receive a whole answer."""
     received: bytes
-    if connection.tls is None:
+    if begun is not None:
+        if isinstance(begun.outcome, OSError):
+            raise begun.outcome
+        received = begun.outcome
+    elif connection.tls is None:
         received = yield connection, request
     else:
         received = yield from _converse(connection, connection.tls, request)

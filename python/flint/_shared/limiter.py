@@ -111,7 +111,7 @@ class SharedLimiter(Waiting):
         core = self._core
         request = core.codec.check(key, cost, limit, True)
         try:
-            return core.run(request, _decode_check, key)
+            return core.check(request, key)
         except _FAILURES as failure:
             return core.stand_in(failure, key, cost)
 

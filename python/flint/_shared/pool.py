@@ -49,6 +49,14 @@ class Pool:
                 self._waiting.append(turn)
             return None
 
+    def take_idle(self) -> Connection | None:
+        """An open connection without TLS that is idle, if there is one."""
+        with self._lock:
+            if not self._idle or self._idle[-1].tls is not None:
+                return None
+            self._taken += 1
+            return self._idle.pop()
+
     def give_back(self, connection: Connection, *, usable: bool) -> None:
         """The call is over; only a connection that awaits the next request may be used again."""
         if not usable:

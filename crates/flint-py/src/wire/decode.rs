@@ -17,11 +17,11 @@ fn body<'a>(data: &'a Bound<'_, PyBytes>, start: usize) -> &'a [u8] {
 }
 
 fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> PyResult<T> {
-    serde_json::from_slice(bytes).map_err(|error| PyValueError::new_err(format!("its body is not understood: {error}")))
+    serde_json::from_slice(bytes).map_err(|error| PyValueError::new_err(not_understood(&error)))
 }
 
 fn meant<T>(result: Result<T, Malformed>) -> PyResult<T> {
-    result.map_err(|what| PyValueError::new_err(format!("its body has {what}")))
+    result.map_err(|what| PyValueError::new_err(has(what)))
 }
 
 /// A check's answer.
@@ -33,8 +33,24 @@ fn _decode_check<'py>(
     start: usize,
     key: Key<'py>,
 ) -> PyResult<Bound<'py, CheckResult>> {
-    let outcome: Outcome = meant(parse::<ExactCheck<'_>>(body(data, start))?.try_into())?;
-    CheckResult::wrap(py, key.0, outcome)
+    CheckResult::wrap(py, key.0, outcome(body(data, start)).map_err(PyValueError::new_err)?)
+}
+
+/// The outcome that the body of a check's answer tells.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn outcome(body: &[u8]) -> Result<Outcome, String> {
+    let told: ExactCheck<'_> = serde_json::from_slice(body).map_err(|error| not_understood(&error))?;
+    told.try_into().map_err(has)
+}
+
+fn not_understood(error: &serde_json::Error) -> String {
+    format!("its body is not understood: {error}")
+}
+
+fn has(what: Malformed) -> String {
+    format!("its body has {what}")
 }
 
 /// The answer to a check of `keys`.

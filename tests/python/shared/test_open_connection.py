@@ -1,0 +1,229 @@
+"""What can happen to a check on a connection that is open already: all of it is as on a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.python.shared.conftest import MakeFake
+from tests.python.shared.fake import (
+    CHECK,
+    Act,
+    Fake,
+    check,
+    header,
+    message,
+    problem,
+    reset,
+    say,
+    say_and_close,
+)
+
+import flint
+
+BODY = json.dumps(CHECK).encode()
+CHUNKED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+)
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + BODY
+LONG_HEAD = message(200, BODY, "X-Long: " + "x" * 10_000)
+
+
+def in_portions(data: bytes, step: int) -> Act:
+    def act(sock: socket.socket) -> bool:
+        for start in range(0, len(data), step):
+            sock.sendall(data[start : start + step])
+        return True
+
+    return act
+
+
+def opened(fake: MakeFake, *acts: Act, **options: Any) -> tuple[Fake, flint.SharedLimiter]:
+    """A client that has made one check, and its server, which does `acts` next."""
+    server = fake(say(check(remaining=1)), *acts)
+    client = flint.SharedLimiter(server.url, **options)
+    assert client.check("k").remaining == 1
+    return server, client
+
+
+@pytest.mark.parametrize(
+    ("act", "stays"),
+    [
+        (say(check()), True),
+        (in_portions(check(), 1), True),
+        (in_portions(check(), 50), True),
+        (say(LONG_HEAD), True),
+        (say(CHUNKED), True),
+        (say(message(200, BODY, "Connection: close")), False),
+        (say_and_close(UNTIL_CLOSE), False),
+        (say(check() + check(remaining=5)), False),
+    ],
+)
+def test_every_way_to_answer(fake: MakeFake, act: Act, stays: bool) -> None:
+    server, client = opened(fake, act, say(check(remaining=3)))
+    assert client.check("k", 1) == flint.CheckResult(
+        True, "k", 1, 10, 9, 0, 5, 7, [flint.RateState(10, 1000, 10, "token_bucket", 9, 0, 5)]
+    )
+    assert client.check("k").remaining == 3
+    assert server.connections == (1 if stays else 2)
+    assert client._core.pool.busy == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"hello\r\n\r\n", flint.FlintConnectionError),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", flint.FlintConnectionError),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000, flint.FlintConnectionError),
+        (message(200, b"{}"), flint.FlintServerError),
+        (message(200, BODY, kind="text/html"), flint.FlintServerError),
+        (message(200, BODY[:-1]), flint.FlintServerError),
+        (message(302, b""), flint.FlintServerError),
+        (problem(404, "limit_not_found", key="k"), flint.LimitNotFound),
+        (problem(400, "invalid_cost"), flint.InvalidCost),
+        (problem(500, "internal"), flint.FlintServerError),
+    ],
+)
+def test_every_answer_that_is_none(fake: MakeFake, answer: bytes, error: type[Exception]) -> None:
+    _, client = opened(fake, say(answer), say(check(remaining=3)), retries=0)
+    with pytest.raises(error):
+        client.check("k")
+    assert client.check("k").remaining == 3
+    assert client._core.pool.busy == 0
+
+
+def test_a_failing_server_is_asked_again_and_stands_for_none(fake: MakeFake) -> None:
+    busy = problem(503, "busy", "Retry-After: 0")
+    server, client = opened(fake, say(busy), say(check()), say(busy), say(busy), on_error="deny")
+    assert client.check("k").remaining == 9
+    denied = client.check("k")
+    assert (denied.allowed, denied.degraded) == (False, True)
+    keys = [header(request, "Idempotency-Key") for request in server.requests]
+    assert keys[1] == keys[2]
+    assert keys[3] == keys[4] != keys[1]
+
+
+def test_a_connection_that_broke_off_is_opened_again_with_the_same_request(fake: MakeFake) -> None:
+    server, client = opened(fake, reset, say(check()), retries=0)
+    assert client.check("k").remaining == 9
+    assert server.requests[1] == server.requests[2]
+    assert server.connections == 2
+
+
+def test_nobody_waits_longer_than_the_timeout(fake: MakeFake) -> None:
+    go = threading.Event()
+
+    def silent(sock: socket.socket) -> bool:
+        return go.wait(60)
+
+    _, client = opened(fake, silent, say(check()), timeout=0.2)
+    with pytest.raises(flint.FlintConnectionError, match="has not answered in time"):
+        client.check("k")
+    go.set()
+    assert client.check("k").remaining == 9
+
+
+def test_nobody_waits_longer_than_the_timeout_to_be_listened_to(fake: MakeFake) -> None:
+    """The request fills the buffers of both ends, and nobody reads."""
+    go = threading.Event()
+
+    def deaf(sock: socket.socket) -> bool:
+        sock.sendall(check())
+        return go.wait(60) and False
+
+    server = fake(deaf)
+    client = flint.SharedLimiter(server.url, timeout=0.2)
+    client.check("k")
+    with pytest.raises(flint.FlintConnectionError, match="has not answered in time"):
+        client.limit_many({"key": f"{number}" * 100, "rate": "1/s"} for number in range(20_000))
+    go.set()
+
+
+def test_threads_and_loops_take_turns_on_one_connection(fake: MakeFake) -> None:
+    server, client = opened(fake, *[say(check(remaining=number)) for number in range(6)])
+    told = []
+    for _ in range(3):
+        told += [client.check("k").remaining, asyncio.run(client.acheck("k")).remaining]
+    assert told == [0, 1, 2, 3, 4, 5]
+    assert server.connections == 1
+
+
+class InterruptionError(Exception):
+    """What a test's signal handler raises."""
+
+
+OnSignal = Callable[[Callable[[], None]], None]
+
+
+@pytest.fixture
+def on_signal() -> Iterator[OnSignal]:
+    """Sets what SIGUSR1 does in this test."""
+
+    def do(handler: Callable[[], None]) -> None:
+        signal.signal(signal.SIGUSR1, lambda *_: handler())
+
+    before = signal.getsignal(signal.SIGUSR1)
+    yield do
+    signal.signal(signal.SIGUSR1, before)
+
+
+def signalling(answer: bytes) -> Act:
+    """Sends the main thread a signal, waits until it had to notice, and answers."""
+    main = threading.main_thread().ident
+    assert main is not None
+
+    def act(sock: socket.socket) -> bool:
+        signal.pthread_kill(main, signal.SIGUSR1)
+        handled.wait(10)
+        sock.sendall(answer)
+        return True
+
+    return act
+
+
+handled = threading.Event()
+
+
+def test_a_signal_whose_handler_returns_does_not_end_a_check(fake: MakeFake, on_signal: OnSignal) -> None:
+    handled.clear()
+    on_signal(handled.set)
+    server, client = opened(fake, signalling(check()))
+    assert client.check("k").remaining == 9
+    assert handled.is_set()
+    assert len(server.requests) == 2, "it was asked once"
+
+
+def test_a_signal_whose_handler_raises_ends_a_check(fake: MakeFake, on_signal: OnSignal) -> None:
+    handled.clear()
+
+    def interrupt() -> None:
+        handled.set()
+        raise InterruptionError
+
+    on_signal(interrupt)
+    server, client = opened(fake, signalling(check(remaining=2)), say(check(remaining=3)))
+    with pytest.raises(InterruptionError):
+        client.check("k")
+    assert client.check("k").remaining == 3, "the answer to an interrupted check is nobody's"
+    assert server.connections == 2
+    assert client._core.pool.busy == 0
+
+
+def test_bad_arguments_leave_the_connection_alone(fake: MakeFake) -> None:
+    server, client = opened(fake, say(check()))
+    with pytest.raises(TypeError):
+        client.check(5)  # type: ignore[arg-type]
+    with pytest.raises(flint.InvalidCost):
+        client.check("k", -1)
+    with pytest.raises(flint.InvalidLimit):
+        client.check("k", limit="nonsense")
+    client.check("k")
+    assert server.connections == 1
+    assert len(server.requests) == 2
