@@ -74,7 +74,8 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
     if let (Tail::Torn { bytes, doomed }, Some(last)) = (&loaded.scan.tail, loaded.scan.segments.last()) {
         let later = if doomed.is_empty() { String::new() } else { format!(" and {} later segment(s)", doomed.len()) };
         report.notes.push(format!(
-            "{}: a torn tail of {bytes} bytes at byte {}{later}; the next open cuts it",
+            "{}: a torn tail of {bytes} bytes at byte {}{later}: a record that a writer is about to complete, or what a crash \
+             left, which the next open cuts",
             last.name, last.end_offset
         ));
     }

@@ -99,7 +99,8 @@ fn looking_beside_a_busy_writer_never_finds_damage_and_sees_what_was_acknowledge
                     let report = look.doctor().unwrap();
                     assert!(report.ok, "{report:?}");
                     let report = doctor(&scratch.0).unwrap();
-                    assert!(report.ok && report.notes.iter().all(|note| !note.contains("torn")), "{report:?}");
+                    // A note may tell of a record in which the writer lost the CPU, for as long as the system likes.
+                    assert!(report.ok, "{report:?}");
                     let mut last = 0;
                     dump(&scratch.0, 0, &mut |record| {
                         assert!(last == 0 || record.seq == last + 1, "{} after {last}", record.seq);
