@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{Code, Problem};
 use crate::wire::exact::MEDIA_TYPE;
+use crate::wire::request::Object;
 
 /// A request behind the gate. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,7 +31,8 @@ impl Asked {
     /// `invalid_json`, `invalid_argument`.
     pub(crate) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        Ok(serde_json::from_slice(body)?)
+        let Object(body) = serde_json::from_slice(body)?;
+        Ok(body)
     }
 
     /// The key of the path, or of the query.

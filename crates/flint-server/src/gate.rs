@@ -21,11 +21,21 @@ impl Gate {
     /// With the tokens as they are now.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// What is wrong with them, or with a host.
     pub(crate) fn new(source: TokenSource, allowed_hosts: &[String]) -> Result<Self, StartError> {
+        if let Some(other) = allowed_hosts.iter().find(|host| !is_host(host)) {
+            return Err(StartError::new(format!(
+                "--allowed-host {other:?} is no host: give a name or an address as it stands in URLs, without scheme, port and path"
+            )));
+        }
         let tokens = RwLock::new(source.load()?);
         let allowed_hosts = allowed_hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         Ok(Self { source, tokens, allowed_hosts })
+    }
+
+    /// Whether a token is set.
+    pub(crate) fn needs_token(&self) -> bool {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).are_needed()
     }
 
     /// Reads the token file again. The old tokens stay where it cannot be read.
@@ -38,11 +48,17 @@ impl Gate {
         Ok(())
     }
 
-    /// Who asks and what they may do. `local` is true for a Unix socket, which no web page reaches.
+    /// Who asks and what they may do. `authority` is that of a request line with a whole URL, `local` is true for a Unix socket,
+    /// which no web page reaches.
     ///
     /// # Errors
     /// `unauthorized`, `origin_refused`, `host_refused`.
-    pub(crate) fn admit(&self, headers: &HeaderMap, local: bool) -> Result<(Principal, Scopes), Problem> {
+    pub(crate) fn admit(
+        &self,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+        local: bool,
+    ) -> Result<(Principal, Scopes), Problem> {
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let needs_token = tokens.are_needed();
         let admitted = if needs_token {
@@ -58,8 +74,8 @@ impl Gate {
             let detail = "requests with an Origin header come from web pages, which are not served";
             return Err(Problem::new(Code::OriginRefused, detail));
         }
-        if !needs_token && !local && !self.is_own_host(headers) {
-            let detail = "the Host header names none of this server's hosts: use 127.0.0.1 or localhost, start the server with \
+        if !needs_token && !local && !self.is_own_host(headers, authority) {
+            let detail = "the Host header, or the URL, names none of this server's hosts: use 127.0.0.1 or localhost, start the server with \
                           --allowed-host, or set a token";
             return Err(Problem::new(Code::HostRefused, detail));
         }
@@ -67,14 +83,26 @@ impl Gate {
     }
 
     /// A page that was loaded from a name which now leads to this machine still sends that name.
-    fn is_own_host(&self, headers: &HeaderMap) -> bool {
+    fn is_own_host(&self, headers: &HeaderMap, authority: Option<&str>) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
         let Ok(host) = host.to_str() else { return false };
+        self.is_own(host) && authority.is_none_or(|authority| self.is_own(authority))
+    }
+
+    fn is_own(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = without_port(&host);
         matches!(name, "localhost" | "[::1]") || is_loopback(name) || self.allowed_hosts.iter().any(|own| own == name)
     }
+}
+
+/// Whether `text` may be a whole host: a name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    if let Some(address) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
 fn without_port(host: &str) -> &str {
@@ -112,7 +140,7 @@ mod tests {
                 (name.parse::<hyper::header::HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
             })
             .collect();
-        gate.admit(&headers, false).err().map(|problem| problem.code())
+        gate.admit(&headers, None, false).err().map(|problem| problem.code())
     }
 
     #[test]
@@ -146,6 +174,28 @@ mod tests {
         }
         assert_eq!(asked(&gate, &[]), Some(Code::HostRefused));
         assert_eq!(asked(&gate, &[("host", "localhost"), ("host", "evil.example")]), Some(Code::HostRefused));
-        assert!(gate.admit(&HeaderMap::new(), true).is_ok(), "a Unix socket");
+        assert!(gate.admit(&HeaderMap::new(), None, true).is_ok(), "a Unix socket");
+    }
+
+    #[test]
+    fn the_host_of_a_whole_url_has_to_be_ours_too() {
+        let gate = gate(None);
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        assert!(gate.admit(&headers, Some("127.0.0.1:7878"), false).is_ok());
+        let refused = gate.admit(&headers, Some("evil.example"), false).unwrap_err();
+        assert_eq!(refused.code(), Code::HostRefused);
+        assert!(gate.admit(&headers, Some("evil.example"), true).is_ok(), "a Unix socket");
+    }
+
+    #[test]
+    fn what_can_be_no_host_is_not_allowed_as_one() {
+        let with = |host: &str| Gate::new(TokenSource::None, &[host.to_owned()]);
+        for good in ["flint.internal", "flint", "192.0.2.1", "[2001:db8::1]", "Flint_1"] {
+            assert!(with(good).is_ok(), "{good}");
+        }
+        for bad in ["", "*", "http://flint", "flint:80", "flint/", "2001:db8::1", "[flint]", "a b", "*.example"] {
+            let error = with(bad).unwrap_err().to_string();
+            assert!(error.contains("--allowed-host") && error.contains(&format!("{bad:?}")), "{error}");
+        }
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn examine(settings: &Settings) -> Result<(), StartError> {
 /// # Errors
 /// Settings that would be dangerous, and what the operating system refuses.
 pub(crate) fn open(settings: &Settings) -> Result<(Vec<Listener>, Vec<String>), StartError> {
-    let (mut listeners, mut warnings) = (Vec::new(), Vec::new());
+    let (mut listeners, mut warnings) = (Vec::new(), settings.judge_token());
     if settings.activated {
         listeners = passed()?;
     } else {

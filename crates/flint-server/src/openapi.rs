@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use crate::problem::{Code, ProblemAnswer};
 use crate::route::{self, Act, Route};
 
-/// The document as JSON, made when it is first asked for.
-pub(crate) fn text() -> Bytes {
-    static TEXT: OnceLock<Bytes> = OnceLock::new();
-    TEXT.get_or_init(|| Bytes::from(document().to_string())).clone()
+/// The document as JSON, made when it is first asked for: of a server that needs a token, or none.
+pub(crate) fn text(needs_token: bool) -> Bytes {
+    static TEXTS: [OnceLock<Bytes>; 2] = [const { OnceLock::new() }; 2];
+    TEXTS[usize::from(needs_token)].get_or_init(|| Bytes::from(document(needs_token).to_string())).clone()
 }
 
-fn document() -> Value {
+fn document(needs_token: bool) -> Value {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
     let mut generator = settings.into_generator();
@@ -40,7 +40,7 @@ fn document() -> Value {
             "license": {"name": "BSD-3-Clause", "identifier": "BSD-3-Clause"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"token": []}, {}],
+        "security": if needs_token { json!([{"token": []}]) } else { json!([]) },
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -69,17 +69,22 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator, problem: 
         (_, Some(answer)) => json!({"application/json": {"schema": answer(generator)}}),
         (_, None) => json!({"application/json": {"schema": {"type": "object"}}}),
     };
+    let mut responses = Map::new();
+    responses.insert("200".to_owned(), json!({"description": "Done, or decided.", "content": content}));
+    for code in Code::ALL.into_iter().filter(|code| may_fail(route, *code)) {
+        let (name, status, title) = code.parts();
+        let response = responses.entry(status.as_str()).or_insert_with(
+            || json!({"description": "", "content": {"application/problem+json": {"schema": problem}}}),
+        );
+        let before = response["description"].as_str().unwrap_or_default();
+        let separator = if before.is_empty() { "" } else { " " };
+        response["description"] = json!(format!("{before}{separator}{title} (`{name}`)."));
+    }
     let mut operation = json!({
         "summary": route.summary,
         "operationId": operation_id(route),
         "parameters": parameters,
-        "responses": {
-            "200": {"description": "Done, or decided.", "content": content},
-            "default": {
-                "description": "Not done; `code` says why.",
-                "content": {"application/problem+json": {"schema": problem}},
-            },
-        },
+        "responses": responses,
     });
     if let Some(scope) = route.scope {
         operation["description"] = json!(format!("Needs the scope `{}` where tokens are set.", scope.name()));
@@ -89,6 +94,20 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator, problem: 
             json!({"required": required, "content": {"application/json": {"schema": body(generator)}}});
     }
     operation
+}
+
+/// Whether a request for this route can fail with `code`.
+fn may_fail(route: &Route, code: Code) -> bool {
+    let (has_body, has_key) = (route.body.is_some(), route.path.contains("{key}") || route.query.contains(&"key"));
+    match code {
+        // These tell of another path or method.
+        Code::NotFound | Code::MethodNotAllowed => false,
+        Code::InvalidJson | Code::RequestTimeout | Code::BodyTooLarge | Code::UnsupportedMediaType => has_body,
+        Code::LimitNotFound | Code::InvalidKey => has_body || has_key,
+        Code::InvalidLimit | Code::InvalidCost => has_body,
+        Code::IdempotencyMismatch => route.repeatable,
+        _ => true,
+    }
 }
 
 fn operation_id(route: &Route) -> String {
@@ -136,7 +155,7 @@ mod tests {
 
     #[test]
     fn it_has_every_route_and_every_reference_leads_somewhere() {
-        let document = document();
+        let document = document(true);
         for route in route::all() {
             assert!(document["paths"][route.path][route.method.to_lowercase()].is_object(), "{}", route.path);
         }

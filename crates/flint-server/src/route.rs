@@ -179,6 +179,10 @@ const KEYED: &str = "/v1/limits/";
 /// # Errors
 /// `not_found`, `method_not_allowed`.
 pub(crate) fn find<'a>(method: &str, path: &'a str) -> Result<(&'static Route, Option<&'a str>), Problem> {
+    #[cfg(test)]
+    if let Some(route) = tests::PANICKING.iter().find(|route| route.path == path) {
+        return Ok((route, None));
+    }
     let (pattern, key) = match path.strip_prefix(KEYED) {
         Some(key) if !key.is_empty() && !key.contains('/') => ("/v1/limits/{key}", Some(key)),
         _ => (path, None),
@@ -215,6 +219,12 @@ pub(crate) fn index(route: &'static Route) -> usize {
 mod tests {
     use super::*;
     use crate::problem::Code;
+
+    /// Handlers with a bug: one of the event loop, one of a thread.
+    pub(super) static PANICKING: [Route; 2] = [
+        route("POST", "/v1/panic", None, Act::Decide(|_, _, _| panic!("deliberate")), ""),
+        route("POST", "/v1/panic-in-a-thread", None, Act::Scan(|_, _| panic!("deliberate")), ""),
+    ];
 
     #[test]
     fn paths_lead_to_routes_and_others_are_told_apart() {

@@ -415,3 +415,75 @@ impl std::fmt::Debug for Server {
         f.debug_struct("Server").field("urls", &self.urls()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::thread;
+
+    use flint_core::engine::Options;
+
+    use super::*;
+    use crate::start::Bounds;
+
+    struct Client(BufReader<UnixStream>);
+
+    impl Client {
+        fn new(path: &Path) -> Self {
+            Self(BufReader::new(UnixStream::connect(path).unwrap()))
+        }
+
+        /// The answer to a request without a body.
+        fn ask(&mut self, line: &str) -> (String, String) {
+            write!(self.0.get_mut(), "{line} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").unwrap();
+            let (mut status, mut length) = (String::new(), 0);
+            self.0.read_line(&mut status).unwrap();
+            loop {
+                let mut header = String::new();
+                self.0.read_line(&mut header).unwrap();
+                match header.trim().split_once(": ") {
+                    Some(("content-length", value)) => length = value.parse().unwrap(),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+            let mut body = vec![0; length];
+            self.0.read_exact(&mut body).unwrap();
+            (status.trim().to_owned(), String::from_utf8(body).unwrap())
+        }
+    }
+
+    #[test]
+    fn the_panic_of_a_handler_is_a_problem_of_its_request_alone() {
+        const AT_ONCE: usize = 2;
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Engine::open(&dir.path().join("data"), Options::default()).unwrap());
+        let socket = dir.path().join("s");
+        let settings = Settings {
+            unix: Some(socket.clone()),
+            bounds: Bounds { blocking: AT_ONCE, ..Bounds::default() },
+            ..Settings::default()
+        };
+        let server = Server::open(engine.clone(), &settings, LogFormat::Text).unwrap();
+        let stop = server.stopper();
+        let running = thread::spawn(move || server.run(false));
+        let (mut one, mut other) = (Client::new(&socket), Client::new(&socket));
+        // More often than there are threads, and places in the queue before them.
+        for (path, times) in [("/v1/panic", 3), ("/v1/panic-in-a-thread", 100)] {
+            for _ in 0..times {
+                let (status, body) = one.ask(&format!("POST {path}"));
+                assert_eq!(status, "HTTP/1.1 500 Internal Server Error");
+                assert!(body.contains(r#""code":"internal""#) && !body.contains("deliberate"), "{body}");
+            }
+        }
+        for client in [&mut one, &mut other] {
+            assert_eq!(client.ask("GET /v1/health").0, "HTTP/1.1 200 OK");
+            assert_eq!(client.ask("GET /v1/doctor").0, "HTTP/1.1 200 OK", "a thread is free");
+        }
+        stop.stop();
+        running.join().unwrap().unwrap();
+        engine.close().unwrap();
+    }
+}

@@ -14,6 +14,7 @@ use flint_core::engine::Patience;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::uri::Authority;
 use hyper::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -105,7 +106,7 @@ impl Service {
         progress: &mut Progress,
     ) -> Result<Answer, Problem> {
         let (head, body) = request.into_parts();
-        let (principal, scopes) = self.gate.admit(&head.headers, local)?;
+        let (principal, scopes) = self.gate.admit(&head.headers, head.uri.authority().map(Authority::as_str), local)?;
         let (route, key) = route::find(head.method.as_str(), head.uri.path())?;
         progress.route = Some(route);
         if let Some(scope) = route.scope.filter(|scope| !scopes.has(*scope)) {
@@ -121,9 +122,13 @@ impl Service {
         };
         let body = self.body(route, &head.headers, body, connection, most).await?;
         progress.unread = false;
-        let call = match head.headers.get(&IDEMPOTENCY_KEY).filter(|_| route.repeatable) {
-            Some(header) => Some(call_id(header, &principal, route.path, &body)?),
-            None => None,
+        let mut names = head.headers.get_all(&IDEMPOTENCY_KEY).iter().filter(|_| route.repeatable);
+        let call = match (names.next(), names.next()) {
+            (Some(_), Some(_)) => {
+                return Err(Problem::new(Code::InvalidArgument, "the request has two Idempotency-Key headers"));
+            }
+            (Some(name), None) => Some(call_id(name, &principal, route.path, &body)?),
+            (None, _) => None,
         };
         let asked = Asked {
             body,
@@ -233,7 +238,7 @@ impl Service {
                 let answer = HealthAnswer { status: "ok", version: env!("CARGO_PKG_VERSION") };
                 Ok(json(to_json(&answer)?, false))
             }
-            Act::Describe => Ok(json(openapi::text(), false)),
+            Act::Describe => Ok(json(openapi::text(self.gate.needs_token()), false)),
             Act::Metrics => self.metrics().await,
         }
     }

@@ -127,34 +127,41 @@ impl Settings {
                 "--require-tls needs --tls-cert and --tls-key: over TCP everything would go in the clear",
             ));
         }
-        let mut warnings = Vec::new();
-        if let TokenSource::Single { token, visible } = &self.tokens {
-            if !is_strong(token) && !loopback {
-                return Err(StartError::new(format!(
-                    "the token is too weak for {address}, which other machines can reach: 22 characters at least, 128 random \
-                     bits, such as those of `openssl rand -hex 16`"
-                )));
-            }
-            if !is_strong(token) {
-                warnings.push(
-                    "the token is short or simple enough to be guessed; `openssl rand -hex 16` makes a good one"
-                        .to_owned(),
-                );
-            }
-            if *visible {
-                warnings.push(
-                    "the token stands in the command line, where every user of this machine can read it with ps: use \
-                     --token-file or FLINT_TOKEN"
-                        .to_owned(),
-                );
-            }
+        if let TokenSource::Single { token, .. } = &self.tokens
+            && !is_strong(token)
+            && !loopback
+        {
+            return Err(StartError::new(format!(
+                "the token is too weak for {address}, which other machines can reach: 22 characters at least, 128 random \
+                 bits, such as those of `openssl rand -hex 16`"
+            )));
         }
+        let mut warnings = Vec::new();
         if needs_token && self.tls.is_none() {
             warnings.push(format!(
                 "tokens go over TCP in the clear at {address}: use --tls-cert and --tls-key, or --unix on one machine"
             ));
         }
         Ok(warnings)
+    }
+
+    /// What to warn of about the token, whatever the server listens on.
+    pub(crate) fn judge_token(&self) -> Vec<String> {
+        let TokenSource::Single { token, visible } = &self.tokens else { return Vec::new() };
+        let mut warnings = Vec::new();
+        if !is_strong(token) {
+            warnings.push(
+                "the token is short or simple enough to be guessed; `openssl rand -hex 16` makes a good one".to_owned(),
+            );
+        }
+        if *visible {
+            warnings.push(
+                "the token stands in the command line, where every user of this machine can read it with ps: use --token-file \
+                 or FLINT_TOKEN"
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 }
 
@@ -172,6 +179,14 @@ mod tests {
         settings.judge_tcp(address.parse().unwrap())
     }
 
+    #[test]
+    fn a_token_that_is_weak_or_can_be_seen_is_warned_of() {
+        let warnings = |token| settings(token).judge_token().len();
+        assert_eq!([warnings(None), warnings(Some("dev-secret")), warnings(Some(STRONG))], [0, 2, 1]);
+        let hidden = TokenSource::Single { token: STRONG.to_owned(), visible: false };
+        assert_eq!(Settings { tokens: hidden, ..Settings::default() }.judge_token(), Vec::<String>::new());
+    }
+
     const STRONG: &str = "00112233445566778899aabbccddeeff";
 
     #[test]
@@ -183,8 +198,8 @@ mod tests {
         }
         for address in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             assert_eq!(judge(&settings(None), address), Ok(vec![]));
-            assert_eq!(judge(&settings(Some("dev-secret")), address).unwrap().len(), 3);
-            assert_eq!(judge(&settings(Some(STRONG)), address).unwrap().len(), 2);
+            assert_eq!(judge(&settings(Some("dev-secret")), address).unwrap().len(), 1);
+            assert_eq!(judge(&settings(Some(STRONG)), address).unwrap().len(), 1);
         }
     }
 
@@ -194,6 +209,6 @@ mod tests {
         let required = Settings { require_tls: true, ..settings(Some(STRONG)) };
         assert!(judge(&required, "127.0.0.1:1").unwrap_err().to_string().contains("--tls-cert"));
         let given = Settings { tls: Some(files), ..required };
-        assert_eq!(judge(&given, "127.0.0.1:1").unwrap().len(), 1);
+        assert_eq!(judge(&given, "127.0.0.1:1"), Ok(vec![]));
     }
 }

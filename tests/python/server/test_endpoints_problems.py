@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.python.server.support import Client, Server, answers, request, serving
+from tests.python.server.support import Client, Server, answers, refused, request, serving
 
 
 def test_a_denied_check_is_an_answer(client: Client) -> None:
@@ -133,6 +133,12 @@ def test_bodies_that_hold_something_else(client: Client, path: str) -> None:
         client.ask("POST", path, other).problem(400, "invalid_argument")
 
 
+@pytest.mark.parametrize(("path", "body"), BODIES.items())
+def test_fields_have_names(client: Client, path: str, body: dict[str, Any]) -> None:
+    client.ask("POST", path, list(body.values())).problem(400, "invalid_argument")
+    client.ask("POST", "/v1/limit-many", {"limits": [["k", "1/s"]]}).problem(400, "invalid_argument")
+
+
 @pytest.mark.parametrize("path", NAMED)
 def test_a_field_given_twice(client: Client, path: str) -> None:
     name = next(iter(NAMED[path]))
@@ -189,11 +195,11 @@ def test_what_web_pages_send_is_refused(client: Client) -> None:
         client.ask("POST", "/v1/check", {"key": "k"}, {"Origin": origin}).problem(403, "origin_refused")
 
 
-def host(server: Server, *names: str) -> str:
+def host(server: Server, *names: str, target: str = "/v1/health") -> str:
     """The code of an answer to a request with these Host headers."""
     connection = server.connect()
     lines = [f"Host: {name}" for name in names]
-    connection.sendall("\r\n".join(["GET /v1/health HTTP/1.1", *lines, "Connection: close", "", ""]).encode())
+    connection.sendall("\r\n".join([f"GET {target} HTTP/1.1", *lines, "Connection: close", "", ""]).encode())
     (answer,) = answers(connection)
     return "ok" if answer.status == 200 else str(answer.json["code"])
 
@@ -205,9 +211,14 @@ def test_hosts_without_a_token(server: Server, tmp_path: Any) -> None:
         assert host(server, name) == "host_refused", name
     assert host(server) == "host_refused"
     assert host(server, "localhost", "evil.example") == "host_refused"
+    # A whole URL in place of a path names a host, too.
+    assert host(server, "localhost", target="http://127.0.0.1:7878/v1/health") == "ok"
+    assert host(server, "localhost", target="http://evil.example/v1/health") == "host_refused"
     with serving(tmp_path / "data", "--allowed-host", "Flint.internal", "--allowed-host", "other") as more:
         assert [host(more, name) for name in ("flint.INTERNAL:1", "other", "localhost")] == ["ok"] * 3
         assert host(more, "evil.example") == "host_refused"
+    for bad in ("", "*", "http://other", "other:80"):
+        assert f'--allowed-host "{bad}" is no host' in refused(tmp_path / "data", "--allowed-host", bad)
     with serving(tmp_path / "data", "--token", "dev-secret") as guarded:
         client = guarded.client("dev-secret")
         assert client.ask("GET", "/v1/health", headers={"Host": "anything.example"}).status == 200

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.python.server.support import STRONG, Client, serving
+from tests.python.server.support import STRONG, Answer, Client, serving
 
 LIMIT = {"key": "k", "rate": 10, "per": "52w", "algorithm": "fixed_window_counter"}
 CHECK: dict[str, Any] = {"key": "k", "cost": 2}
@@ -127,6 +128,34 @@ def test_the_same_call_many_times_at_once(tmp_path: Path) -> None:
         assert [answer["remaining"] for answer, _ in found] == [8] * len(clients)
         assert sum(replayed for _, replayed in found) == len(clients) - 1
         assert taken(clients[0]) == 2
+
+
+def test_a_denial_that_counts_for_nothing_is_not_remembered(tmp_path: Path) -> None:
+    """Whoever waits asks again."""
+    with serving(tmp_path / "data") as server:
+        client = server.client()
+        client.post("/v1/limits", LIMIT)
+        client.check(cost=10)
+        waiting = {"key": "k", "count_denied": False}
+        first, replayed = named(client, "/v1/check", waiting, "one")
+        assert (first["allowed"], replayed) == (False, False)
+        client.post("/v1/reset", {"key": "k"})
+        again, replayed = named(client, "/v1/check", waiting, "one")
+        assert (again["allowed"], replayed) == (True, False)
+        assert client.get("/v1/limits/k")["total_denied"] == 0
+
+
+def test_a_call_has_one_name(client: Client) -> None:
+    for path, body in CALLS.items():
+        data = json.dumps(body).encode()
+        client.connection.putrequest("POST", path)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(data)))):
+            client.connection.putheader(name, value)
+        client.connection.putheader("Idempotency-Key", "one")
+        client.connection.putheader("Idempotency-Key", "one")
+        client.connection.endheaders(data)
+        response = client.connection.getresponse()
+        Answer(response.status, response.headers, response.read()).problem(400, "invalid_argument")
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 129, "\xe9"])

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tests.python.evidence import record
-from tests.python.server.support import environment, serving
+from tests.python.server.support import STRONG, environment, serving
 
 CHECKS = [
     "not_a_server_error",
@@ -26,12 +27,15 @@ CHECKS = [
 EXAMPLES = 20
 
 
-def test_it_keeps_to_its_description(tmp_path: Path) -> None:
+@pytest.mark.parametrize("token", [None, STRONG])
+def test_it_keeps_to_its_description(tmp_path: Path, token: str | None) -> None:
     seed = os.environ.get("FLINT_TEST_SEED") or str(random.SystemRandom().getrandbits(32))
     print(f"FLINT_TEST_SEED={seed}")
-    with serving(tmp_path / "data", "--sync", "batch") as server:
+    env = {} if token is None else {"FLINT_TOKEN": token}
+    credentials = [] if token is None else ["--header", f"Authorization: Bearer {token}"]
+    with serving(tmp_path / "data", "--sync", "batch", env=env) as server:
         host, port = server.address
-        client = server.client()
+        client = server.client(token)
         client.post("/v1/limits", {"key": "0", "rate": 10**9, "per": "1s"})
         done = subprocess.run(
             [
@@ -43,6 +47,7 @@ def test_it_keeps_to_its_description(tmp_path: Path) -> None:
                 *("--max-examples", str(EXAMPLES)),
                 *("--seed", seed),
                 *("--request-timeout", "20"),
+                *credentials,
                 "--no-color",
             ],
             cwd=tmp_path,
@@ -55,6 +60,7 @@ def test_it_keeps_to_its_description(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         # Every operation was tested but the one that gives the description, and the server is as well as before.
         document = client.get("/v1/openapi.json")
+        assert document["security"] == ([] if token is None else [{"token": []}])
         operations = sum(map(len, document["paths"].values()))
         found = re.search(r"Operations: +(\d+) selected / (\d+) total", done.stdout)
         assert found, done.stdout

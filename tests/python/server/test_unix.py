@@ -42,6 +42,14 @@ def test_a_token_counts_there_too(path: Path, tmp_path: Path) -> None:
         assert not [line for line in server.told if "warning" in line], "nothing goes over a network"
 
 
+def test_a_token_that_others_may_learn_is_warned_of(path: Path, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", "--unix", path, "--token", "dev-secret") as server:
+        warnings = [line for line in server.told if "warning" in line]
+        assert len(warnings) == 2
+        assert "guessed" in warnings[0]
+        assert "ps" in warnings[1]
+
+
 def test_beside_tcp(path: Path, tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--unix", path, "--bind", "127.0.0.1:0") as server:
         server.client().post("/v1/limits", {"key": "k", "rate": "1/52w"})

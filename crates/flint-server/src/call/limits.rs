@@ -11,7 +11,7 @@ use crate::asked::{Asked, to_json};
 use crate::problem::Problem;
 use crate::wire::answer::StatusAnswer;
 use crate::wire::exact::{ExactLimits, ExactStatus};
-use crate::wire::request::{LimitManyBody, ResetBody, SpecBody};
+use crate::wire::request::{LimitManyBody, Object, ResetBody, SpecBody};
 
 /// Statuses of a list that says no `limit`, and of the longest.
 const PAGE: u64 = 1_000;
@@ -108,7 +108,7 @@ pub(crate) fn configure(engine: &Engine, asked: &Asked, patience: Patience) -> D
 pub(crate) fn configure_many(engine: &Engine, asked: &Asked) -> Result<Vec<u8>, Problem> {
     let body: LimitManyBody<'_> = asked.json()?;
     let mut specs: Vec<(&str, Limit, OnChange)> = Vec::with_capacity(body.limits.len());
-    for (index, spec) in body.limits.iter().enumerate() {
+    for (index, Object(spec)) in body.limits.iter().enumerate() {
         let limit = spec.limit().map_err(|error| match error {
             Error::InvalidLimit(message) => Error::InvalidLimit(format!("limits[{index}]: {message}")),
             other => other,

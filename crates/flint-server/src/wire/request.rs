@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use flint_core::engine::OnChange;
 use flint_core::limit::Limit;
@@ -12,6 +13,30 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::limit::{LimitSchema, PeriodSchema, RateSchema, limit_of, limit_of_parts};
+
+/// A JSON object as a `T`. Derived code would also take a list of the fields in their order, which nobody means.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Objects<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Objects(PhantomData))
+    }
+}
 
 /// A cost: what JSON said, judged when it is used, so that a wrong one is an `invalid_cost` and no mere wrong type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -351,7 +376,8 @@ impl SpecBody<'_> {
 pub struct LimitManyBody<'a> {
     /// At most 100,000, all of them set or none.
     #[serde(borrow)]
-    pub limits: Vec<SpecBody<'a>>,
+    #[schemars(with = "Vec<SpecBody<'_>>")]
+    pub limits: Vec<Object<SpecBody<'a>>>,
 }
 
 /// A body that says nothing.
