@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SCHEMES = ("http://", "https://", "unix://")
+_SCHEMES = ("http://", "https://", "unix:")
 
 _lock = _thread.allocate_lock()
 # By what a directory is, whatever it is called: the limiter that connect() gave, as long as somebody holds it, and the
@@ -32,7 +32,7 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
 
     Raises InvalidArgument when the directory is open with other options, and what the class raises.
     """
-    if isinstance(url_or_path, str) and "://" in url_or_path:
+    if isinstance(url_or_path, str) and ("://" in url_or_path or url_or_path.lower().startswith("unix:")):
         if not url_or_path.lower().startswith(_SCHEMES):
             scheme = url_or_path.partition("://")[0]
             raise InvalidArgument(

@@ -57,6 +57,8 @@ class RateLimitExceeded(FlintError):
         self.result = result
 
     def __str__(self) -> str:
+        if self.result.degraded:
+            return f"no server answered, so {self.key!r} is denied as on_error says; retry after {self.retry_after:g} s"
         return (
             f"rate limit exceeded for {self.key!r}: {self.cost} asked for, {self.remaining} of {self.limit} left, "
             f"retry after {self.retry_after:g} s"
@@ -103,6 +105,8 @@ class AcquireTimeout(RateLimitExceeded, TimeoutError):
     __module__ = "flint"
 
     def __str__(self) -> str:
+        if self.result.degraded:
+            return f"no server answered before the wait for {self.key!r} was over"
         return (
             f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than the timeout: {self.cost} asked "
             f"for, {self.remaining} of {self.limit} left"

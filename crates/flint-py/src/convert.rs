@@ -135,6 +135,17 @@ pub(crate) fn shown(object: Borrowed<'_, '_, PyAny>) -> String {
     }
 }
 
+/// A server's URL, which a directory could be called but nobody means to.
+fn is_url(text: &Bound<'_, PyString>) -> bool {
+    let Ok(text) = text.to_str() else { return false };
+    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        Some("unix") => true,
+        Some("http" | "https") => text.contains("://"),
+        _ => false,
+    }
+}
+
 /// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links.
 pub(crate) fn absolute_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let py = path.py();
@@ -145,6 +156,13 @@ pub(crate) fn absolute_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     }
     if text.len()? == 0 || text.contains("\0")? {
         let message = format!("data_dir must name a directory; {} cannot", shown(text.as_borrowed()));
+        return Err(invalid_argument(py, message));
+    }
+    if let Some(url) = text.cast::<PyString>().ok().filter(|text| is_url(text)) {
+        let message = format!(
+            "data_dir must name a directory, and {} is a server's URL: use flint.SharedLimiter or flint.connect, or --url",
+            shown(url.as_any().as_borrowed())
+        );
         return Err(invalid_argument(py, message));
     }
     os.getattr("path")?.call_method1("abspath", (&text,))?.extract().map_err(|_| {

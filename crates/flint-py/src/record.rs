@@ -117,10 +117,14 @@ impl Record {
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
-        let shown: Vec<String> = as_dict(slf)?
+        let mut shown: Vec<String> = as_dict(slf)?
             .iter()
             .map(|(name, value)| Ok(format!("{}={}", name.str()?.to_str()?, value.repr()?.to_str()?)))
             .collect::<PyResult<_>>()?;
+        // No field of the released results, and shown only where somebody has to know.
+        if slf.getattr_opt("degraded")?.is_some_and(|degraded| degraded.is_truthy().unwrap_or(false)) {
+            shown.push("degraded=True".to_owned());
+        }
         Ok(format!("{}({})", slf.get_type().name()?, shown.join(", ")))
     }
 

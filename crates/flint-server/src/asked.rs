@@ -77,8 +77,11 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(&name.replace('+', " "))?;
             if !allowed.contains(&name.as_str()) {
-                let known = if allowed.is_empty() { "no parameters".to_owned() } else { allowed.join(", ") };
-                return Err(refused(format!("the query has {known}, but no {name:?}")));
+                return Err(refused(if allowed.is_empty() {
+                    format!("this takes no query; leave {name:?} out")
+                } else {
+                    format!("the query has no {name:?}; it may have {}", allowed.join(", "))
+                }));
             }
             let value = decoded(&value.replace('+', " "))?;
             let twice = match name.as_str() {

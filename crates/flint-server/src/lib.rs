@@ -7,15 +7,17 @@
 //! - `route`: which path does what; `openapi`: the same as a document
 //! - `call`: what each route does with the engine; `asked`, `once`: what was asked; `durable`, `pool`: waiting
 //! - `wire`, `problem`: what goes over the wire; `stats`, `report`: what is told to whoever runs it
-//! - `start`, `token`: settings
+//! - `start`, `token`, `named_file`: settings; `descriptors`: how many files may be open
 
 mod asked;
 mod call;
 mod connection;
+mod descriptors;
 mod durable;
 mod gate;
 mod listen;
 mod local;
+mod named_file;
 mod once;
 mod openapi;
 mod pool;

@@ -62,6 +62,7 @@ pub(crate) fn examine(settings: &Settings) -> Result<(), StartError> {
         tcp(address)?;
     }
     if let Some(path) = &settings.unix {
+        let path = &std::path::absolute(path).map_err(|error| not_there(path, &error))?;
         require_free(path)?;
         SocketAddress::from_pathname(temporary(path)).map_err(|error| not_there(path, &error))?;
     }
@@ -125,7 +126,12 @@ fn tcp(address: SocketAddr) -> Result<Listener, StartError> {
 }
 
 fn not_there(path: &Path, error: &io::Error) -> StartError {
-    StartError::system(format!("cannot listen on {}: {error}", path.display()))
+    let hint = if error.kind() == io::ErrorKind::InvalidInput {
+        "; the path of a Unix socket has about 100 bytes at most, name a shorter one"
+    } else {
+        ""
+    };
+    StartError::system(format!("cannot listen on {}: {error}{hint}", path.display()))
 }
 
 /// Nothing but what a dead server left may be in the place of a Unix socket.
@@ -151,6 +157,8 @@ fn temporary(path: &Path) -> PathBuf {
 /// Only the owner may connect. The file is bound under a name of its own, gets its mode, and only then its real name, so that there
 /// is no moment at which others could.
 fn unix(path: &Path) -> Result<Listener, StartError> {
+    // As clients need it, wherever they are.
+    let path = &std::path::absolute(path).map_err(|error| not_there(path, &error))?;
     require_free(path)?;
     let failed = |error: io::Error| not_there(path, &error);
     let temporary = temporary(path);

@@ -157,8 +157,12 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
     }
 
+    /// What went wrong with this request.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// What kind it is.
-    #[cfg(test)]
     pub(crate) const fn code(&self) -> Code {
         self.code
     }

@@ -1,6 +1,8 @@
 //! What the server has to say to whoever runs it: one line an event on standard error, as text or as JSON.
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use flint_core::rfc3339;
 use serde_json::json;
@@ -33,6 +35,26 @@ impl Level {
             Self::Warning => "warning",
             Self::Error => "error",
         }
+    }
+}
+
+/// A report that is due once a minute, however often there is cause for it.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time for one; then the next is due in a minute.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due_at(Instant::now())
+    }
+
+    fn is_due_at(&self, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| now.duration_since(last) >= Duration::from_secs(60));
+        if due {
+            *last = Some(now);
+        }
+        due
     }
 }
 
@@ -76,5 +98,12 @@ mod tests {
         assert_eq!(value["message"], "a\n\"b\"");
         assert_eq!(value["at"], "1970-01-01T00:00:00.000000000Z");
         assert_eq!(line.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_report_is_due_once_a_minute() {
+        let (report, start) = (Seldom::default(), Instant::now());
+        let due: Vec<u64> = (0..150).filter(|second| report.is_due_at(start + Duration::from_secs(*second))).collect();
+        assert_eq!(due, [0, 60, 120]);
     }
 }

@@ -21,14 +21,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Connection, Connections, SWEEP_EVERY};
+use crate::descriptors;
 use crate::gate::Gate;
 use crate::listen::{self, Listener};
 use crate::local::LocalStream;
 use crate::pool::Pool;
 use crate::problem::{Code, Problem};
-use crate::report::{Level, LogFormat};
+use crate::report::{Level, LogFormat, Seldom};
 use crate::service::Service;
-use crate::start::{Settings, StartError, TlsFiles};
+use crate::start::{Bounds, Settings, StartError, TlsFiles};
 use crate::stats::Stats;
 use crate::tls;
 
@@ -93,8 +94,11 @@ impl Server {
             }
             None => None,
         };
-        let (listeners, warnings) = listen::open(settings)?;
-        let bounds = settings.bounds.clone();
+        let (listeners, mut warnings) = listen::open(settings)?;
+        warnings.extend(settings.tls.as_ref().and_then(tls::judge));
+        let (connections, scarce) = descriptors::provide(settings.bounds.connections);
+        warnings.extend(scarce);
+        let bounds = Bounds { connections, ..settings.bounds.clone() };
         let service = Arc::new(Service {
             engine,
             gate,
@@ -105,6 +109,8 @@ impl Server {
             metrics: settings.metrics.clone(),
             log,
             many: Semaphore::new(1),
+            no_descriptor: Seldom::default(),
+            refused_by_storage: Seldom::default(),
         });
         Ok(Self { listeners, warnings, service, tls, stop: watch::Sender::new(false) })
     }
@@ -316,7 +322,10 @@ async fn admitted<T>(accepted: io::Result<T>, service: &Service) -> Option<T> {
     match accepted {
         Ok(stream) => Some(stream),
         Err(error) => {
-            service.log.write(Level::Warning, &format!("cannot accept a connection: {error}"));
+            if service.no_descriptor.is_due() {
+                let message = format!("cannot accept connections: {error}; this is said once a minute");
+                service.log.write(Level::Warning, &message);
+            }
             // Descriptors are missing, most likely; those that come free do so while others end.
             sleep(ACCEPT_PAUSE).await;
             None
@@ -426,7 +435,6 @@ mod tests {
     use flint_core::engine::Options;
 
     use super::*;
-    use crate::start::Bounds;
 
     struct Client(BufReader<UnixStream>);
 

@@ -28,7 +28,7 @@ use crate::once::call_id;
 use crate::openapi;
 use crate::pool::Pool;
 use crate::problem::{Code, Problem};
-use crate::report::{Level, LogFormat};
+use crate::report::{Level, LogFormat, Seldom};
 use crate::route::{self, Act, HealthAnswer, Route};
 use crate::start::{Bounds, MetricsText};
 use crate::stats::Stats;
@@ -61,6 +61,10 @@ pub(crate) struct Service {
     pub(crate) log: LogFormat,
     /// One large body at a time.
     pub(crate) many: Semaphore,
+    /// For the report that connections cannot be accepted.
+    pub(crate) no_descriptor: Seldom,
+    /// For the report that the storage refuses calls.
+    pub(crate) refused_by_storage: Seldom,
 }
 
 /// How far a request has come, for whoever answers it when something is wrong.
@@ -82,7 +86,13 @@ impl Service {
         let answered = unwinding(self.guarded(request, connection, local, &mut progress)).await;
         let mut response = match answered {
             Ok(Ok(response)) => response,
-            Ok(Err(problem)) => problem.response(),
+            Ok(Err(problem)) => {
+                if problem.code() == Code::Storage && self.refused_by_storage.is_due() {
+                    let message = format!("calls are refused: {}; this is said once a minute", problem.detail());
+                    self.log.write(Level::Error, &message);
+                }
+                problem.response()
+            }
             Err(_) => {
                 self.log.write(Level::Error, "a request failed unexpectedly; please report it");
                 Problem::new(Code::Internal, "the request failed unexpectedly; please report it").response()

@@ -1,12 +1,19 @@
 //! TLS over TCP: certificate and key from PEM files.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::named_file;
 use crate::start::{StartError, TlsFiles};
+
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
+/// Longest file that is read.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// What the handshake needs, from the files as they are now.
 ///
@@ -16,18 +23,39 @@ pub(crate) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, StartError> {
     let wrong = |path: &std::path::Path, what: &dyn std::fmt::Display| {
         StartError::new(format!("TLS: {}: {what}", path.display()))
     };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect)
-        .map_err(|error| wrong(&files.cert, &error))?;
+    let (pem, _) = named_file::read(&files.cert, MAX_FILE_BYTES).map_err(|error| wrong(&files.cert, &error))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| wrong(&files.cert, &error))?;
     if chain.is_empty() {
         return Err(wrong(&files.cert, &"there is no certificate in it"));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| wrong(&files.key, &error))?;
+    let (pem, _) = named_file::read(&files.key, MAX_FILE_BYTES).map_err(|error| wrong(&files.key, &error))?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        let hint = if pem.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
+            "; it is encrypted, and there is nobody to ask for the passphrase: give a key without one"
+        } else {
+            ""
+        };
+        wrong(&files.key, &format!("{error}{hint}"))
+    })?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
-    let mut config = config.map_err(|error| wrong(&files.cert, &error))?;
+    let mut config = config.map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => {
+            wrong(&files.key, &format!("it is not the key of the certificate in {}", files.cert.display()))
+        }
+        error => wrong(&files.cert, &error),
+    })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// What to warn of: a key that others may read.
+pub(crate) fn judge(files: &TlsFiles) -> Option<String> {
+    let mode = std::fs::metadata(&files.key).ok()?.mode() & 0o777;
+    let path = files.key.display();
+    (mode & 0o077 != 0)
+        .then(|| format!("TLS: {path}: others may read or write the key (mode {mode:04o}); chmod 600 it"))
 }

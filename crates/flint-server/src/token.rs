@@ -9,14 +9,13 @@
 //! ```
 
 use std::fmt;
-use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::named_file;
 use crate::start::StartError;
 
 /// Bytes of a digest.
@@ -122,21 +121,12 @@ impl Tokens {
     /// What is wrong with the file, with its line.
     pub fn read(path: &Path) -> Result<Self, StartError> {
         let wrong = |what: String| StartError::new(format!("token file {}: {what}", path.display()));
-        let mut file = fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| wrong(error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(wrong("it is no regular file".to_owned()));
-        }
+        let (content, metadata) = named_file::read(path, MAX_FILE_BYTES).map_err(wrong)?;
         if metadata.mode() & 0o077 != 0 {
             let mode = metadata.mode() & 0o777;
             return Err(wrong(format!("others may read or write it (mode {mode:04o}); chmod 600 it")));
         }
-        let mut text = String::new();
-        let read = Read::by_ref(&mut file).take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
-        read.map_err(|error| wrong(error.to_string()))?;
-        if text.len() as u64 > MAX_FILE_BYTES {
-            return Err(wrong(format!("it is larger than {MAX_FILE_BYTES} bytes")));
-        }
+        let text = String::from_utf8(content).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
         Self::parse(&text).map_err(wrong)
     }
 

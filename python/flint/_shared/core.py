@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import ssl
@@ -19,10 +20,13 @@ from flint._shared.pool import Pool
 
 T = TypeVar("T")
 
+_log = logging.getLogger("flint")
+
 _MEDIA_TYPE = "application/vnd.flint.exact+json"
 _ON_ERROR = {"raise": None, "allow": True, "deny": False}
 # After how long to ask again who was denied because no server was there.
 _DEGRADED_RETRY_NS = 1_000_000_000
+_WARN_EVERY_S = 60.0
 _MAX_TOKEN = 4096
 _MAX_RETRIES = 100
 
@@ -50,6 +54,7 @@ class Core:
         self.ssl_context = _context(ssl_context, tls=self.address.tls)
         self.pool = Pool()
         self.codec = _Codec(_headers(self.address.authority, _token(token)), os.urandom(16))
+        self._warned_at = -math.inf
         # What else has to be done in a forked child.
         self.after_fork: Callable[[], None] = _nothing
         _cores.add(self)
@@ -112,6 +117,15 @@ class Core:
     def _allows(self, failure: FlintError) -> bool:
         if self.verdict is None or (isinstance(failure, FlintServerError) and failure.status < 500):
             raise failure
+        now = monotonic()
+        if now - self._warned_at >= _WARN_EVERY_S:
+            # Somebody has to learn that the limits are not kept; who limits each request would be told of nothing else.
+            self._warned_at = now
+            _log.warning(
+                "checks are answered with %r without a server, which is said once a minute: %s",
+                "allow" if self.verdict else "deny",
+                failure,
+            )
         return self.verdict
 
     def forked(self) -> None:

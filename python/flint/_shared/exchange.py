@@ -13,6 +13,7 @@ What I/O raises is thrown into it. `deadline` is by `time.monotonic()` and bound
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from ssl import SSLError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -156,6 +157,11 @@ def _unreachable(url: str, error: Exception, *, sent: bool) -> FlintConnectionEr
         what = "answered" if sent else "accepted a connection"
         return FlintConnectionError(
             f"the server at {url} has not {what} in time ({error}); see how busy it is, or give a longer timeout="
+        )
+    if isinstance(error, SSLError):
+        return FlintConnectionError(
+            f"no TLS with {url} ({error.strerror or error}); see whether the server speaks TLS there, and whether its "
+            "certificate is of an authority that ssl_context= (or SSL_CERT_FILE) knows and for that name"
         )
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
     if sent:

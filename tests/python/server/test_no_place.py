@@ -5,12 +5,16 @@ from __future__ import annotations
 import http.client
 import json
 import select
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import pytest
+from tests.python.server import support
 
 import flint
 from flint._native import Server
@@ -87,3 +91,39 @@ def test_a_call_too_many_for_the_threads_while_checks_go_on(data_dir: Path) -> N
         held.go_on.set()
         rest = [each.getresponse().status for each in connections if each is not turned_away]
         assert rest == [200] * (1 + QUEUE)
+
+
+@pytest.mark.parametrize(("threads", "status"), [(1, 503), (2, 200)])
+def test_the_command_line_sets_how_many_threads_there_are(data_dir: Path, threads: int, status: int) -> None:
+    with flint.Limiter(data_dir, sync="batch") as limiter:
+        # So many keys that the text of /metrics takes far longer than reading all the requests below.
+        limiter.limit_many({"key": f"user-{number}", "rate": 1, "per": "1d"} for number in range(100_000))
+    with support.serving(data_dir, "--sync", "batch", "--max-blocking", threads) as server, ExitStack() as stack:
+        host, port = server.address
+        server.send(signal.SIGSTOP)
+        # They come all at once: places for two threads, and one too many for a single one.
+        connections = [stack.enter_context(closing(asked(f"{host}:{port}", "/metrics"))) for _ in range(2 + QUEUE)]
+        server.send(signal.SIGCONT)
+        ready, _, _ = select.select([each.sock for each in connections], [], [], 30)
+        first = next(each.getresponse() for each in connections if each.sock in ready)
+        assert first.status == status
+        if status == 503:
+            refused(first)
+
+
+def test_fewer_files_than_connections(tmp_path: Path) -> None:
+    """The limit of open files is raised as far as it may be; below that, connections make room as for fewer places."""
+    few = ["sh", "-c", 'ulimit -n 90; exec "$@"', "sh"]
+    with support.serving(tmp_path / "data", wrapper=few) as server:
+        (warning,) = [line for line in server.told if "warning" in line]
+        assert "room for 26 connections instead of 512" in warning
+        idle = [server.connect() for _ in range(60)]
+        assert server.client().ask("GET", "/v1/health").status == 200
+        assert not [line for line in server.told if "cannot accept" in line]
+        assert len(idle) == 60
+    raised = ["sh", "-c", 'ulimit -Sn 90; exec "$@"', "sh"]
+    with support.serving(tmp_path / "data", wrapper=raised) as server:
+        assert not [line for line in server.told if "warning" in line]
+        for _ in range(200):
+            server.connect()
+        assert server.client().metric("flint_server_connections") == 201

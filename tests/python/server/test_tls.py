@@ -4,41 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import os
 import signal
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import trustme
+from tests.python.certificates import Files
 from tests.python.server.support import PATIENCE_S, STRONG, Client, Server, refused, serving
 
 import flint
-
-
-class Files:
-    """A certificate authority of this test, and the files of a certificate that it issued."""
-
-    def __init__(self, directory: Path) -> None:
-        self.authority = trustme.CA()
-        self.cert, self.key = directory / "cert.pem", directory / "key.pem"
-        self.issue()
-
-    def issue(self) -> None:
-        """Puts a new certificate into the files."""
-        issued = self.authority.issue_cert("localhost", "127.0.0.1")
-        self.key.write_bytes(issued.private_key_pem.bytes())
-        self.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-
-    @property
-    def options(self) -> tuple[object, ...]:
-        return ("--tls-cert", self.cert, "--tls-key", self.key)
-
-    def context(self) -> ssl.SSLContext:
-        """Trusts this authority and nobody else."""
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
 
 
 @pytest.fixture
@@ -76,11 +52,24 @@ def test_it_speaks_tls(files: Files, tmp_path: Path) -> None:
             client.get("/v1/health")
 
 
+def test_tls_1_2_and_1_3_are_spoken(files: Files, tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *files.options) as server:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = files.context()
+            context.minimum_version = context.maximum_version = version
+            with tls_client(server, context) as client:
+                client.get("/v1/health")
+                connection = client.connection.sock
+                assert isinstance(connection, ssl.SSLSocket)
+                assert connection.version() == version.name.replace("_", ".")
+        # Whoever may choose gets the newest one.
+        with files.context().wrap_socket(server.connect(), server_hostname="localhost") as chosen:
+            assert chosen.version() == "TLSv1.3"
+
+
 def test_old_versions_of_tls_are_refused(files: Files, tmp_path: Path) -> None:
     with serving(tmp_path / "data", *files.options) as server:
         context = files.context()
-        with context.wrap_socket(server.connect(), server_hostname="localhost") as connection:
-            assert connection.version() == "TLSv1.3"
         old = files.context()
         # The client of the test may speak what it likes; the server is to refuse.
         old.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -92,6 +81,31 @@ def test_old_versions_of_tls_are_refused(files: Files, tmp_path: Path) -> None:
             old.wrap_socket(server.connect(), server_hostname="localhost").close()
         with tls_client(server, context) as client:
             client.get("/v1/health")
+
+
+def test_files_that_are_not_accepted(files: Files, tmp_path: Path) -> None:
+    other = Files(tmp_path / "other")
+    encrypted = tmp_path / "encrypted.pem"
+    encrypted.write_text("-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for cert, key, what in [
+        (files.cert, other.key, f"{other.key}: it is not the key of the certificate in {files.cert}"),
+        (files.cert, encrypted, "it is encrypted"),
+        (files.cert, files.cert, str(files.cert)),
+        (files.key, files.key, "there is no certificate in it"),
+        (files.cert, pipe, "it is no regular file"),
+        (tmp_path / "nothing", files.key, "No such file"),
+    ]:
+        assert what in refused(tmp_path / "data", "--tls-cert", cert, "--tls-key", key)
+
+
+def test_a_key_that_others_may_read_is_warned_of(files: Files, tmp_path: Path) -> None:
+    files.key.chmod(0o640)
+    with serving(tmp_path / "data", *files.options) as server:
+        (warning,) = [line for line in server.told if "warning" in line]
+        assert str(files.key) in warning
+        assert "0640" in warning
 
 
 def test_the_certificate_is_read_again(files: Files, tmp_path: Path) -> None:

@@ -180,6 +180,18 @@ def test_a_token_file_that_is_none(tmp_path: Path) -> None:
         assert str(path) in refused(tmp_path / "data", "--bind", "127.0.0.1:0", "--token-file", path)
 
 
+def test_a_pipe_in_place_of_a_token_file_holds_nothing_up(tmp_path: Path) -> None:
+    file = token_file(tmp_path / "tokens", [f"{STRONG} check"])
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    assert "is no regular file" in refused(tmp_path / "data", "--token-file", tmp_path / "pipe")
+    with serving(tmp_path / "data", "--token-file", file) as server:
+        client = server.client(STRONG)
+        (tmp_path / "pipe").rename(file)
+        server.send(signal.SIGHUP)
+        assert "is no regular file" in server.until("error: token file .*; the tokens stay as they were").string
+        assert client.ask("GET", "/v1/health").status == 200
+
+
 def test_tokens_are_read_again(tmp_path: Path) -> None:
     old, new = f"old-{STRONG}", f"new-{STRONG}"
     file = token_file(tmp_path / "tokens", [f"{old} check metrics"])

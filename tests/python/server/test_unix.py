@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.python.server.support import STRONG, command, refused, running, serving, short_directory
 
+import flint
+
 
 @pytest.fixture
 def path() -> Iterator[Path]:
@@ -48,6 +50,19 @@ def test_a_token_that_others_may_learn_is_warned_of(path: Path, tmp_path: Path) 
         assert len(warnings) == 2
         assert "guessed" in warnings[0]
         assert "ps" in warnings[1]
+
+
+def test_the_url_that_is_told_is_what_clients_need(path: Path, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path / "data", "--unix", path.name, wrapper=["env", "-C", str(path.parent)]) as server,
+        flint.SharedLimiter(f"unix://{server.path}") as client,
+    ):
+        assert server.path == str(path)
+        client.limit("k", "1/s")
+
+
+def test_a_path_that_cannot_be_a_socket_s(path: Path, tmp_path: Path) -> None:
+    assert "name a shorter one" in refused(tmp_path / "data", "--unix", path.parent / ("s" * 150))
 
 
 def test_beside_tcp(path: Path, tmp_path: Path) -> None:

@@ -2,52 +2,48 @@
 
 from __future__ import annotations
 
-import http.client
 import os
-import re
 import select
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.python.server.support import PATIENCE_S, Server, posted, serving, short_directory
 
-BODY = b'{"key":"k","limit":"1000000/second"}'
-HEAD = b"POST /v1/check HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-CHECK = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+CHECK = posted("/v1/check", {"key": "k", "limit": "1000000/second"})
 GROWTH_BYTES = 32 * 2**20
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """The pid of a server and its port."""
-    command = [sys.executable, "-m", "flint", "--data-dir", str(tmp_path / "data"), "server", "start"]
-    command += ["--bind", "127.0.0.1:0", "--sync", "batch"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                port = re.search(r"listening on http://127\.0\.0\.1:(\d+)", line)
-                if port is not None:
-                    yield process.pid, int(port[1])
-                    break
-            else:
-                pytest.fail("the server did not start")
-        finally:
-            process.terminate()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data_dir = tmp_path_factory.mktemp("unread") / "data"
+    with short_directory() as directory:
+        options = ("--bind", "127.0.0.1:0", "--unix", directory / "flint.sock", "--sync", "batch")
+        with serving(data_dir, *options) as server:
+            yield server
 
 
 def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def connected(server: Server, kind: str) -> socket.socket:
+    if kind == "tcp":
+        return server.connect()
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE_S)
+    connection.connect(server.path)
+    return connection
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
-def test_answers_that_nobody_reads_are_not_collected(server: tuple[int, int]) -> None:
-    pid, port = server
-    before = resident_bytes(pid)
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as greedy:
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_answers_that_nobody_reads_are_not_collected(server: Server, kind: str) -> None:
+    honest = server.client() if kind == "tcp" else server.unix_client()
+    honest.post("/v1/check", {"key": kind, "limit": "5/52w"})
+    before = resident_bytes(server.pid)
+    with connected(server, kind) as greedy:
         greedy.setblocking(False)
         sent, most = 0, 32 * 2**20
         while sent < most:
@@ -55,9 +51,7 @@ def test_answers_that_nobody_reads_are_not_collected(server: tuple[int, int]) ->
             if not select.select([], [greedy], [], 2)[1]:
                 break
             sent += greedy.send(CHECK * 500)
-        grown = resident_bytes(pid) - before
-        honest = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        honest.request("POST", "/v1/check", b'{"key":"other","limit":"5/day"}', {"Content-Type": "application/json"})
-        assert honest.getresponse().status == 200
-        honest.close()
+        grown = resident_bytes(server.pid) - before
+        assert honest.post("/v1/check", {"key": kind, "limit": "5/52w"})["remaining"] == 3
     assert grown < GROWTH_BYTES, f"{grown} bytes for {sent} bytes of requests"
+    assert sent < most, "the server read on"

@@ -20,6 +20,19 @@ def test_a_url_gives_a_client_and_a_path_a_limiter(tmp_path: Path) -> None:
         assert limiter.sync == "batch"
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:7878", "HTTPS://flint", "unix:///run/flint.sock", "unix:/run/s"])
+def test_a_url_is_no_directory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who gives one in its place means a shared limit, and is not to get one of their own."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(flint.InvalidArgument, match=r"is a server's URL: use flint\.SharedLimiter"):
+        flint.Limiter(url)
+    with flint.connect(url) as client:
+        assert isinstance(client, flint.SharedLimiter)
+    assert list(tmp_path.iterdir()) == []
+    with flint.Limiter("http-logs"), flint.Limiter("a:b"):
+        pass
+
+
 def test_a_directory_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "data"
     with flint.connect(place, sync="batch") as limiter:

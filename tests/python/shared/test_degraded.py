@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,31 @@ def test_a_check_without_a_server(place: Path, on_error: str, name: str) -> None
     assert result.retry_after == (0.0 if result.allowed else 1.0)
     assert pickle.loads(pickle.dumps(result)).degraded
     assert "degraded" not in result.to_dict()
+
+
+def test_somebody_learns_that_there_is_no_server(
+    place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = absent(place, "allow")
+    with caplog.at_level(logging.WARNING, "flint"):
+        results = [client.check("k"), client.check_all(["a", "b"]), asyncio.run(client.acheck("k"))]
+        assert all("degraded=True" in repr(result) for result in results)
+        (record,) = caplog.records
+        assert "'allow' without a server" in record.getMessage()
+        assert client.url in record.getMessage()
+        # A minute later, again.
+        monkeypatch.setattr(client._core, "_warned_at", client._core._warned_at - 60)
+        client.check("k")
+        assert len(caplog.records) == 2
+
+
+def test_a_denial_without_a_server_is_told_as_one(place: Path) -> None:
+    client = absent(place, "deny")
+    decorated = client.rate_limit("k", "1/s")(lambda: None)
+    with pytest.raises(flint.RateLimitExceeded, match="no server answered"):
+        decorated()
+    with pytest.raises(flint.AcquireTimeout, match="no server answered"):
+        client.acquire("k", timeout=0)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -5,15 +5,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flint_core::engine::{Item, OnChange};
+use flint_server::Bounds;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::body::Body;
 use crate::convert::{Arg, Cost, Count, Key, choice};
+use crate::errors::invalid_argument;
 use crate::items::{OwnedItem, parse_items};
 use crate::limit::{self, LimitArg};
 use crate::limiter::TOP_BY_NAMES;
 use crate::specs::{Spec, on_change as parse_on_change, parse_specs};
+
+const LIMIT_MANY: &str = "POST /v1/limit-many";
 
 /// Makes the requests of one client. Arguments are refused as the embedded methods refuse them, before anything is sent.
 ///
@@ -27,9 +31,24 @@ pub(super) struct Codec {
 }
 
 impl Codec {
-    /// A request; `keyed` ones carry a fresh idempotency key.
-    fn request<'py>(&self, py: Python<'py>, line: &str, body: Option<&Body>, keyed: bool) -> Bound<'py, PyBytes> {
+    /// A request; `keyed` ones carry a fresh idempotency key. A body that no server would take is refused here.
+    fn request<'py>(
+        &self,
+        py: Python<'py>,
+        line: &str,
+        body: Option<&Body>,
+        keyed: bool,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let content = body.map_or(&[][..], Body::bytes);
+        let bounds = Bounds::default();
+        let most = if line == LIMIT_MANY { bounds.many_body_bytes } else { bounds.body_bytes };
+        if content.len() > most {
+            let message = format!(
+                "the call takes {} bytes of JSON, and a server accepts {most} at a time: make several calls of it",
+                content.len()
+            );
+            return Err(invalid_argument(py, message));
+        }
         let mut request = Vec::with_capacity(line.len() + self.headers.len() + content.len() + 192);
         request.extend_from_slice(line.as_bytes());
         request.extend_from_slice(b" HTTP/1.1\r\n");
@@ -47,7 +66,7 @@ impl Codec {
         }
         request.extend_from_slice(b"\r\n");
         request.extend_from_slice(content);
-        PyBytes::new(py, &request)
+        Ok(PyBytes::new(py, &request))
     }
 }
 
@@ -105,7 +124,7 @@ impl Codec {
             body.raw(r#","limit":"#).limit(limit.core());
         }
         body.raw(if counted { "}" } else { r#","count_denied":false}"# });
-        Ok(self.request(py, "POST /v1/check", Some(&body), true))
+        self.request(py, "POST /v1/check", Some(&body), true)
     }
 
     /// check_all(): the request, the keys and the costs.
@@ -133,7 +152,7 @@ impl Codec {
             .raw("]}");
         let keys = PyList::new(py, items.iter().map(|item| &item.key.0))?;
         let costs = borrowed.iter().map(|item| item.cost).collect();
-        Ok((self.request(py, "POST /v1/check-all", Some(&body), true), keys, costs))
+        Ok((self.request(py, "POST /v1/check-all", Some(&body), true)?, keys, costs))
     }
 
     /// peek(); with `costs`, how long the last of them would wait.
@@ -159,7 +178,7 @@ impl Codec {
                 .raw("]");
         }
         body.raw("}");
-        Ok(self.request(py, "POST /v1/peek", Some(&body), false))
+        self.request(py, "POST /v1/peek", Some(&body), false)
     }
 
     /// limit().
@@ -181,7 +200,7 @@ impl Codec {
         body.raw(r#"{"key":"#).text(key.text()?).raw(r#","rate":"#).limit(&limit);
         change(&mut body, on_change);
         body.raw("}");
-        Ok(self.request(py, "POST /v1/limits", Some(&body), false))
+        self.request(py, "POST /v1/limits", Some(&body), false)
     }
 
     /// limit_many().
@@ -197,7 +216,7 @@ impl Codec {
                 body.raw("}");
             })
             .raw("]}");
-        Ok(self.request(py, "POST /v1/limit-many", Some(&body), false))
+        self.request(py, LIMIT_MANY, Some(&body), false)
     }
 
     /// A POST of a key to `path`.
@@ -205,18 +224,18 @@ impl Codec {
     fn post_key<'py>(&self, py: Python<'py>, path: &str, key: Key<'py>, cost: Cost) -> PyResult<Bound<'py, PyBytes>> {
         let mut body = Body::default();
         body.raw(r#"{"key":"#).text(key.text()?).cost(cost.0).raw("}");
-        Ok(self.request(py, &format!("POST {path}"), Some(&body), false))
+        self.request(py, &format!("POST {path}"), Some(&body), false)
     }
 
     /// A POST of nothing to `path`.
     #[pyo3(signature = (path, /))]
-    fn post<'py>(&self, py: Python<'py>, path: &str) -> Bound<'py, PyBytes> {
+    fn post<'py>(&self, py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyBytes>> {
         self.request(py, &format!("POST {path}"), None, false)
     }
 
     /// A GET of `path`.
     #[pyo3(signature = (path, /))]
-    fn get<'py>(&self, py: Python<'py>, path: &str) -> Bound<'py, PyBytes> {
+    fn get<'py>(&self, py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyBytes>> {
         self.request(py, &format!("GET {path}"), None, false)
     }
 
@@ -225,13 +244,13 @@ impl Codec {
     fn delete<'py>(&self, py: Python<'py>, key: Key<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let mut line = "DELETE /v1/limits?key=".to_owned();
         percent(&mut line, key.text()?);
-        Ok(self.request(py, &line, None, false))
+        self.request(py, &line, None, false)
     }
 
     /// status(), as a list of at most one.
     #[pyo3(signature = (key, /))]
     fn status<'py>(&self, py: Python<'py>, key: Key<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(self.request(py, &query("/v1/limits", &[("key", key.text()?)]), None, false))
+        self.request(py, &query("/v1/limits", &[("key", key.text()?)]), None, false)
     }
 
     /// One page of list(), of at most `page` statuses.
@@ -251,21 +270,21 @@ impl Codec {
         if let Some(after) = &after {
             parts.push(("after", after.text()?));
         }
-        Ok(self.request(py, &query("/v1/limits", &parts), None, false))
+        self.request(py, &query("/v1/limits", &parts), None, false)
     }
 
     /// top().
     #[pyo3(signature = (by, limit, /))]
     fn top<'py>(&self, py: Python<'py>, by: &Bound<'py, PyAny>, limit: Count) -> PyResult<Bound<'py, PyBytes>> {
         let by = choice("by", by, &TOP_BY_NAMES)?;
-        Ok(self.request(py, &query("/v1/top", &[("by", by), ("limit", &limit.0.to_string())]), None, false))
+        self.request(py, &query("/v1/top", &[("by", by), ("limit", &limit.0.to_string())]), None, false)
     }
 
     /// history().
     #[pyo3(signature = (key, limit, /))]
     fn history<'py>(&self, py: Python<'py>, key: Key<'py>, limit: Count) -> PyResult<Bound<'py, PyBytes>> {
         let limit = limit.0.to_string();
-        Ok(self.request(py, &query("/v1/history", &[("key", key.text()?), ("limit", &limit)]), None, false))
+        self.request(py, &query("/v1/history", &[("key", key.text()?), ("limit", &limit)]), None, false)
     }
 
     /// Idempotency keys start with other random bytes from here on: after a fork.

@@ -69,7 +69,10 @@ fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -
         return Err(Error::InvalidArgument(message));
     }
     let costs = costs.iter().map(Cost::get).collect::<Result<Vec<_>>>()?;
-    engine.forecast(key, limit, &costs)
+    match engine.forecast(key, limit, &costs)? {
+        u64::MAX => Err(Error::InvalidCost("one of the costs is more than the limit ever holds".to_owned())),
+        wait_ns => Ok(wait_ns),
+    }
 }
 
 /// `POST /v1/deny`.
