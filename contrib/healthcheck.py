@@ -1,11 +1,13 @@
-"""healthcheck.py ADDRESS:PORT FILE: exit with status 0 if the server there says that it works.
+"""healthcheck.py [https://]ADDRESS:PORT [FILE]: exit with status 0 if the server there says that it works.
 
-It asks as the first token of the server's token file.
+It asks as the first token of FILE, the server's token file; where there is no such file, as the variable FLINT_TOKEN.
+The certificate of an https server has to be for ADDRESS; the variable SSL_CERT_FILE names an authority of your own.
 """
 
 from __future__ import annotations
 
 import http.client
+import os
 import sys
 from pathlib import Path
 
@@ -18,11 +20,25 @@ def first_token(path: str) -> str:
     return next(words[0] for words in lines if words and not words[0].startswith("#"))
 
 
+def token(files: list[str]) -> str | None:
+    """The server's token, if it has any."""
+    for path in files:
+        try:
+            return first_token(path)
+        except FileNotFoundError:
+            # The server was not given one either, or it would not run.
+            continue
+    return os.environ.get("FLINT_TOKEN")
+
+
 def main() -> int:
     """Ask once."""
-    address, path = sys.argv[1:]
-    connection = http.client.HTTPConnection(address, timeout=TIMEOUT_S)
-    connection.request("GET", "/v1/health", headers={"Authorization": f"Bearer {first_token(path)}"})
+    url, *files = sys.argv[1:]
+    scheme, _, address = url.rpartition("://")
+    kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
+    connection = kind(address, timeout=TIMEOUT_S)
+    secret = token(files)
+    connection.request("GET", "/v1/health", headers={} if secret is None else {"Authorization": f"Bearer {secret}"})
     return 0 if connection.getresponse().status == 200 else 1
 
 

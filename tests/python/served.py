@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,10 +54,16 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(data_dir: Path, *options: str, count: int = 1, **variables: str) -> Iterator[Served]:
+def serving(
+    data_dir: Path,
+    *options: str,
+    count: int = 1,
+    program: Sequence[str] = (sys.executable, "-m", "flint"),
+    **variables: str,
+) -> Iterator[Served]:
     """A server on `data_dir`, on a port that the system chooses unless the options say where."""
     where = () if {"--bind", "--unix"}.intersection(options) else ("--bind", "127.0.0.1:0")
-    command = [sys.executable, "-m", "flint", "--data-dir", os.fspath(data_dir), "server", "start", *where, *options]
+    command = [*program, "--data-dir", os.fspath(data_dir), "server", "start", *where, *options]
     with subprocess.Popen(
         command,
         env=environment(**variables),

@@ -7,10 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+from tests.python.certificates import Files
+from tests.python.served import environment
 
 import flint
 from flint import _native
@@ -76,34 +80,67 @@ def test_the_container_has_what_it_names() -> None:
     assert f'"--data-dir", "{data_dir[1]}"' in text
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A server that needs a token: its address and its token file."""
+@pytest.mark.parametrize(
+    "path", [CONTRIB / "Containerfile", ROOT / "docs" / "deployment.md"], ids=lambda path: path.name
+)
+def test_servers_are_installed_from_the_first_version_that_has_one(path: Path) -> None:
+    installs = re.findall(r"pip install (?:-\S+ )*(\S*flint-limiter\S*)", path.read_text(encoding="utf-8"))
+    # In quotes, without which a shell takes what follows for a file.
+    assert [install for install in installs if "[" not in install] == ['"flint-limiter>=0.3"']
+
+
+@contextmanager
+def serving(tmp_path: Path, **options: Any) -> Iterator[tuple[str, Path]]:
+    """A server that needs a token: its URL and its token file."""
     tokens = tmp_path / "tokens"
     tokens.touch(mode=0o600)
     tokens.write_text(f"# who looks after it\n\n{TOKEN}  metrics\n", encoding="utf-8")
     with flint.Limiter(tmp_path / "data", sync="batch") as limiter:
-        served = _native.Server(limiter, bind="127.0.0.1:0", token_file=str(tokens))
+        served = _native.Server(limiter, bind="127.0.0.1:0", token_file=str(tokens), **options)
         thread = threading.Thread(target=served.serve)
         thread.start()
         try:
-            yield served.urls[0].removeprefix("http://"), tokens
+            yield served.urls[0], tokens
         finally:
             served.stop()
             thread.join()
 
 
-def healthcheck(address: str, tokens: Path) -> int:
-    script = CONTRIB / "healthcheck.py"
-    return subprocess.run(
-        [sys.executable, str(script), address, str(tokens)], capture_output=True, timeout=60
-    ).returncode
+def healthcheck(*arguments: str | Path, **variables: str) -> int:
+    command = [sys.executable, str(CONTRIB / "healthcheck.py"), *map(str, arguments)]
+    done = subprocess.run(command, env=environment(**variables), capture_output=True, timeout=60)
+    return done.returncode
 
 
-def test_the_health_check_tells_a_server_that_works_from_others(server: tuple[str, Path], tmp_path: Path) -> None:
-    address, tokens = server
-    assert healthcheck(address, tokens) == 0
-    other = tmp_path / "other"
-    other.write_text("unknown-token-of-somebody-else check\n", encoding="utf-8")
-    assert healthcheck(address, other) == 1
-    assert healthcheck("127.0.0.1:1", tokens) == 1
+def test_the_health_check_tells_a_server_that_works_from_others(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, tokens):
+        address = url.removeprefix("http://")
+        assert healthcheck(address, tokens) == 0
+        assert healthcheck(url, tokens) == 0
+        other = tmp_path / "other"
+        other.write_text("unknown-token-of-somebody-else check\n", encoding="utf-8")
+        assert healthcheck(address, other) == 1
+    assert healthcheck(address, tokens) == 1
+
+
+def test_the_health_check_takes_a_token_from_the_environment(tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, tokens):
+        # As the container file calls it, in a container that has no such file.
+        absent = tmp_path / "absent"
+        assert healthcheck(url, absent, FLINT_TOKEN=TOKEN) == 0
+        assert healthcheck(url, FLINT_TOKEN=TOKEN) == 0
+        assert healthcheck(url, FLINT_TOKEN="wrong") == 1
+        assert healthcheck(url) == 1
+        assert healthcheck(url, tokens, FLINT_TOKEN="wrong") == 0
+
+
+def test_the_health_check_checks_a_certificate(tmp_path: Path) -> None:
+    files = Files(tmp_path, "localhost")
+    with serving(tmp_path, tls_cert=str(files.cert), tls_key=str(files.key)) as (url, tokens):
+        assert url.startswith("https://127.0.0.1:")
+        named = url.replace("127.0.0.1", "localhost")
+        assert healthcheck(named, tokens, SSL_CERT_FILE=str(files.ca)) == 0
+        assert healthcheck(named, tokens) == 1
+        # The address is right, but the certificate is not for it.
+        assert healthcheck(url, tokens, SSL_CERT_FILE=str(files.ca)) == 1
+        assert healthcheck(url.removeprefix("https://"), tokens) == 1

@@ -9,12 +9,14 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.python.served import serving
 
 import flint
 
@@ -88,6 +90,28 @@ def test_what_is_installed_works(installed: Path, tmp_path: Path) -> None:
     needed = sysconfig.get_path("purelib")
     shown = output_of(installed.with_name("flint"), "--version", cwd=tmp_path, PYTHONPATH=needed)
     assert shown == f"flint {flint.__version__}\n"
+
+
+def test_the_server_that_is_installed_serves_and_ends(installed: Path, tmp_path: Path) -> None:
+    program = (
+        "import flint, sys\n"
+        "with flint.SharedLimiter(sys.argv[1]) as limiter:\n"
+        "    print(limiter.check('k', limit='2/day').remaining, flint.__file__)\n"
+    )
+    command = [str(installed.with_name("flint"))]
+    # The path of a socket may not be long.
+    with tempfile.TemporaryDirectory() as directory:
+        place = f"{directory}/flint.sock"
+        needed = sysconfig.get_path("purelib")
+        with serving(tmp_path / "data", "--unix", place, program=command, PYTHONPATH=needed) as served:
+            assert served.urls == [f"unix://{place}"]
+            loaded = Path(f"/proc/{served.process.pid}/maps")
+            assert not loaded.exists() or str(installed.parents[1]) in loaded.read_text()
+            remaining, file = output_of(installed, "-c", program, served.url, cwd=tmp_path).split()
+            assert remaining == "1"
+            assert Path(file).is_relative_to(installed.parents[1])
+            served.end()
+    assert served.process.returncode == 0
 
 
 def test_a_type_checker_finds_the_types_in_what_is_installed(installed: Path, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.python.page_server import START, PageServer
@@ -170,6 +172,30 @@ def test_every_method_is_on_the_page() -> None:
     for name in dir(flint.Limiter):
         if not name.startswith("_"):
             assert re.search(rf"`{name}\b", text), name
+
+
+def test_every_command_is_run_on_the_page_of_the_command_line() -> None:
+    import typer.main
+
+    from flint.cli.app import app
+
+    def commands(command: Any) -> Iterator[tuple[str, ...]]:
+        for name, inner in getattr(command, "commands", {}).items():
+            below = list(commands(inner))
+            yield from ((name, *rest) for rest in below or [()])
+
+    found = list(commands(typer.main.get_command(app)))
+    assert ("server", "start") in found
+    run = "\n".join(block.code for block in blocks("docs/cli.md") if block.language == "sh")
+    for path in found:
+        assert re.search(rf"^(?:if )?flint (?:--\S+ \S+ )*{' '.join(path)}\b", run, re.MULTILINE), path
+
+
+def test_options_of_the_server_are_told_in_one_place() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    section = page[page.index("## The server\n") :].split("\n## ")[0]
+    assert "`docs/shared-mode.md` has its options" in section
+    assert set(re.findall(r"--[a-z][a-z-]+", section)) == {"--data-dir", "--unix", "--url"}
 
 
 def test_every_argument_of_the_client_is_on_its_page() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CHUNK = 65536
+_QUEUE_PAUSE_S = 0.001
 
 
 def _late() -> TimeoutError:
@@ -149,17 +150,39 @@ def _take(core: Core, deadline: float) -> Connection:
 
 def _connect(core: Core, connection: Connection, deadline: float) -> None:
     address = core.address
-    if address.path is None:
-        sock = socket.create_connection((address.host, address.port), _remaining(deadline))
-    else:
-        sock = socket.socket(socket.AF_UNIX)
+    if address.path is not None:
+        connection.opened(_open(socket.AF_UNIX, 0, address.path, deadline))
+        return
+    failure: OSError = _no_address(address.host)
+    for family, _, protocol, _, place in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
         try:
+            connection.opened(_open(family, protocol, place, deadline))
+        except OSError as error:
+            failure = error
+        else:
+            return
+    raise failure
+
+
+def _no_address(host: str) -> OSError:
+    return OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+
+
+def _open(family: int, protocol: int, place: Any, deadline: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM, protocol)
+    try:
+        while True:
             sock.settimeout(_remaining(deadline))
-            sock.connect(address.path)
-        except BaseException:
-            sock.close()
-            raise
-    connection.opened(sock)
+            try:
+                sock.connect(place)
+            except BlockingIOError:
+                # The queue of a Unix socket's listener is full, and nothing tells when it is not.
+                time.sleep(min(_QUEUE_PAUSE_S, _remaining(deadline)))
+            else:
+                return sock
+    except BaseException:
+        sock.close()
+        raise
 
 
 async def arun(core: Core, steps: Steps[T], deadline: float) -> T:
@@ -264,7 +287,7 @@ async def _aconnect_tcp(host: str, port: int, deadline: float) -> socket.socket:
         found = await asyncio.wait_for(look_up, _remaining(deadline))
     except asyncio.TimeoutError:
         raise _late() from None
-    failure: OSError = OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
+    failure = _no_address(host)
     for family, _, protocol, _, place in found:
         try:
             return await _aopen(family, protocol, place, deadline)
@@ -281,7 +304,7 @@ async def _aopen(family: int, protocol: int, place: object, deadline: float) -> 
         if begun == errno.EAGAIN and family == socket.AF_UNIX:
             # The queue of the listener is full, and nothing tells when it is not.
             while begun == errno.EAGAIN:
-                await asyncio.sleep(min(0.001, _remaining(deadline)))
+                await asyncio.sleep(min(_QUEUE_PAUSE_S, _remaining(deadline)))
                 begun = sock.connect_ex(place)  # type: ignore[arg-type]
         if begun in (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY):
             await _ready(sock, deadline, writable=True)

@@ -13,7 +13,7 @@ What I/O raises is thrown into it. `deadline` is by `time.monotonic()` and bound
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -91,7 +91,7 @@ def exchange(
         while True:
             failure: FlintError
             reused = connection.sock is not None
-            sent = usable = False
+            sent = usable = untrusted = False
             try:
                 if not reused:
                     yield from _open(core, connection)
@@ -106,6 +106,8 @@ def exchange(
                     pool.forget_idle()
                     continue
                 failure = _unreachable(core.address.url, error, sent=sent)
+                # A certificate that is not trusted is not trusted a moment later.
+                untrusted = isinstance(error, SSLCertVerificationError)
                 wait_s = pause
             else:
                 begun = None
@@ -118,7 +120,7 @@ def exchange(
                 if answer.status not in _TRANSIENT:
                     raise failure
                 wait_s = pause if answer.retry_after is None else float(answer.retry_after)
-            if retries == 0 or monotonic() + wait_s >= deadline:
+            if retries == 0 or monotonic() + wait_s >= deadline or untrusted:
                 raise failure
             retries -= 1
             pause = min(pause * 2, _LONGEST_PAUSE_S)

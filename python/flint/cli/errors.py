@@ -83,6 +83,8 @@ def judge(error: BaseException) -> Verdict:
 def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
     """What to do about a server, in the words of the command line."""
     if isinstance(error, flint.FlintConnectionError):
+        if "no TLS" in str(error):
+            return "let SSL_CERT_FILE name the certificate of its authority, or correct the URL"
         return "start one with `flint server start`, or name another with --url or FLINT_URL"
     if error.code == "unauthorized":
         return "give its token: `flint --url URL --token-file FILE ...`, or the variable FLINT_TOKEN"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.python.certificates import Files
 from tests.python.served import TOKEN, Served, serving
 
 import flint
@@ -115,6 +116,22 @@ def test_a_server_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
                 assert "flint server start" in ran.err
                 assert "FLINT_URL" in ran.err
             assert cli("--url", url, "doctor", "--json").json["error"]["type"] == "FlintConnectionError"
+
+
+def test_a_certificate_of_an_authority_of_ones_own(cli: Cli, data_dir: Path, tmp_path: Path) -> None:
+    files, others = Files(tmp_path), tmp_path / "others"
+    others.mkdir()
+    with serving(data_dir, *files.options, FLINT_TOKEN=TOKEN) as served:
+        assert served.url.startswith("https://")
+        add = ("--url", served.url, "limit", "add", "k", "9/day")
+        assert cli(*add, FLINT_TOKEN=TOKEN, SSL_CERT_FILE=str(files.ca)).status == 0
+        for variables in ({}, {"SSL_CERT_FILE": str(Files(others).ca)}):
+            ran = cli(*add, FLINT_TOKEN=TOKEN, **variables)
+            assert (ran.status, ran.out) == (3, "")
+            assert served.url in ran.err
+            assert "CERTIFICATE_VERIFY_FAILED" in ran.err
+            assert "SSL_CERT_FILE" in ran.err
+            assert TOKEN not in ran.err
 
 
 @pytest.mark.parametrize(

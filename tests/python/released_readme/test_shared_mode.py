@@ -5,19 +5,25 @@ The published port may be taken where the tests run; they put a free one in its 
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
+import select
+import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.python.certificates import Files
 from tests.python.served import TOKEN, Served, environment, serving
 
 import flint
@@ -300,6 +306,73 @@ def test_processes_share_the_same_persistent_limits(server: Served) -> None:
         check=True,
     )
     assert json.loads(looked.stdout)["total_denied"] == 2
+
+
+def forwarded(outer: socket.socket, context: ssl.SSLContext, path: str) -> None:
+    """What a reverse proxy does with one connection: TLS outside, the same bytes on the Unix socket inside."""
+    with (
+        suppress(OSError),
+        outer,
+        context.wrap_socket(outer, server_side=True) as tls,
+        socket.socket(socket.AF_UNIX) as inner,
+    ):
+        inner.connect(path)
+        while True:
+            for ready in select.select([tls, inner], [], [])[0]:
+                data = ready.recv(65536)
+                if not data:
+                    return
+                (inner if ready is tls else tls).sendall(data)
+
+
+@contextmanager
+def reverse_proxy(context: ssl.SSLContext, path: str) -> Iterator[int]:
+    """The port of a reverse proxy that terminates TLS in front of the Unix socket at `path`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads: list[threading.Thread] = []
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    threads.append(threading.Thread(target=forwarded, args=(connection, context, path)))
+                    threads[-1].start()
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for thread in (accepting, *threads):
+                thread.join(60)
+
+
+def test_a_reverse_proxy_terminates_tls_before_the_unix_socket(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.cert, files.key)
+    with ExitStack() as stack:
+        # The path of a socket may not be long.
+        path = str(Path(stack.enter_context(tempfile.TemporaryDirectory())) / "flint.sock")
+        server = stack.enter_context(serving(tmp_path / "data", "--unix", path, FLINT_TOKEN=TOKEN))
+        url = f"https://localhost:{stack.enter_context(reverse_proxy(context, path))}"
+        with flint.SharedLimiter(url, token=TOKEN, ssl_context=files.context()) as limiter:
+            limiter.limit("quota", 10, per="10d")
+            assert [limiter.check("quota").remaining for _ in range(3)] == [9, 8, 7]
+            assert asyncio.run(limiter.acheck("quota")).remaining == 6
+            # Longer than a record of TLS.
+            limiter.limit_many({"key": f"key-{number}", "rate": 1, "per": "10d"} for number in range(2000))
+            assert len(limiter.list(limit=3000)) == 2001
+        stranger = stack.enter_context(flint.SharedLimiter(url, ssl_context=files.context()))
+        with pytest.raises(flint.FlintServerError, match="unauthorized"):
+            stranger.check("quota")
+        distrustful = stack.enter_context(flint.SharedLimiter(url, token=TOKEN))
+        with pytest.raises(flint.FlintConnectionError, match=r"CERTIFICATE_VERIFY_FAILED.*SSL_CERT_FILE"):
+            distrustful.check("quota")
+        # Behind the proxy it is one server, with and without TLS.
+        with flint.SharedLimiter(server.url, token=TOKEN) as direct:
+            assert direct.check("quota").remaining == 5
 
 
 def test_one_writer_owns_the_directory(server: Served, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import json
 import pickle
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -205,6 +207,86 @@ def test_nobody_waits_longer_than_the_timeout(fake: MakeFake, monkeypatch: pytes
         assert isinstance(error, flint.FlintServerError)
         assert (error.status, error.code) == (503, "busy")
     assert slept == []
+
+
+# Long enough for several retries; a call that were bounded by its retries alone would take a minute and a half.
+TIMEOUT_S = 0.4
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Two calls, one after the other, have to end by their timeout: tenfold that is far below any other bound."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < 2 * 10 * TIMEOUT_S
+
+
+def test_the_timeout_bounds_a_call_whose_connection_is_reset_again_and_again(fake: MakeFake) -> None:
+    server = fake(*[reset] * 202)
+    client = flint.SharedLimiter(server.url, timeout=TIMEOUT_S, retries=100)
+    with bounded():
+        for error in both(client, flint.FlintConnectionError):
+            assert "broke before the answer came" in str(error)
+    assert 2 < len(server.requests) < 202, "it was tried again, and not to the end"
+
+
+@contextmanager
+def nobody_accepts(kind: str, place: Path) -> Iterator[str]:
+    """The URL of a listener whose queue is full."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET))
+        listener.bind(str(place / "full") if kind == "unix" else ("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(100):
+            waiting = stack.enter_context(socket.socket(listener.family))
+            waiting.settimeout(0.1)
+            try:
+                waiting.connect(address)
+            except (TimeoutError, BlockingIOError):
+                break
+        else:
+            pytest.fail("the queue has no end")
+        yield f"unix://{address}" if kind == "unix" else f"http://127.0.0.1:{address[1]}"
+
+
+@pytest.mark.parametrize("retries", [0, 100])
+@pytest.mark.parametrize("kind", ["unix", "http"])
+def test_the_timeout_bounds_a_connection_that_nobody_accepts(kind: str, retries: int, place: Path) -> None:
+    with nobody_accepts(kind, place) as url, bounded():
+        client = flint.SharedLimiter(url, timeout=TIMEOUT_S, retries=retries)
+        blocking, awaited = both(client, flint.FlintConnectionError)
+        for error in (blocking, awaited):
+            assert f"the server at {url} has not accepted a connection in time" in str(error)
+
+
+def test_the_timeout_bounds_a_name_with_many_addresses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with nobody_accepts("http", place) as url, bounded():
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        found = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [found] * 100)
+        both(flint.SharedLimiter(url, timeout=TIMEOUT_S, retries=0), flint.FlintConnectionError)
+
+
+def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as nobody, socket.create_server(("127.0.0.1", 0)) as listener:
+        nobody.bind(("127.0.0.1", 0))
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", each.getsockname()) for each in (nobody, listener)]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+        client = flint.SharedLimiter("http://flint.example:7878", timeout=TIMEOUT_S, retries=0)
+        for error in both(client, flint.FlintConnectionError):
+            assert "has not answered in time" in str(error), "it was connected"
+
+
+def test_a_call_larger_than_a_server_takes_is_refused_before_it_is_sent(fake: MakeFake) -> None:
+    server = fake()
+    client = flint.SharedLimiter(server.url, on_error="allow")
+    items = [(f"{number}".ljust(80, "x"), 1) for number in range(1_000)]
+    specs = [{"key": f"{number}".ljust(400, "x"), "rate": "1/s"} for number in range(50_000)]
+    for call in (lambda: client.check_all(items), lambda: client.limit_many(specs)):
+        with pytest.raises(flint.InvalidArgument, match=r"a server accepts \d+ at a time: make several calls"):
+            call()
+    assert server.requests == []
 
 
 def test_proxies_of_the_environment_are_not_used(fake: MakeFake, monkeypatch: pytest.MonkeyPatch) -> None:
