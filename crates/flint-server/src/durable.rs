@@ -1,22 +1,131 @@
-//! Waiting for the disk without a thread: the engine wakes the task that waits.
+//! Waiting for the disk without a thread. The engine wakes one task a sync, which wakes the requests whose records it covered:
+//! a wake-up from another thread is a system call, one from a task of the same loop is none.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use flint_core::{Engine, Result};
+use tokio::sync::Notify;
 
-/// Returns when record `seq` is on disk.
-///
-/// # Errors
-/// `Stopped` or `Closed`: it may or may not count after reopening.
-pub(crate) async fn durable(engine: &Engine, seq: u64) -> Result<()> {
-    poll_fn(|cx| match engine.poll_durable(seq) {
-        Ok(true) => Poll::Ready(Ok(())),
-        Ok(false) => match engine.wake_when_durable(cx.waker()) {
-            Ok(()) => Poll::Pending,
+/// The requests that wait.
+#[derive(Debug, Default)]
+pub(crate) struct Durable {
+    waiting: Mutex<Vec<(u64, Waker)>>,
+    /// Somebody waits.
+    rung: Notify,
+}
+
+impl Durable {
+    fn waiting(&self) -> MutexGuard<'_, Vec<(u64, Waker)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when record `seq` is on disk, as long as somebody serves.
+    ///
+    /// # Errors
+    /// `Stopped` or `Closed`: it may or may not count after reopening.
+    pub(crate) async fn wait(&self, engine: &Engine, seq: u64) -> Result<()> {
+        let mut left: Option<Waker> = None;
+        poll_fn(|cx| match engine.poll_durable(seq) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => {
+                if !left.as_ref().is_some_and(|left| left.will_wake(cx.waker())) {
+                    left = Some(cx.waker().clone());
+                    self.waiting().push((seq, cx.waker().clone()));
+                    self.rung.notify_one();
+                }
+                Poll::Pending
+            }
             Err(error) => Poll::Ready(Err(error)),
-        },
-        Err(error) => Poll::Ready(Err(error)),
-    })
-    .await
+        })
+        .await
+    }
+
+    /// Wakes those who wait, for ever.
+    ///
+    /// # Errors
+    /// Those of [`Engine::wake_when_durable`].
+    pub(crate) async fn serve(&self, engine: &Engine) -> Result<()> {
+        loop {
+            self.rung.notified().await;
+            // Whoever comes from here on may be covered or not.
+            while !self.waiting().is_empty() {
+                let mut asked = false;
+                poll_fn(|cx| {
+                    if asked {
+                        return Poll::Ready(Ok(()));
+                    }
+                    asked = true;
+                    match engine.wake_when_durable(cx.waker()) {
+                        Ok(()) => Poll::Pending,
+                        Err(error) => Poll::Ready(Err(error)),
+                    }
+                })
+                .await?;
+                self.waiting().retain(|(seq, waker)| {
+                    // Those whose record will never get there are told so, too.
+                    let waits = matches!(engine.poll_durable(*seq), Ok(false));
+                    if !waits {
+                        waker.wake_by_ref();
+                    }
+                    waits
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use flint_core::engine::{Item, OnChange, Options, Patience};
+    use flint_core::limit::{Algorithm, parse_limit};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn everybody_is_woken_whoever_leaves_or_comes_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Engine::open(&dir.path().join("data"), Options::default()).unwrap());
+        engine.limit("k", &parse_limit("1000000/day", Algorithm::TokenBucket).unwrap(), OnChange::Keep).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let durable = Arc::new(Durable::default());
+            let serving = (durable.clone(), engine.clone());
+            tokio::spawn(async move { serving.0.serve(&serving.1).await });
+            for _ in 0..20 {
+                let mut tasks = Vec::new();
+                for number in 0..64 {
+                    let item = Item { key: "k", cost: 1, limit: None };
+                    let seq = engine.try_check(&item, Patience::Lock).unwrap().unwrap().seq;
+                    let (durable, engine) = (durable.clone(), engine.clone());
+                    let task = tokio::spawn(async move { durable.wait(&engine, seq).await });
+                    if number % 5 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    if number % 7 == 0 {
+                        task.abort();
+                    } else {
+                        tasks.push(task);
+                    }
+                }
+                for task in tasks {
+                    timeout(Duration::from_secs(60), task).await.expect("woken").unwrap().unwrap();
+                }
+            }
+            timeout(Duration::from_secs(60), async {
+                while !durable.waiting().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await
+            .expect("those who left are forgotten");
+        });
+        drop(runtime);
+        engine.close().unwrap();
+    }
 }

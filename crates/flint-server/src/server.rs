@@ -22,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Connection, Connections, SWEEP_EVERY};
 use crate::descriptors;
+use crate::durable::Durable;
 use crate::gate::Gate;
 use crate::listen::{self, Listener};
 use crate::local::LocalStream;
@@ -102,6 +103,7 @@ impl Server {
         let service = Arc::new(Service {
             engine,
             gate,
+            durable: Durable::default(),
             pool: Pool::new(bounds.blocking),
             stats: Stats::default(),
             connections: Connections::new(bounds.clone()),
@@ -161,6 +163,7 @@ impl Server {
             accepting.push(tokio::spawn(accept(listener, service.clone(), tls.clone(), told.clone())));
         }
         tokio::spawn(sweep(service.clone()));
+        tokio::spawn(wake(service.clone()));
         for url in urls {
             log.write(Level::Info, &format!("listening on {url}"));
         }
@@ -248,6 +251,13 @@ fn reload(service: &Service, tls: Option<&Tls>) {
         }
     }
     notify(&[NotifyState::Ready], service.log);
+}
+
+/// Wakes the requests whose records are on disk.
+async fn wake(service: Arc<Service>) {
+    if let Err(error) = service.durable.serve(&service.engine).await {
+        service.log.write(Level::Error, &format!("nobody is told any more what is on disk: {error}"));
+    }
 }
 
 /// Drops what takes too long, passes on what the engine has to say, and tells systemd that the loop turns.

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use crate::asked::{Asked, Query, decoded, to_json, wants_exact};
 use crate::call::{Decided, Decision};
 use crate::connection::{Connection, Connections};
-use crate::durable::durable;
+use crate::durable::Durable;
 use crate::gate::Gate;
 use crate::once::call_id;
 use crate::openapi;
@@ -49,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) gate: Gate,
     /// Bounds on what clients may do.
     pub(crate) bounds: Bounds,
+    /// Requests that wait for the disk.
+    pub(crate) durable: Durable,
     /// Threads.
     pub(crate) pool: Pool,
     /// Answers so far.
@@ -275,7 +277,7 @@ impl Service {
             }
         };
         if always || self.engine.must_wait(seq) {
-            durable(&self.engine, seq).await?;
+            self.durable.wait(&self.engine, seq).await?;
         }
         let mut response = json(body, exact);
         if repeated {
