@@ -1,14 +1,14 @@
-//! How many files this process may have open: each connection takes one.
+//! How many files this process may have open: connections take some.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For the store, the listening sockets, and whatever else the process has open.
 const OTHERS: u64 = 64;
 
-/// Sees to it that there is a descriptor for each of `connections`. Gives how many connections there is room for, and a warning
-/// when that is less.
-pub(crate) fn provide(connections: usize) -> (usize, Option<String>) {
-    let wanted = connections as u64 + OTHERS;
+/// Sees to it that there are descriptors for `connections`, of which each takes up to `each`. Gives how many connections there is
+/// room for, and a warning when that is less.
+pub(crate) fn provide(connections: usize, each: u64) -> (usize, Option<String>) {
+    let wanted = (connections as u64).saturating_mul(each).saturating_add(OTHERS);
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= wanted) {
         return (connections, None);
@@ -19,7 +19,7 @@ pub(crate) fn provide(connections: usize) -> (usize, Option<String>) {
     if have >= wanted {
         return (connections, None);
     }
-    let room = usize::try_from(have.saturating_sub(OTHERS)).unwrap_or(connections).max(1);
+    let room = usize::try_from(have.saturating_sub(OTHERS) / each).unwrap_or(connections).max(1);
     let warning = format!(
         "there is room for {room} connections instead of {connections}: the process may have {have} files open; raise that \
          (ulimit -n, or LimitNOFILE= of systemd)"

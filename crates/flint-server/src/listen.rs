@@ -39,6 +39,14 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
+    /// How many descriptors one of its connections takes at most; `local` says why it may be two.
+    pub(crate) const fn descriptors(&self) -> u64 {
+        match self {
+            Self::Tcp(..) => 1,
+            Self::Unix(..) => 2,
+        }
+    }
+
     /// Where it listens, as a URL.
     pub(crate) fn url(&self, tls: bool) -> String {
         match self {

@@ -97,7 +97,8 @@ impl Server {
         };
         let (listeners, mut warnings) = listen::open(settings)?;
         warnings.extend(settings.tls.as_ref().and_then(tls::judge));
-        let (connections, scarce) = descriptors::provide(settings.bounds.connections);
+        let each = listeners.iter().map(Listener::descriptors).max().unwrap_or(1);
+        let (connections, scarce) = descriptors::provide(settings.bounds.connections, each);
         warnings.extend(scarce);
         let bounds = Bounds { connections, ..settings.bounds.clone() };
         let service = Arc::new(Service {

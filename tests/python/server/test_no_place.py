@@ -121,6 +121,12 @@ def test_fewer_files_than_connections(tmp_path: Path) -> None:
         assert server.client().ask("GET", "/v1/health").status == 200
         assert not [line for line in server.told if "cannot accept" in line]
         assert len(idle) == 60
+    # One whose answers are not read takes a second file while it waits.
+    with support.short_directory() as place:
+        listening = ("--bind", "127.0.0.1:0", "--unix", place / "s")
+        with support.serving(tmp_path / "data", *listening, wrapper=few) as server:
+            (warning,) = [line for line in server.told if "warning" in line]
+            assert "room for 13 connections instead of 512" in warning
     raised = ["sh", "-c", 'ulimit -Sn 90; exec "$@"', "sh"]
     with support.serving(tmp_path / "data", wrapper=raised) as server:
         assert not [line for line in server.told if "warning" in line]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.python.shared.conftest import MakeFake
-from tests.python.shared.fake import check, header, problem, say
+from tests.python.shared.fake import Fake, check, header, problem, say
 
 import flint
 from flint._shared import pool
@@ -101,16 +101,24 @@ def test_what_follows_an_answer_unasked_ends_the_connection(fake: MakeFake) -> N
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("kind", ["thread", "coroutine"])
-def test_who_finds_no_connection_is_given_the_next(
-    fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+def all_at_work(
+    fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Fake, flint.SharedLimiter, threading.Thread]:
+    """A client whose only connection waits for the gate, in that thread; the next answer is another."""
     monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
     server = fake(gate, say(check(remaining=7)))
     client = flint.SharedLimiter(server.url)
     first = threading.Thread(target=client.check, args=("k",))
     first.start()
     assert gate.asked.wait(60)
+    return server, client, first
+
+
+@pytest.mark.parametrize("kind", ["thread", "coroutine"])
+def test_who_finds_no_connection_is_given_the_next(
+    fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    server, client, first = all_at_work(fake, gate, monkeypatch)
     got: list[int] = []
 
     def ask() -> None:
@@ -133,12 +141,7 @@ def test_who_finds_no_connection_is_given_the_next(
 def test_who_finds_no_connection_in_time_is_told(
     fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
-    server = fake(gate, say(check(remaining=7)))
-    client = flint.SharedLimiter(server.url)
-    first = threading.Thread(target=client.check, args=("k",))
-    first.start()
-    assert gate.asked.wait(60)
+    _, client, first = all_at_work(fake, gate, monkeypatch)
     client._core.timeout = 0.05
     with pytest.raises(flint.FlintConnectionError, match="at work"):
         _ = client.check("k") if kind == "thread" else asyncio.run(client.acheck("k"))
