@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,11 @@ def settled(value: object) -> object:
 
 
 def both(cli: Cli, served: Served, there: Path, command: tuple[str, ...], *options: str) -> tuple[Ran, Ran]:
-    return cli("--data-dir", there, *options, *command), cli("--url", served.url, *options, *command)
+    """The command on a directory and on a server, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        local = pool.submit(cli, "--data-dir", there, *options, *command)
+        remote = pool.submit(cli, "--url", served.url, *options, *command)
+        return local.result(), remote.result()
 
 
 def is_of_records(command: tuple[str, ...]) -> bool:
