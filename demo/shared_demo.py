@@ -111,6 +111,8 @@ def start_workers(url: str) -> tuple[subprocess.Popen[bytes], int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "shared_app:app", "--port", str(port), "--workers", str(WORKERS)]
+    # A worker that is slow to start is not replaced by another.
+    command += ["--timeout-worker-healthcheck", "60"]
     command += ["--timeout-keep-alive", "60", "--log-level", "warning", "--no-access-log"]
     environment = {**os.environ, "FLINT_DEMO_URL": url}
     return subprocess.Popen(command, cwd=HERE, env=environment, start_new_session=True), port

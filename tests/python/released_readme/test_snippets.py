@@ -54,12 +54,14 @@ def test_the_data_directory_is_dot_flint_and_the_sync_mode_always_by_default(lim
 
 def test_result(snippet: Snippet, limiter: flint.Limiter, capsys: pytest.CaptureFixture[str]) -> None:
     limiter.limit("api:user-42", rate=100, per="1m")
+    before = datetime.now(timezone.utc)
     snippet("result", limiter=limiter)
+    after = datetime.now(timezone.utc)
     allowed, cost, remaining, reset_at = capsys.readouterr().out.splitlines()
     assert (allowed, cost, remaining) == ("True", "1", "99")
     full_at = datetime.fromisoformat(reset_at)
     assert full_at.tzinfo == timezone.utc
-    assert timedelta(0) < full_at - datetime.now(timezone.utc) < timedelta(seconds=1)
+    assert before < full_at < after + timedelta(seconds=1)
 
 
 def test_cost(snippet: Snippet, limiter: flint.Limiter) -> None:

@@ -187,6 +187,11 @@ class Server:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def freeze(self) -> None:
+        """Stops it where it is, until SIGCONT."""
+        self.send(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+
     def wait(self) -> int:
         """Waits for its end and gives the exit status."""
         status = self.process.wait(PATIENCE_S)

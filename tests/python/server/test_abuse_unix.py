@@ -19,7 +19,7 @@ from tests.python.server.support import PATIENCE_S, Client, UnixConnection, requ
 import flint
 from flint._native import Server
 
-BOUNDS_MS: dict[str, Any] = {"header_timeout_ms": 3000, "request_timeout_ms": 4000}
+BOUNDS_MS: dict[str, Any] = {"header_timeout_ms": 6000, "request_timeout_ms": 7000}
 # Attackers of each kind: those that say nothing, those whose body does not come, those that take no answer.
 SILENT, SLOW, GREEDY = 100, 100, 20
 # The answers are many times what a socket holds, and so are the questions.

@@ -41,7 +41,7 @@ def test_nobody_s_requests_are_answered_together_while_others_wait(tmp_path: Pat
             connection.sendall(posted("/v1/peek", {"key": "k"}))
             with connection.makefile("rb") as stream:
                 assert read_answer(stream)
-        server.send(signal.SIGSTOP)
+        server.freeze()
         for crowd in crowds:
             crowd.sendall(posted("/v1/check", {"key": "k"}) * TOGETHER)
         alone.sendall(posted("/v1/check", {"key": "k"}))

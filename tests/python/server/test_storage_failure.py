@@ -67,8 +67,8 @@ def test_a_full_disk(tmp_path: Path, sync: str) -> None:
         assert client.post("/v1/log/flush") == {"flushed": True}
         assert client.get("/v1/health")["status"] == "ok"
         # Whoever runs the server is told, and not with every call.
-        (told,) = [line for line in server.told if "calls are refused" in line]
-        assert os.strerror(errno.EFBIG) in told
+        assert os.strerror(errno.EFBIG) in server.until("calls are refused").string
+        assert sum("calls are refused" in line for line in server.told) < 9, "one for each call"
         # With room it goes on.
         files_may_grow_to(server, resource.RLIM_INFINITY)
         assert client.check("k")["remaining"] == 10**9 - taken - 1

@@ -144,7 +144,7 @@ def test_it_tells_that_it_lives(systemd: Systemd, tmp_path: Path) -> None:
         while said.count(b"WATCHDOG=1") < 3:
             said.append(systemd.socket.recv(4096).strip())
         # A server whose loop hangs says nothing any more.
-        server.send(signal.SIGSTOP)
+        server.freeze()
         systemd.socket.settimeout(1)
         with contextlib.suppress(TimeoutError):
             while systemd.socket.recv(4096):

@@ -123,9 +123,11 @@ def test_nobody_waits_longer_than_the_timeout(fake: MakeFake) -> None:
     def silent(sock: socket.socket) -> bool:
         return go.wait(60)
 
-    _, client = opened(fake, silent, say(check()), timeout=0.2)
+    _, client = opened(fake, silent, say(check()))
+    client._core.timeout = 0.2
     with pytest.raises(flint.FlintConnectionError, match="has not answered in time"):
         client.check("k")
+    client._core.timeout = 10
     go.set()
     assert client.check("k").remaining == 9
 
@@ -139,8 +141,9 @@ def test_nobody_waits_longer_than_the_timeout_to_be_listened_to(fake: MakeFake) 
         return go.wait(60) and False
 
     server = fake(deaf)
-    client = flint.SharedLimiter(server.url, timeout=0.2)
+    client = flint.SharedLimiter(server.url)
     client.check("k")
+    client._core.timeout = 0.2
     with pytest.raises(flint.FlintConnectionError, match="has not answered in time"):
         client.limit_many({"key": f"{number}" * 100, "rate": "1/s"} for number in range(20_000))
     go.set()

@@ -164,11 +164,11 @@ sys.stdin.read()
 
 # What strace delays, in which file, so that a state lasts.
 DELAYED = {
-    "fsync": ("fdatasync", "flint-00000000000000000001.aof", "250000"),
-    "flush": ("fdatasync", "flint-00000000000000000001.aof", "250000"),
-    "closing": ("fdatasync", "flint-00000000000000000001.aof", "250000"),
-    "opening": ("fdatasync", "flint-00000000000000000001.aof", "250000"),
-    "compaction": ("fdatasync", "flint-snapshot.tmp", "250000"),
+    "fsync": ("fdatasync", "flint-00000000000000000001.aof", "600000"),
+    "flush": ("fdatasync", "flint-00000000000000000001.aof", "600000"),
+    "closing": ("fdatasync", "flint-00000000000000000001.aof", "600000"),
+    "opening": ("fdatasync", "flint-00000000000000000001.aof", "600000"),
+    "compaction": ("fdatasync", "flint-snapshot.tmp", "600000"),
     "spare": ("pwrite64", "flint-spare.tmp", "50000:when=100+100"),
 }
 LASTING = ["idle", "closed", "read only", "checking"]

@@ -229,7 +229,7 @@ def test_limits_go_on_after_a_kill_in_the_middle(tmp_path: Path) -> None:
             except httpx.TransportError:
                 return
 
-    program = PLAIN.replace('"5/day"', '"500/52w"')
+    program = PLAIN.replace('"5/day"', '"100000/52w"')
     names = ["ann", "bob", "cid"]
     for _ in range(2):
         seen = threading.Semaphore(0)

@@ -78,7 +78,7 @@ def test_one_worker(tmp_path: Path, program: str) -> None:
 
 @each_place
 def test_of_two_workers_the_second_is_told_what_to_do(tmp_path: Path, program: str) -> None:
-    with uvicorn(tmp_path, program, "--workers", "2") as server:
+    with uvicorn(tmp_path, program, "--workers", "2", "--timeout-worker-healthcheck", "60") as server:
         message = server.until(r"flint\.DataDirLocked: (.*)")[1]
         holder = re.search(r"data is held by process (\d+)", message)
         assert holder is not None
