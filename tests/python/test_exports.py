@@ -101,6 +101,34 @@ def test_signatures_are_those_of_the_documentation() -> None:
     assert str(inspect.signature(flint.Limit)) == "(rate, per=None, *, algorithm='token_bucket', burst=None)"
 
 
+def parameters(method: object) -> list[tuple[str, object, object]]:
+    """What is given to a method, without types, which only the stubs have for native methods."""
+    assert callable(method)
+    _, *given = inspect.signature(method).parameters.values()
+    return [(each.name, each.kind, each.default) for each in given]
+
+
+def test_the_shared_limiter_is_called_as_the_embedded_one() -> None:
+    anywhere, by_name = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    assert parameters(flint.SharedLimiter.__init__) == [
+        ("url", anywhere, inspect.Parameter.empty),
+        ("token", anywhere, None),
+        ("timeout", anywhere, 10.0),
+        ("on_error", by_name, "raise"),
+        ("retries", by_name, 1),
+        ("ssl_context", by_name, None),
+    ]
+    public = {name for name in dir(flint.Limiter) if not name.startswith("_")}
+    only_embedded = {"data_dir", "read_only", "recovery", "sync"}
+    for name in sorted(public - only_embedded):
+        embedded, shared = getattr(flint.Limiter, name), getattr(flint.SharedLimiter, name)
+        if callable(embedded):
+            assert parameters(shared) == parameters(embedded), name
+            assert inspect.iscoroutinefunction(shared) == inspect.iscoroutinefunction(embedded), name
+        else:
+            assert inspect.isdatadescriptor(shared), name
+
+
 def test_the_hot_methods_are_native() -> None:
     for name in ("check", "allow", "check_all", "allow_all", "peek"):
         assert isinstance(inspect.getattr_static(flint.Limiter, name), types.MethodDescriptorType)

@@ -80,3 +80,48 @@ impl Pool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use flint_core::engine::Options;
+
+    use super::*;
+
+    #[test]
+    fn four_calls_wait_for_a_thread_and_the_next_is_told_to_come_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = Arc::new(Engine::open(&dir.path().join("data"), Options::default()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let pool = Arc::new(Pool::new(1));
+            let (go_on, held) = channel::<()>();
+            let held = Arc::new(std::sync::Mutex::new(held));
+            let mut calls = Vec::new();
+            for number in 0..5 {
+                let (pool, engine, held) = (pool.clone(), engine.clone(), held.clone());
+                calls.push(tokio::spawn(async move {
+                    pool.run(&engine, move |_| {
+                        held.lock().unwrap().recv().unwrap();
+                        Ok(number)
+                    })
+                    .await
+                }));
+                tokio::task::yield_now().await;
+            }
+            let sixth = tokio::time::timeout(Duration::from_secs(60), pool.run(&engine, |_| Ok(())));
+            assert_eq!(sixth.await.map(|answer| answer.unwrap_err().code()).ok(), Some(Code::Busy), "the queue is longer");
+            for _ in 0..5 {
+                go_on.send(()).unwrap();
+            }
+            for (number, call) in calls.into_iter().enumerate() {
+                assert_eq!(call.await.unwrap().unwrap(), number);
+            }
+            pool.run(&engine, |_| Ok(())).await.unwrap();
+        });
+        drop(runtime);
+        engine.close().unwrap();
+    }
+}

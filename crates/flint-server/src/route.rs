@@ -239,6 +239,26 @@ mod tests {
     }
 
     #[test]
+    fn what_reads_files_or_goes_through_all_keys_is_kept_out_of_the_event_loop() {
+        let of = |wanted: fn(&Act) -> bool| -> Vec<_> {
+            all().filter(|route| wanted(&route.act)).map(|route| (route.method, route.path)).collect()
+        };
+        assert_eq!(
+            of(|act| matches!(act, Act::Scan(_))),
+            [
+                ("GET", "/v1/limits"),
+                ("POST", "/v1/log/compact"),
+                ("GET", "/v1/log/records"),
+                ("GET", "/v1/doctor"),
+                ("GET", "/v1/top"),
+                ("GET", "/v1/history"),
+            ]
+        );
+        assert_eq!(of(|act| matches!(act, Act::Many(_))), [("POST", "/v1/limit-many")]);
+        assert_eq!(of(|act| matches!(act, Act::Metrics)), [("GET", "/metrics")]);
+    }
+
+    #[test]
     fn the_methods_that_a_path_has_are_named() {
         for path in all().map(|route| route.path) {
             let sample = path.replace("{key}", "k");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::token::{TokenSource, is_strong};
+use crate::token::{STRONG, TokenSource, is_strong};
 
 /// Why a server does not start: one sentence on what is wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +132,7 @@ impl Settings {
             && !loopback
         {
             return Err(StartError::new(format!(
-                "the token is too weak for {address}, which other machines can reach: 22 characters at least, 128 random \
-                 bits, such as those of `openssl rand -hex 16`"
+                "the token is too weak for {address}, which other machines can reach: it takes {STRONG}"
             )));
         }
         let mut warnings = Vec::new();

@@ -20,8 +20,8 @@ use crate::start::StartError;
 
 /// Bytes of a digest.
 pub(crate) const DIGEST_LEN: usize = 32;
-/// 128 bits as hexadecimal digits take 32 characters, as base64 22.
-const MIN_STRONG_LEN: usize = 22;
+/// What a token has to be, in messages.
+pub(crate) const STRONG: &str = "128 random bits, which are 32 hexadecimal digits or 22 characters of base64, such as those of `openssl rand -hex 16`";
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 /// What a token may do.
@@ -143,10 +143,7 @@ impl Tokens {
                 return Err(at(format!("the token has {bad}, which no Authorization header can hold")));
             }
             if !is_strong(token) {
-                return Err(at(format!(
-                    "the token is too weak: {MIN_STRONG_LEN} characters at least, 128 random bits, such as those of \
-                     `openssl rand -hex 16`"
-                )));
+                return Err(at(format!("the token is too weak: it takes {STRONG}")));
             }
             let entry = (digest(token.as_bytes()), Scopes::parse(scopes).map_err(at)?);
             if tokens.iter().any(|(known, _)| *known == entry.0) {
@@ -179,12 +176,24 @@ fn unfit(token: &str) -> Option<String> {
     token.chars().find(|c| !c.is_ascii_graphic()).map(|c| format!("the character {c:?}"))
 }
 
-/// Whether a token may hold 128 random bits: long enough, and not of a few characters only.
+/// Whether a token may hold 128 random bits: long enough for the alphabet that it seems to be of, and not of a few characters
+/// only.
 pub(crate) fn is_strong(token: &str) -> bool {
     let mut characters: Vec<u8> = token.bytes().collect();
     characters.sort_unstable();
     characters.dedup();
-    token.len() >= MIN_STRONG_LEN && characters.len() >= 8
+    let all = |belongs: fn(&u8) -> bool| characters.iter().all(belongs);
+    let enough = if all(u8::is_ascii_digit) {
+        39
+    } else if all(u8::is_ascii_hexdigit) {
+        32
+    } else if !characters.iter().any(u8::is_ascii_uppercase) || !characters.iter().any(u8::is_ascii_lowercase) {
+        // Base32 and the like, of one case.
+        26
+    } else {
+        22
+    };
+    token.len() >= enough && characters.len() >= 8
 }
 
 /// Where tokens come from.
@@ -232,18 +241,32 @@ impl TokenSource {
 mod tests {
     use super::*;
 
-    const STRONG: &str = "00112233445566778899aabbccddeeff";
+    const STRONG_HEX: &str = "00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn what_can_hold_128_bits_is_strong() {
+        let base64 = "pJ3x0QmTz9-LrK_8fYw2Ab";
+        let base32 = "mfrggzdfmztwq2lknnwg23tpob";
+        let digits = "012345678901234567890123456789012345678";
+        for enough in [STRONG_HEX, base64, base32, &base32.to_uppercase(), digits] {
+            assert!(is_strong(enough), "{enough}");
+            assert!(!is_strong(&enough[1..]), "{enough} without its first character");
+        }
+        for weak in ["", "secret", &"a".repeat(100), &"0123456".repeat(10)] {
+            assert!(!is_strong(weak), "{weak}");
+        }
+    }
 
     #[test]
     fn a_file_gives_each_token_its_scopes() {
-        let text = format!("# ours\n{STRONG} check\n\n  {STRONG}x\tadmin,metrics \n");
+        let text = format!("# ours\n{STRONG_HEX} check\n\n  {STRONG_HEX}x\tadmin,metrics \n");
         let tokens = Tokens::parse(&text).unwrap();
-        let (first, scopes) = tokens.find(STRONG.as_bytes()).unwrap();
+        let (first, scopes) = tokens.find(STRONG_HEX.as_bytes()).unwrap();
         assert!(scopes.has(Scope::Check) && !scopes.has(Scope::Configure) && !scopes.has(Scope::Admin));
-        let (second, scopes) = tokens.find(format!("{STRONG}x").as_bytes()).unwrap();
+        let (second, scopes) = tokens.find(format!("{STRONG_HEX}x").as_bytes()).unwrap();
         assert!(scopes.has(Scope::Admin) && scopes.has(Scope::Metrics) && !scopes.has(Scope::Check));
         assert_ne!(first, second);
-        assert_eq!(tokens.find(&STRONG.as_bytes()[1..]), None);
+        assert_eq!(tokens.find(&STRONG_HEX.as_bytes()[1..]), None);
         assert_eq!(tokens.find(b""), None);
     }
 
@@ -252,16 +275,16 @@ mod tests {
         for (text, part) in [
             ("".to_owned(), "no token"),
             ("# nothing\n".to_owned(), "no token"),
-            (format!("\n{STRONG}"), "line 2: a token needs at least one scope"),
-            (format!("{STRONG} chekc"), "line 1: \"chekc\" is not a scope"),
+            (format!("\n{STRONG_HEX}"), "line 2: a token needs at least one scope"),
+            (format!("{STRONG_HEX} chekc"), "line 1: \"chekc\" is not a scope"),
             ("secret check".to_owned(), "line 1: the token is too weak"),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa check".to_owned(), "too weak"),
-            (format!("{STRONG} check\n{STRONG} admin"), "line 2: the token stands there twice"),
-            (format!("{STRONG}é check"), "which no Authorization header can hold"),
+            (format!("{STRONG_HEX} check\n{STRONG_HEX} admin"), "line 2: the token stands there twice"),
+            (format!("{STRONG_HEX}é check"), "which no Authorization header can hold"),
         ] {
             let error = Tokens::parse(&text).unwrap_err();
             assert!(error.contains(part), "{text:?}: {error}");
-            assert!(!error.contains(STRONG), "{error}");
+            assert!(!error.contains(STRONG_HEX), "{error}");
         }
     }
 
@@ -275,7 +298,7 @@ mod tests {
 
     #[test]
     fn nothing_shows_a_token() {
-        let source = TokenSource::Single { token: STRONG.to_owned(), visible: true };
+        let source = TokenSource::Single { token: STRONG_HEX.to_owned(), visible: true };
         let shown = format!("{source:?} {:?}", source.load().unwrap());
         assert!(!shown.contains("0011"), "{shown}");
     }

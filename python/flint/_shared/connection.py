@@ -45,6 +45,17 @@ class Connection:
             sock.settimeout(0)
         return sock
 
+    def ended(self) -> bool:
+        """Whether the other end has closed it, as far as that is known by now."""
+        if self.sock is None:
+            return False
+        try:
+            return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
     def drop(self) -> None:
         """Close the socket. The other end of a forked process's copy notices nothing."""
         sock, self.sock, self.tls, self.line = self.sock, None, None, None

@@ -59,11 +59,10 @@ class Core:
         self.after_fork: Callable[[], None] = _nothing
         _cores.add(self)
 
-    def run(self, request: bytes, decode: Decode[T], argument: Any = None, *, retries: int | None = None) -> T:
+    def run(self, request: bytes, decode: Decode[T], argument: Any = None, *, once: bool = False) -> T:
         """Make one call in this thread."""
         deadline = monotonic() + self.timeout
-        retries = self.retries if retries is None else retries
-        return drive.run(self, exchange(self, request, decode, argument, deadline, retries), deadline)
+        return drive.run(self, exchange(self, request, decode, argument, deadline, once=once), deadline)
 
     def check(self, request: bytes, key: str) -> CheckResult:
         """Make one call, a check of `key`, in this thread.
@@ -87,14 +86,13 @@ class Core:
             pool.give_back(connection, usable=True)
             return outcome
         begun = Begun(connection, outcome)
-        steps = exchange(self, request, _decode_check, key, deadline, self.retries, begun)
+        steps = exchange(self, request, _decode_check, key, deadline, begun)
         return drive.run(self, steps, deadline)
 
-    async def arun(self, request: bytes, decode: Decode[T], argument: Any = None, *, retries: int | None = None) -> T:
+    async def arun(self, request: bytes, decode: Decode[T], argument: Any = None, *, once: bool = False) -> T:
         """Make one call in this coroutine."""
         deadline = monotonic() + self.timeout
-        retries = self.retries if retries is None else retries
-        return await drive.arun(self, exchange(self, request, decode, argument, deadline, retries), deadline)
+        return await drive.arun(self, exchange(self, request, decode, argument, deadline, once=once), deadline)
 
     def stand_in(self, failure: FlintError, key: str, cost: int) -> CheckResult:
         """The answer to a check without a server, or `failure` where that is not for `on_error`."""

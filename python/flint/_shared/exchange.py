@@ -79,17 +79,25 @@ def exchange(
     decode: Decode[T],
     argument: Any,
     deadline: float,
-    retries: int,
     begun: Begun | None = None,
+    *,
+    once: bool = False,
 ) -> Generator[Any, Any, T]:
-    """Send `request` until it is answered, and give what `decode` makes of the answer."""
+    """Send `request` until it is answered, and give what `decode` makes of the answer.
+
+    With `once` it is never sent again, whatever becomes of it: a server would do twice what it says.
+    """
     pool = core.pool
     connection = begun.connection if begun else pool.take() or (yield from _queue(core))
     usable = False
+    retries = 0 if once else core.retries
     pause = _FIRST_PAUSE_S
     try:
         while True:
             failure: FlintError
+            if once and connection.ended():
+                connection.drop()
+                pool.forget_idle()
             reused = connection.sock is not None
             sent = usable = untrusted = False
             try:
@@ -100,7 +108,7 @@ def exchange(
             except (OSError, NotUnderstoodError) as error:
                 connection.drop()
                 begun = None
-                if reused and isinstance(error, ConnectionError):
+                if reused and isinstance(error, ConnectionError) and not once:
                     # The server went away while the connection was idle, which is no failure of this call: that comes
                     # with the next one, which is opened now.
                     pool.forget_idle()

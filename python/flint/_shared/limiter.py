@@ -425,13 +425,13 @@ class SharedLimiter(Waiting):
     def _count_denial(self, key: str, cost: int, /) -> None:
         """Who gave up is told that, not that nobody counts it; it is not repeated, because it would count twice."""
         try:
-            self._core.run(self._core.codec.post_key("/v1/deny", key, cost), _done, retries=0)
+            self._core.run(self._core.codec.post_key("/v1/deny", key, cost), _done, once=True)
         except (*_FAILURES, ClosedError):
             return
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
         try:
-            await self._core.arun(self._core.codec.post_key("/v1/deny", key, cost), _done, retries=0)
+            await self._core.arun(self._core.codec.post_key("/v1/deny", key, cost), _done, once=True)
         except (*_FAILURES, ClosedError):
             return
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,15 +37,23 @@ def fake(place: Path) -> Iterator[MakeFake]:
         yield make
 
 
+@contextmanager
+def running(server: Server) -> Iterator[str]:
+    """The URL of `server`, which serves in a thread meanwhile."""
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        yield server.urls[0]
+    finally:
+        server.stop()
+        thread.join()
+
+
 @pytest.fixture
 def url(place: Path, limiter: flint.Limiter) -> Iterator[str]:
     """The URL of a real server over `limiter`."""
-    server = Server(limiter, unix=place / "real")
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    yield server.urls[0]
-    server.stop()
-    thread.join()
+    with running(Server(limiter, unix=place / "real")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -12,10 +12,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.python.shared.conftest import MakeFake
+from tests.python.shared.conftest import MakeFake, running
 from tests.python.shared.fake import CHECK, check, header, message, problem, reset, say, say_and_close
 
 import flint
+from flint._native import Server
 
 EXACT = json.dumps(CHECK).encode()
 
@@ -290,8 +291,17 @@ def test_a_call_larger_than_a_server_takes_is_refused_before_it_is_sent(fake: Ma
     assert server.requests == []
 
 
-def test_proxies_of_the_environment_are_not_used(fake: MakeFake, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-    server = fake(say(check()))
-    assert flint.SharedLimiter(server.url).check("k").allowed
+def test_proxies_of_the_environment_are_not_used(limiter: flint.Limiter, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, running(Server(limiter, bind="127.0.0.1:0")) as url:
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            for variable in (name, name.upper()):
+                monkeypatch.setenv(variable, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        limiter.limit("k", "10/day")
+        with flint.SharedLimiter(url, retries=0) as client:
+            assert client.check("k").remaining == 9
+            assert asyncio.run(client.acheck("k")).remaining == 8
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()

@@ -99,8 +99,9 @@ def test_every_answer_that_is_none(fake: MakeFake, answer: bytes, error: type[Ex
     assert client._core.pool.busy == 0
 
 
-def test_a_failing_server_is_asked_again_and_stands_for_none(fake: MakeFake) -> None:
-    busy = problem(503, "busy", "Retry-After: 0")
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_failing_server_is_asked_again_and_stands_for_none(fake: MakeFake, status: int) -> None:
+    busy = problem(status, "busy", "Retry-After: 0")
     server, client = opened(fake, say(busy), say(check()), say(busy), say(busy), on_error="deny")
     assert client.check("k").remaining == 9
     denied = client.check("k")
@@ -183,8 +184,11 @@ def signalling(answer: bytes) -> Act:
     assert main is not None
 
     def act(sock: socket.socket) -> bool:
-        signal.pthread_kill(main, signal.SIGUSR1)
-        handled.wait(10)
+        # A signal that comes just before the main thread begins to wait does not wake it.
+        for _ in range(30):
+            signal.pthread_kill(main, signal.SIGUSR1)
+            if handled.wait(1):
+                break
         sock.sendall(answer)
         return True
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from tests.python.certificates import Files
+from tests.python.shared.conftest import running
 
 import flint
 from flint._native import Server
@@ -139,17 +138,6 @@ def test_tokens(limiter: flint.Limiter, place: Path) -> None:
             with pytest.raises(flint.FlintServerError, match="token=") as caught:
                 flint.SharedLimiter(url, token).check("k")
             assert (caught.value.status, caught.value.code) == (401, "unauthorized")
-
-
-@contextmanager
-def running(server: Server) -> Iterator[str]:
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    try:
-        yield server.urls[0]
-    finally:
-        server.stop()
-        thread.join()
 
 
 def test_https_checks_certificate_and_name(
