@@ -34,6 +34,16 @@ class Server:
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
+    def forget_peak(self) -> None:
+        """Has peak_bytes() tell of what comes from now on."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def peak_bytes(self) -> int:
+        """The most that was resident at a time."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(kilobytes) * 1024
+
 
 def pin(servers: Sequence[Server], cpus: set[int]) -> None:
     """Has this process and all threads of the servers run on these CPUs."""

@@ -1,4 +1,4 @@
-"""`flint server start` in a process of its own, for tests of what works on a server."""
+"""`flint server start` of the installed wheel in a process of its own, for tests of what works on a server."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.python import installed
 
 TOKEN = "00112233445566778899aabbccddeeff"
 
@@ -49,8 +50,7 @@ class Served:
 
 def environment(**more: str) -> dict[str, str]:
     """As bare as a service's."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8", **more}
+    return {**installed.environment(), **more}
 
 
 @contextlib.contextmanager
@@ -58,12 +58,11 @@ def serving(
     data_dir: Path,
     *options: str,
     count: int = 1,
-    program: Sequence[str] = (sys.executable, "-m", "flint"),
     **variables: str,
 ) -> Iterator[Served]:
     """A server on `data_dir`, on a port that the system chooses unless the options say where."""
     where = () if {"--bind", "--unix"}.intersection(options) else ("--bind", "127.0.0.1:0")
-    command = [*program, "--data-dir", os.fspath(data_dir), "server", "start", *where, *options]
+    command = [str(installed.flint()), "--data-dir", os.fspath(data_dir), "server", "start", *where, *options]
     with subprocess.Popen(
         command,
         env=environment(**variables),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -16,50 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.python import installed
+from tests.python.installed import ROOT, output_of
 from tests.python.served import serving
 
 import flint
 
-ROOT = Path(__file__).parents[2]
-TOOLS = Path(sys.executable).parent
+
+@pytest.fixture
+def wheel() -> Path:
+    return installed.wheel()
 
 
-def output_of(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
-    # The interpreter that `make dev` builds for, or cargo would compile everything anew.
-    environment = {**os.environ, "PYO3_PYTHON": sys.executable, "VIRTUAL_ENV": str(TOOLS.parent), **variables}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As a release builds it; what `make dev` compiled is used again."""
-    out = tmp_path_factory.mktemp("wheel")
-    output_of(TOOLS / "maturin", "build", "--release", "--locked", "--interpreter", sys.executable, "--out", out)
-    (found,) = out.iterdir()
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def python() -> Path:
     """The interpreter of an environment with the wheel and nothing else in it."""
-    environment = tmp_path_factory.mktemp("installed")
-    output_of(sys.executable, "-m", "venv", "--without-pip", environment)
-    python = environment / "bin" / "python"
-    pip: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        python,
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-    ]
-    output_of(*pip, wheel)
-    return python
+    return installed.python()
 
 
 def test_the_wheel_is_for_every_supported_python_and_has_everything(wheel: Path) -> None:
@@ -79,45 +50,43 @@ def test_the_wheel_is_for_every_supported_python_and_has_everything(wheel: Path)
         assert "License-Expression: BSD-3-Clause\n" in archive.read(metadata).decode()
 
 
-def test_what_is_installed_works(installed: Path, tmp_path: Path) -> None:
+def test_what_is_installed_works(python: Path, tmp_path: Path) -> None:
     program = (
         "import flint, sys; l = flint.Limiter('data'); print(l.check('k', limit='2/day').remaining, flint.__file__)"
     )
-    remaining, file = output_of(installed, "-c", program, cwd=tmp_path).split()
+    remaining, file = output_of(python, "-c", program, cwd=tmp_path).split()
     assert remaining == "1"
-    assert Path(file).is_relative_to(installed.parents[1])
+    assert Path(file).is_relative_to(python.parents[1])
     # The command line needs what the package depends on.
     needed = sysconfig.get_path("purelib")
-    shown = output_of(installed.with_name("flint"), "--version", cwd=tmp_path, PYTHONPATH=needed)
+    shown = output_of(installed.flint(), "--version", cwd=tmp_path, PYTHONPATH=needed)
     assert shown == f"flint {flint.__version__}\n"
 
 
-def test_the_server_that_is_installed_serves_and_ends(installed: Path, tmp_path: Path) -> None:
+def test_the_server_that_is_installed_serves_and_ends(python: Path, tmp_path: Path) -> None:
     program = (
         "import flint, sys\n"
         "with flint.SharedLimiter(sys.argv[1]) as limiter:\n"
         "    print(limiter.check('k', limit='2/day').remaining, flint.__file__)\n"
     )
-    command = [str(installed.with_name("flint"))]
     # The path of a socket may not be long.
     with tempfile.TemporaryDirectory() as directory:
         place = f"{directory}/flint.sock"
-        needed = sysconfig.get_path("purelib")
-        with serving(tmp_path / "data", "--unix", place, program=command, PYTHONPATH=needed) as served:
+        with serving(tmp_path / "data", "--unix", place) as served:
             assert served.urls == [f"unix://{place}"]
             loaded = Path(f"/proc/{served.process.pid}/maps")
-            assert not loaded.exists() or str(installed.parents[1]) in loaded.read_text()
-            remaining, file = output_of(installed, "-c", program, served.url, cwd=tmp_path).split()
+            assert not loaded.exists() or str(python.parents[1]) in loaded.read_text()
+            remaining, file = output_of(python, "-c", program, served.url, cwd=tmp_path).split()
             assert remaining == "1"
-            assert Path(file).is_relative_to(installed.parents[1])
+            assert Path(file).is_relative_to(python.parents[1])
             served.end()
     assert served.process.returncode == 0
 
 
-def test_a_type_checker_finds_the_types_in_what_is_installed(installed: Path, tmp_path: Path) -> None:
+def test_a_type_checker_finds_the_types_in_what_is_installed(python: Path, tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import flint\n\nreveal_type(flint.Limiter('d').check('k').remaining)\nflint.Limiter(sync=1)\n")
-    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(installed), program.name]
+    command = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python), program.name]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
     assert re.search(r'Revealed type is "(builtins\.)?int"', done.stdout), done.stdout + done.stderr
     assert 'Argument "sync" to "Limiter" has incompatible type "int"' in done.stdout

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.python import installed
 
 PATIENCE_S = 60
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_right_after_the_start_is_heard(end: signal.Signals, tmp_path: Path) -> None:
-    flint = str(Path(sys.executable).parent / "flint")
     for _ in range(5):
         with subprocess.Popen(
-            [flint, "--data-dir", str(tmp_path / "data"), "server", "start", "--unix", str(tmp_path / "s")],
+            [installed.flint(), "--data-dir", str(tmp_path / "data"), "server", "start", "--unix", str(tmp_path / "s")],
+            env=installed.environment(),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

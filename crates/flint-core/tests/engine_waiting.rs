@@ -175,3 +175,38 @@ fn an_attempt_that_is_denied_counts_nothing_until_it_is_given_up() {
     assert_eq!((status.total_allowed, status.total_denied, status.total_denied_cost), (2, 1, 1));
     assert_eq!(engine.counters().denied, 1);
 }
+
+#[test]
+fn compaction_holds_up_nobody() {
+    for mode in MODES {
+        let world = World::new(mode);
+        let gate = Gate::new(world.disk.dir());
+        let engine = Engine::open_in(gate.dir(), world.options.clone()).unwrap();
+        engine.limit("k", &bucket("100/day"), OnChange::Keep).unwrap();
+        gate.close_for(|file| file.starts_with("flint-snapshot"));
+        std::thread::scope(|scope| {
+            let compacting = scope.spawn(|| engine.compact());
+            gate.wait_for_somebody();
+            let (done, is_done) = channel();
+            let engine = &engine;
+            scope.spawn(move || {
+                for n in 0..50 {
+                    assert!(engine.check("k", 1, None).unwrap().allowed);
+                    engine.limit(&format!("new-{n}"), &bucket("1/s"), OnChange::Keep).unwrap();
+                    engine.reset("new-0").unwrap();
+                    assert_eq!(engine.status("k").unwrap().unwrap().total_allowed, n + 1);
+                }
+                engine.flush().unwrap();
+                done.send(()).unwrap();
+            });
+            let went_on = is_done.recv_timeout(PATIENCE);
+            let was_compacting = !compacting.is_finished();
+            // Whatever came of it, or the threads would wait for ever.
+            gate.open();
+            compacting.join().unwrap().unwrap();
+            went_on.expect("calls go on");
+            assert!(was_compacting);
+        });
+        assert_eq!(engine.counters().compactions, 1);
+    }
+}

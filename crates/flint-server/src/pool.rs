@@ -112,7 +112,11 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             let sixth = tokio::time::timeout(Duration::from_secs(60), pool.run(&engine, |_| Ok(())));
-            assert_eq!(sixth.await.map(|answer| answer.unwrap_err().code()).ok(), Some(Code::Busy), "the queue is longer");
+            assert_eq!(
+                sixth.await.map(|answer| answer.unwrap_err().code()).ok(),
+                Some(Code::Busy),
+                "the queue is longer"
+            );
             for _ in 0..5 {
                 go_on.send(()).unwrap();
             }

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.python import installed
 from tests.python.certificates import Files
 from tests.python.served import TOKEN, Served, environment, serving
 
@@ -50,7 +51,7 @@ BODIES: dict[tuple[str, str], object] = {
 @contextmanager
 def started(line: str, cwd: Path) -> Iterator[Served]:
     """Runs a command line as it was published, but for its port, until the end of the block."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(installed.flint().parent), os.environ["PATH"]])
     assert PORT in line
     with subprocess.Popen(
         # Without the shell in between, which a signal would end alone.

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,10 +20,11 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
+from tests.python import installed
+
 # Nothing here waits this long unless something hangs; then the test fails.
 PATIENCE_S = 30.0
 
-FLINT = Path(sys.executable).with_name("flint")
 STRONG = "0123456789abcdef0123456789abcdef"
 LISTENING = re.compile(r"listening on (http|https|unix)://(\S+?)(?:\"|$)")
 
@@ -207,13 +207,19 @@ class Server:
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """As bare as a service's."""
-    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8", **(more or {})}
+    return {**installed.environment(), **(more or {})}
 
 
 def command(data_dir: Path, *options: object) -> list[str]:
-    """The command line of a server."""
-    return [str(FLINT), "--data-dir", str(data_dir), "server", "start", *(str(option) for option in options)]
+    """The command line of a server, which is that of the installed wheel."""
+    return [
+        str(installed.flint()),
+        "--data-dir",
+        str(data_dir),
+        "server",
+        "start",
+        *(str(option) for option in options),
+    ]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -207,15 +207,17 @@ def test_costs_beyond_all_bounds(client: Client, cost: str) -> None:
 
 
 def test_a_check_all_of_ten_thousand(client: Client) -> None:
-    items = [f"{number:x}" for number in range(10_000)]
-    body = json.dumps({"items": items}, separators=(",", ":")).encode()
-    assert len(body) > 64 * KIB
-    # No body of that size is read at all; as many as fit are refused as one call.
-    client.ask("POST", "/v1/check-all", body).problem(413, "body_too_large")
-    fitting = json.dumps({"items": ["a"] * 10_000}, separators=(",", ":")).encode()
-    assert len(fitting) < 64 * KIB
-    assert client.ask("POST", "/v1/check-all", fitting).status == 400
-    assert client.ask("POST", "/v1/peek", {"key": "honest", "costs": [1] * 10_001}).status == 400
+    def body(count: int, key: Callable[[int], str]) -> bytes:
+        return json.dumps({"items": [key(number) for number in range(count)]}, separators=(",", ":")).encode()
+
+    # No body of that size is read at all. As many keys as fit, and ten thousand times one key, are refused as one call.
+    large, fitting, short = body(10_000, "{:04x}".format), body(9_000, "{:04x}".format), body(10_000, "a".format)
+    assert len(large) > 64 * KIB > max(len(fitting), len(short))
+    client.ask("POST", "/v1/check-all", large).problem(413, "body_too_large")
+    for each in (fitting, short):
+        assert "items" in client.ask("POST", "/v1/check-all", each).problem(400, "invalid_argument")
+    costs = client.ask("POST", "/v1/peek", {"key": "honest", "costs": [1] * 10_001})
+    assert "costs" in costs.problem(400, "invalid_argument")
 
 
 @pytest.mark.parametrize("sync", ["always", "batch"])

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.python.server.support import Server, posted, read_answer, serving
+from tests.python.server.support import Server, posted, read_answer, request, serving
 from tests.python.server.tracing import injecting, prepare
 
 pytestmark = pytest.mark.system
@@ -46,6 +46,15 @@ def test_batch_goes_on_while_the_disk_works(tmp_path: Path) -> None:
         assert threads(server) == before
         # The one of this name is the engine's; those that the server would add have it, too.
         assert before.count("flint-work") == 1
+        # Compaction waits for the disk in a thread of the pool, and holds up nobody.
+        compacting = server.connect(request("POST", "/v1/log/compact"))
+        while threads(server) == before:
+            pass
+        for _ in range(100):
+            assert client.check()["allowed"]
+        ready, _, _ = select.select([compacting], [], [], 0)
+        assert ready == [], "the disk was not slow: this shows nothing"
+        assert len(threads(server)) == len(before) + 1
         # The end would wait for the disk, too.
         server.process.kill()
         server.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -144,3 +144,34 @@ def test_clients_go_on_and_are_charged_once(
             answered, failed = sum(traffic.answered), sum(traffic.failed)
             # Whoever failed does not know: each such call was charged once or not at all.
             assert answered <= status.total_allowed <= answered + failed
+
+
+@pytest.mark.parametrize(("sync", "stop"), [("batch", Server.end), ("always", killed)])
+@pytest.mark.parametrize("workers", [threads, asyncio_tasks])
+def test_who_tries_long_enough_notices_nothing_and_is_charged_once(
+    tmp_path: Path,
+    sync: str,
+    stop: Callable[[Server], None],
+    workers: Callable[[Traffic], list[threading.Thread]],
+) -> None:
+    data_dir = tmp_path / "data"
+    with short_directory() as place:
+        client = flint.SharedLimiter(f"unix://{place}/s", timeout=60, retries=100)
+        traffic = Traffic(client)
+        start = partial(serving, data_dir, "--sync", sync, "--unix", place / "s")
+        with start():
+            client.limit("k", "1000000/day", algorithm="fixed_window_counter")
+        with ExitStack() as stack:
+            server = stack.enter_context(start())
+            with started(workers(traffic), traffic):
+                for _ in range(DEATHS):
+                    traffic.wait_for(traffic.answered, CALLS)
+                    stop(server)
+                    stack.close()
+                    server = stack.enter_context(start())
+                traffic.wait_for(traffic.answered, CALLS)
+            assert traffic.unexpected == []
+            assert traffic.failed == [0] * WORKERS
+            status = client.status("k")
+            assert status is not None
+            assert status.total_allowed == sum(traffic.answered)

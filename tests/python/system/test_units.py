@@ -31,6 +31,31 @@ def verify(directory: Path, extra: str = "") -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+# Of systemd's own measure, from 0 to 100: what it calls "OK" ends at 20, and a service without any protection has 96.
+EXPOSED = 20
+
+
+def exposure(service: str, directory: Path) -> tuple[int, str]:
+    """Whether systemd finds the service more exposed than that, and why."""
+    (directory / "flint.service").write_text(service, encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSED}", directory / "flint.service"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_service_is_hardened(tmp_path: Path) -> None:
+    service = (CONTRIB / "flint.service").read_text(encoding="utf-8")
+    status, said = exposure(service, tmp_path)
+    assert status == 0, said
+    bare = [line for line in service.splitlines() if not line.startswith(("Protect", "Restrict", "SystemCall"))]
+    status, said = exposure("\n".join(bare), tmp_path)
+    assert status != 0, said
+
+
 def test_the_units_are_understood(tmp_path: Path) -> None:
     assert verify(tmp_path) == (0, "")
 

@@ -8,7 +8,8 @@ use flint_core::storage::{Dir, File, Locked, Map, Mode};
 
 #[derive(Default)]
 struct Passage {
-    closed: bool,
+    /// For which files; none when it is open.
+    closed: Option<fn(&str) -> bool>,
     waiting: usize,
 }
 
@@ -30,11 +31,15 @@ impl Gate {
     }
 
     pub(crate) fn close(&self) {
-        self.passage.0.lock().unwrap().closed = true;
+        self.close_for(|_| true);
+    }
+
+    pub(crate) fn close_for(&self, files: fn(&str) -> bool) {
+        self.passage.0.lock().unwrap().closed = Some(files);
     }
 
     pub(crate) fn open(&self) {
-        self.passage.0.lock().unwrap().closed = false;
+        self.passage.0.lock().unwrap().closed = None;
         self.passage.1.notify_all();
     }
 
@@ -65,7 +70,8 @@ impl Dir for GatedDir {
     }
 
     fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(GatedFile { inner: self.inner.open(name, mode)?, passage: self.passage.clone() }))
+        let (name, passage) = (name.to_owned(), self.passage.clone());
+        Ok(Arc::new(GatedFile { inner: self.inner.open(&name, mode)?, name, passage }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -99,6 +105,7 @@ impl Dir for GatedDir {
 
 struct GatedFile {
     inner: Arc<dyn File>,
+    name: String,
     passage: Shared,
 }
 
@@ -118,12 +125,12 @@ impl File for GatedFile {
     fn sync_data(&self) -> io::Result<()> {
         let (lock, changed) = &*self.passage;
         let mut passage = lock.lock().unwrap();
-        passage.waiting += 1;
-        changed.notify_all();
-        while passage.closed {
+        while passage.closed.is_some_and(|files| files(&self.name)) {
+            passage.waiting += 1;
+            changed.notify_all();
             passage = changed.wait(passage).unwrap();
+            passage.waiting -= 1;
         }
-        passage.waiting -= 1;
         drop(passage);
         self.inner.sync_data()
     }
