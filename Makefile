@@ -89,11 +89,14 @@ test-rust: $(TOOLS)
 	cargo test -p flint-core --features shuttle --locked --lib shuttle_tests
 	cargo test -p flint-core --features shuttle --locked --test shuttle
 
+# Two files of tests at a time, in two processes; the longest file first.
+PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/python/test_model.py tests/python
+
 test-python: $(BUILT)
 ifneq ($(SYSTEM),0)
-	$(PY) -m pytest tests/python
+	$(PYTEST)
 else
-	$(PY) -m pytest tests/python -m "not system"
+	$(PYTEST) -m "not system"
 	@echo "Left out because of SYSTEM=0:"
 	@$(MAKE) --no-print-directory left-out
 endif

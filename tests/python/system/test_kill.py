@@ -111,7 +111,8 @@ os.write(1, b"open\\n")
 while True:
     limiter.compact()
 """
-ROUNDS = 100
+# At least; and how many of them have to hit a process at work.
+ROUNDS, AT_WORK = 100, 65
 # Acknowledgements after which a process is killed, within another two milliseconds.
 AFTER = (0, 1, 2, 5, 20, 100, 300, 1000)
 
@@ -122,7 +123,10 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
     data_dir = tmp_path / "data"
     told: Counter[str] = Counter()
     kills: Counter[str] = Counter()
-    for number in range(1, ROUNDS + 1):
+    number = 0
+    while number < ROUNDS or kills["at work"] < AT_WORK:
+        number += 1
+        assert number <= 10 * ROUNDS, kills
         with worker(WORKER, data_dir, sync, *(told[letter] for letter in LETTERS)) as process:
             if number % 4 == 0:
                 # While it starts, opens and recovers: there is nothing to wait for, so chance decides.
@@ -160,5 +164,4 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
     record("kills", kills.total())
     record("kills_at_work", kills["at work"])
     assert kills.total() >= ROUNDS
-    assert kills["at work"] >= ROUNDS // 2
     assert min(told[letter] for letter in LETTERS) >= ROUNDS

@@ -78,7 +78,8 @@ def test_one_worker(tmp_path: Path, program: str) -> None:
 
 @each_place
 def test_of_two_workers_the_second_is_told_what_to_do(tmp_path: Path, program: str) -> None:
-    with uvicorn(tmp_path, program, "--workers", "2", "--timeout-worker-healthcheck", "60") as server:
+    # So long uvicorn waits for a sign of a worker that may just have ended, and hears no signal meanwhile.
+    with uvicorn(tmp_path, program, "--workers", "2", "--timeout-worker-healthcheck", "15") as server:
         message = server.until(r"flint\.DataDirLocked: (.*)")[1]
         holder = re.search(r"data is held by process (\d+)", message)
         assert holder is not None
