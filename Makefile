@@ -89,14 +89,17 @@ test-rust: $(TOOLS)
 	cargo test -p flint-core --features shuttle --locked --lib shuttle_tests
 	cargo test -p flint-core --features shuttle --locked --test shuttle
 
-# Two files of tests at a time, in two processes; the longest file first.
-PYTEST := $(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/python/test_model.py tests/python
+# The comparison with a model needs one core and nothing else, for minutes: it runs beside the others, and is shown after them.
+MODEL := tests/python/test_model.py
+MODEL_SAID := $(CURDIR)/target/test_model.txt
+SELECTED := $(if $(filter 0,$(SYSTEM)),-m "not system")
 
 test-python: $(BUILT)
-ifneq ($(SYSTEM),0)
-	$(PYTEST)
-else
-	$(PYTEST) -m "not system"
+	@mkdir -p "$(dir $(MODEL_SAID))"
+	@$(PY) -m pytest $(MODEL) $(SELECTED) >"$(MODEL_SAID)" 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
+	$(PY) -m pytest tests/python --ignore=$(MODEL) $(SELECTED); status=$$?; \
+	wait $$beside || status=$$?; cat "$(MODEL_SAID)"; exit $$status
+ifeq ($(SYSTEM),0)
 	@echo "Left out because of SYSTEM=0:"
 	@$(MAKE) --no-print-directory left-out
 endif
