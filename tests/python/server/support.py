@@ -212,14 +212,7 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def command(data_dir: Path, *options: object) -> list[str]:
     """The command line of a server, which is that of the installed wheel."""
-    return [
-        str(installed.flint()),
-        "--data-dir",
-        str(data_dir),
-        "server",
-        "start",
-        *(str(option) for option in options),
-    ]
+    return [str(installed.flint()), "--data-dir", str(data_dir), "server", "start", *map(str, options)]
 
 
 @contextlib.contextmanager
