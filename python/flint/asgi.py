@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from flint._asgi_refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
-from flint._asgi_rule import method_names, one_of, path_names, resolved, rule
 from flint._errors import FlintError, InvalidArgument, InvalidCost
-from flint._headers import FAMILIES, Family, Header, limit_headers, rate_headers, retry_after, with_added
+from flint._web.headers import FAMILIES, Family, Header, limit_headers, rate_headers, retry_after, with_added
+from flint._web.refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
+from flint._web.rule import method_names, one_of, path_names, resolved, rule
 
 if TYPE_CHECKING:
-    from flint._asgi_rule import Period, Rate
     from flint._protocols import ChecksAsync
+    from flint._web.rule import Period, Rate
 
 __all__ = ["RateLimitMiddleware"]
 

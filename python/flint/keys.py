@@ -6,24 +6,16 @@ app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=client, rate="100/mi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
-from flint._errors import InvalidArgument, InvalidKey
-from flint._forwarded import Address, address, hops_of_forwarded, hops_of_x_forwarded_for
+from flint._errors import InvalidArgument
 from flint._native import validate_key
+from flint._web.client_address import HOPS, ClientIp, HeaderName, network_of
 
 __all__ = ["client_ip"]
 
-_Network: TypeAlias = IPv4Network | IPv6Network
-_Header: TypeAlias = Literal["x-forwarded-for", "forwarded"]
 _UNIX = "unix"
-_HOPS: dict[_Header, Callable[[Iterable[str]], Iterator[Address | None]]] = {
-    "x-forwarded-for": hops_of_x_forwarded_for,
-    "forwarded": hops_of_forwarded,
-}
 
 
 def client_ip(
@@ -31,7 +23,7 @@ def client_ip(
     *,
     ipv6_prefix: int = 64,
     default: str | None = None,
-    header: _Header | None = None,
+    header: HeaderName | None = None,
 ) -> Callable[[Mapping[str, Any]], str]:
     """Make a key function that gives the client's address.
 
@@ -58,81 +50,12 @@ def client_ip(
     if isinstance(trusted_proxies, str):
         raise InvalidArgument(f"trusted_proxies is a list of networks, not one text: [{trusted_proxies!r}]")
     proxies = list(trusted_proxies)
-    networks = tuple(_network(each) for each in proxies if each != _UNIX)
+    networks = tuple(network_of(each) for each in proxies if each != _UNIX)
     over_unix = _UNIX in proxies
     if type(ipv6_prefix) is not int or not 1 <= ipv6_prefix <= 128:
         raise InvalidArgument(f"ipv6_prefix is a number of bits from 1 to 128, not {ipv6_prefix!r}")
-    if header is not None and header not in _HOPS:
+    if header is not None and header not in HOPS:
         raise InvalidArgument(f"header is 'x-forwarded-for', 'forwarded' or None, not {header!r}")
     if default is not None:
         validate_key(default)
-    return _ClientIp(networks, over_unix, tuple(_HOPS) if header is None else (header,), ipv6_prefix, default)
-
-
-@dataclass(frozen=True, slots=True)
-class _ClientIp:
-    networks: tuple[_Network, ...]
-    over_unix: bool
-    headers: tuple[_Header, ...]
-    ipv6_prefix: int
-    default: str | None
-
-    def __call__(self, connection: Mapping[str, Any]) -> str:
-        peer = connection.get("client")
-        # A server gives no client, or one without a name, for a unix socket.
-        name = peer[0] if peer else None
-        host = address(name) if name else None
-        if self._trusts(host) if host is not None else self.over_unix and not name:
-            host = self._furthest(connection, host)
-        if host is not None:
-            return _key(host, self.ipv6_prefix)
-        if self.default is None:
-            raise InvalidKey(
-                f"the request has no client address (its client is {peer!r}), as over a unix socket or in a test "
-                "client; client_ip(default=...) sets the key of such requests"
-            )
-        return self.default
-
-    def _trusts(self, host: Address) -> bool:
-        return any(host in network for network in self.networks)
-
-    def _furthest(self, connection: Mapping[str, Any], peer: Address | None) -> Address | None:
-        """The host furthest away that a chain of trusted proxies vouches for, beginning at `peer`."""
-        found: set[Address | None] = set()
-        for header in self.headers:
-            lines = [
-                value.decode("latin-1") for name, value in connection["headers"] if name.lower() == header.encode()
-            ]
-            if lines:
-                found.add(self._walk(peer, _HOPS[header](lines)))
-        return found.pop() if len(found) == 1 else peer
-
-    def _walk(self, peer: Address | None, hops: Iterator[Address | None]) -> Address | None:
-        last = peer
-        for hop in hops:
-            if hop is None:
-                break
-            last = hop
-            if not self._trusts(hop):
-                break
-        return last
-
-
-def _key(host: Address, ipv6_prefix: int) -> str:
-    if isinstance(host, IPv4Address) or ipv6_prefix == 128:
-        return str(host)
-    return str(IPv6Network((int(host), ipv6_prefix), strict=False))
-
-
-def _network(text: str) -> _Network:
-    if not isinstance(text, str):
-        raise InvalidArgument(f"trusted_proxies holds texts such as '10.0.0.0/8', not {text!r}")
-    try:
-        network = ip_network(text)
-    except ValueError as error:
-        raise InvalidArgument(f"trusted_proxies: {error}; accepted are '10.0.0.0/8', '192.0.2.1', 'unix'") from error
-    # Addresses are compared as IPv4 where they can be.
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is not None and network.prefixlen >= 96:
-        return IPv4Network((int(mapped), network.prefixlen - 96))
-    return network
+    return ClientIp(networks, over_unix, tuple(HOPS) if header is None else (header,), ipv6_prefix, default)

@@ -4,10 +4,7 @@ print(flint.prometheus_metrics(limiter))
 flint.add_prometheus_route(app, limiter)
 prometheus_client.REGISTRY.register(flint.prometheus.FlintCollector(limiter))
 
-    _metrics      which series there are, and their numbers
-    _exposition   the series as metric families of prometheus_client, and as text
-
-Only those two modules import what is slow to load, and `import flint` loads neither.
+flint._metrics has what is slow to load, and `import flint` does not load it.
 """
 
 from __future__ import annotations
@@ -56,10 +53,10 @@ class FlintCollector:
         key_label_func: Callable[[str], str] | None = None,
         max_series: int = 10_000,
     ) -> None:
-        from flint import _exposition
-        from flint._metrics import Options
+        from flint._metrics.collect import Options
+        from flint._metrics.families import Families
 
-        self._families = _exposition.Families(limiter, Options(prefix, include_key_label, key_label_func, max_series))
+        self._families = Families(limiter, Options(prefix, include_key_label, key_label_func, max_series))
 
     def collect(self) -> Iterable[Metric]:
         """The metric families with their samples, one after the other.
@@ -93,9 +90,9 @@ def prometheus_metrics(
         key_label_func=key_label_func,
         max_series=max_series,
     )
-    from flint import _exposition
+    from flint._metrics.text import text
 
-    return _exposition.text(collector.collect())
+    return text(collector.collect())
 
 
 def add_prometheus_route(
@@ -142,12 +139,12 @@ def add_prometheus_route(
         key_label_func=key_label_func,
         max_series=max_series,
     )
-    from flint import _exposition
+    from flint._metrics.text import content_type_for, is_openmetrics, text
 
     # Not a coroutine function, so Starlette calls it in a worker thread.
     def metrics(request: Request) -> Response:
-        content_type = _exposition.content_type(request.headers.get("accept", ""))
-        text = _exposition.text(collector.collect(), openmetrics=_exposition.is_openmetrics(content_type))
-        return Response(text, headers={"content-type": content_type})
+        content_type = content_type_for(request.headers.get("accept", ""))
+        body = text(collector.collect(), openmetrics=is_openmetrics(content_type))
+        return Response(body, headers={"content-type": content_type})
 
     app.add_route(path, metrics, methods=["GET"], include_in_schema=False)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flint
-from flint._headers import Family, Header, limit_headers, rate_headers, retry_after, whole_seconds, with_added
+from flint._web.headers import Family, Header, limit_headers, rate_headers, retry_after, whole_seconds, with_added
 
 S = 1_000_000_000
 NAMES = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit"]

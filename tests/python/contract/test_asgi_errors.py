@@ -19,7 +19,7 @@ from tests.python.contract.asgi_support import (
 )
 
 import flint
-import flint._asgi_refusal
+import flint._web.refusal
 from flint.asgi import RateLimitMiddleware
 
 FAILURES = [
@@ -83,7 +83,7 @@ def test_a_failing_limiter_is_reported_once_a_minute(
     on_error: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(flint._asgi_refusal, "monotonic", lambda: now_s)
+    monkeypatch.setattr(flint._web.refusal, "monotonic", lambda: now_s)
     limiter = Failing(FAILURES[0])
     app = RateLimitMiddleware(hello, limiter, key="k", on_error=on_error)
 

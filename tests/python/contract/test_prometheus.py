@@ -12,7 +12,7 @@ from prometheus_client import Metric
 from prometheus_client.exposition import generate_latest
 
 import flint
-from flint import _exposition
+from flint._metrics.text import text as exposed
 from flint.prometheus import FlintCollector, prometheus_metrics
 from flint.testing import ManualClock
 
@@ -246,7 +246,7 @@ def test_no_series_comes_twice(limiter: flint.Limiter, options: dict[str, Any]) 
     statuses = limiter.list()
     assert sum(found["flint_requests_allowed_total"].values()) == len(statuses) == 300
     assert sum(found["flint_request_cost_allowed_total"].values()) == sum(each.total_allowed_cost for each in statuses)
-    assert read(parse_openmetrics(_exposition.text(FlintCollector(limiter, **options).collect(), openmetrics=True)))
+    assert read(parse_openmetrics(exposed(FlintCollector(limiter, **options).collect(), openmetrics=True)))
 
 
 KEYS = [
@@ -268,7 +268,7 @@ KEYS = [
 def test_any_key_is_a_label(limiter: flint.Limiter, openmetrics: bool) -> None:
     for key in KEYS:
         limiter.limit(key, "10/m")
-    text = _exposition.text(FlintCollector(limiter).collect(), openmetrics=openmetrics)
+    text = exposed(FlintCollector(limiter).collect(), openmetrics=openmetrics)
     found = read((parse_openmetrics if openmetrics else parse)(text))
     assert set(found["flint_limit_remaining"]) == {of(key=key) for key in KEYS}
     assert found["flint_keys"] == {(): len(KEYS)}
@@ -347,7 +347,7 @@ def test_between_any_500_keys_or_lines_other_threads_have_a_chance(
 ) -> None:
     limiter.limit_many({"key": f"key-{number}", "rate": "7/h"} for number in range(2000))
     chances: list[float] = []
-    monkeypatch.setattr("flint._metrics.time.sleep", chances.append)
+    monkeypatch.setattr("flint._metrics.collect.time.sleep", chances.append)
     prometheus_metrics(limiter)
     # When the statuses are read, when rows are made of them, and for each metric when its samples and its lines are.
     assert len(chances) >= (1 + 1 + 2 * len(PER_KEY)) * 2000 / 500
@@ -375,7 +375,7 @@ def test_a_registry_collects_the_same(limiter: flint.Limiter) -> None:
     registry.register(FlintCollector(limiter))
     own, registered = prometheus_metrics(limiter), generate_latest(registry).decode()
     assert of_keys(parse(registered)) == of_keys(parse(own))
-    own = _exposition.text(FlintCollector(limiter).collect(), openmetrics=True)
+    own = exposed(FlintCollector(limiter).collect(), openmetrics=True)
     assert of_keys(parse_openmetrics(generate_openmetrics(registry))) == of_keys(parse_openmetrics(own))
     assert registry.get_sample_value("flint_limit_remaining", {"key": "key-0", "algorithm": "token_bucket"}) == 6
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import flint
-from flint import _exposition
+from flint._metrics.text import text as exposed
 from flint._protocols import Reports
 from flint.prometheus import FlintCollector, prometheus_metrics
 
@@ -137,7 +137,7 @@ def test_openmetrics_and_a_registry() -> None:
     collector = FlintCollector(Told(COUNTERS))
     registry = CollectorRegistry()
     registry.register(collector)
-    families = parse_openmetrics(_exposition.text(collector.collect(), openmetrics=True))
+    families = parse_openmetrics(exposed(collector.collect(), openmetrics=True))
     assert families == parse_openmetrics(generate_openmetrics(registry))
     assert [family.name for family in families] == [metric.name for metric in collector.describe()]
     assert registry.get_sample_value("flint_fsync_seconds_bucket", {"le": "0.001"}) == 7

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Literal, TypeAlias
 
 from flint._errors import FlintError, InvalidArgument, InvalidKey, InvalidLimit, LimitNotFound
-from flint._headers import Header
+from flint._web.headers import Header
 
 OnError: TypeAlias = Literal["raise", "deny", "allow"]
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, Response, WebSocketException
 
-from flint._asgi_refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
 from flint._errors import FlintError, InvalidArgument, InvalidCost
-from flint._headers import Family, Header, limit_headers, rate_headers, retry_after
+from flint._web.headers import Family, Header, limit_headers, rate_headers, retry_after
+from flint._web.refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
 from flint.asgi import CARRIED, can_answer_websocket
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from flint._asgi_rule import Rule
     from flint._native import CheckResult, Limit
     from flint._protocols import ChecksAsync
+    from flint._web.rule import Rule
 
 OWNER = "RateLimit"
 _CHECKED = "flint.checked"

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from fastapi import Request, Response
 from starlette.requests import HTTPConnection
 
-from flint._asgi_refusal import ON_ERROR, OnError
-from flint._asgi_rule import one_of, resolved, rule
-from flint._fastapi_check import OWNER, Part, check, checked_of
-from flint._fastapi_limiter import accepted, limiter_of
-from flint._fastapi_route import calls_of, name_of
-from flint._headers import FAMILIES, Family
+from flint._fastapi.check import OWNER, Part, check, checked_of
+from flint._fastapi.limiter import accepted, limiter_of
+from flint._fastapi.route import calls_of, name_of
 from flint._native import CheckResult
+from flint._web.headers import FAMILIES, Family
+from flint._web.refusal import ON_ERROR, OnError
+from flint._web.rule import one_of, resolved, rule
 from flint.keys import client_ip
 
 if TYPE_CHECKING:
-    from flint._asgi_rule import Period, Rate
     from flint._protocols import ChecksAsync
+    from flint._web.rule import Period, Rate
 
 KeyFunction = Callable[[Request], str | Awaitable[str]]
 

@@ -1,4 +1,4 @@
-"""The state of a limiter as metric families of prometheus_client, and families as text.
+"""The state of a limiter as metric families of prometheus_client.
 
 Names, types and help texts of all metrics are in the three tables, and nowhere else.
 """
@@ -6,26 +6,22 @@ Names, types and help texts of all metrics are in the three tables, and nowhere 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from flint._metrics import Options, RateSeries, Row, in_slices, read
+from flint._metrics.collect import Options, RateSeries, Row, in_slices, read
 from flint._protocols import Reports
 
 try:
     from prometheus_client import Metric
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
-    from prometheus_client.exposition import choose_encoder
     from prometheus_client.utils import floatToGoString
 except ModuleNotFoundError as error:
     if error.name != "prometheus_client":
         raise
     raise ImportError("metrics need prometheus_client: pip install --upgrade flint-limiter") from error
-
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
-_OPENMETRICS = "application/openmetrics-text"
 
 _NS_PER_S = 1e9
 
@@ -167,43 +163,3 @@ class Families:
             else:
                 kind = CounterMetricFamily if about.type == "counter" else GaugeMetricFamily
                 yield kind(name, about.help, value / unit if unit else value)
-
-
-def content_type(accept: str) -> str:
-    """The format for a request with this Accept header: OpenMetrics where it is accepted, or else text 0.0.4."""
-    _, chosen = choose_encoder(accept)
-    return chosen if is_openmetrics(chosen) else TEXT
-
-
-def is_openmetrics(content_type: str) -> bool:
-    """Whether the content type is that of OpenMetrics."""
-    return content_type.startswith(_OPENMETRICS)
-
-
-def text(families: Iterable[Metric], *, openmetrics: bool = False) -> str:
-    """Families, as this module makes them, in the text format 0.0.4 or in OpenMetrics 1.0.
-
-    prometheus_client's own functions sort the labels by name, where the published order is key, algorithm, and take
-    several times as long: most of a second for 10,000 keys in OpenMetrics, which Prometheus servers ask for.
-    """
-    lines = []
-    for family in families:
-        name, kind = family.name, family.type
-        if not openmetrics:
-            # These formats differ in what they call a family.
-            name += {"counter": "_total", "info": "_info"}.get(kind, "")
-            kind = "gauge" if kind == "info" else kind
-        lines.append(f"# HELP {name} {family.documentation}\n# TYPE {name} {kind}\n")
-        for sample in in_slices(family.samples):
-            if sample.labels:
-                labels = ",".join([f'{label}="{_escaped(value)}"' for label, value in sample.labels.items()])
-                lines.append(f"{sample.name}{{{labels}}} {sample.value}\n")
-            else:
-                lines.append(f"{sample.name} {sample.value}\n")
-    if openmetrics:
-        lines.append("# EOF\n")
-    return "".join(lines)
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
