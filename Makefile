@@ -18,9 +18,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 TOOLS := $(VENV)/.tools
 BUILT := $(VENV)/.built
-EXTENSION := python/flint/_native.abi3.so
+# `_native.abi3.so`, or with the version of a free-threaded interpreter in its name.
+EXTENSION := python/flint/_native.*.so
 EVIDENCE := $(CURDIR)/target/evidence
-PY_SOURCES := python tests/python demo scripts contrib $(wildcard benchmarks)
+PY_SOURCES := python tests/python demo examples scripts contrib $(wildcard benchmarks)
 
 # A new or removed file changes its directory, so directories count as sources too.
 RUST_SOURCES := $(shell find crates \( -name '*.rs' -o -name 'Cargo.toml' -o -type d \)) \
@@ -81,7 +82,7 @@ lint: $(TOOLS)
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
-	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo scripts contrib
+	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo examples scripts contrib
 	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)
