@@ -34,7 +34,11 @@ def python() -> Path:
 
 
 def test_the_wheel_is_for_every_supported_python_and_has_everything(wheel: Path) -> None:
-    assert wheel.name.startswith(f"flint_limiter-{flint.__version__}-cp310-abi3-")
+    # A free-threaded interpreter before 3.15 has no stable ABI.
+    abi = f"cp3{sys.version_info.minor}t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "abi3"
+    python = "cp310" if abi == "abi3" else abi.removesuffix("t")
+    extension = "_native.abi3.so" if abi == "abi3" else f"_native{sysconfig.get_config_var('EXT_SUFFIX')}"
+    assert wheel.name.startswith(f"flint_limiter-{flint.__version__}-{python}-{abi}-")
     package = ROOT / "python" / "flint"
     sources = {
         f"flint/{path.relative_to(package)}" for path in package.rglob("*.py*") if path.suffix in (".py", ".pyi")
@@ -42,7 +46,7 @@ def test_the_wheel_is_for_every_supported_python_and_has_everything(wheel: Path)
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         shipped = {name for name in names if name.startswith("flint/")}
-        assert shipped == {*sources, "flint/py.typed", "flint/_native.abi3.so"}
+        assert shipped == {*sources, "flint/py.typed", f"flint/{extension}"}
         assert "flint/_native.pyi" in shipped
         (licence,) = (name for name in names if name.endswith("/LICENSE"))
         assert archive.read(licence) == (ROOT / "LICENSE").read_bytes()
