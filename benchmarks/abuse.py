@@ -1,4 +1,4 @@
-"""An honest client while others abuse the server: how long it waits, and how much memory they cost."""
+"""An honest client during attacks on the server: its waiting time, and the growth of the server's memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HONEST_NS = 100e6
 GROWTH_MIB = 64
 ATTACKS = {
     "idle": "1,000 idle connections",
-    "heads": "500 heads that come a byte a second",
-    "bodies": "500 bodies that come a byte a second",
-    "oversized": "heads and bodies beyond the bounds, without end",
-    "rubbish": "bytes that are no HTTP, without end",
-    "pipelined": "pipelined checks whose answers nobody reads",
-    "large": "check-all with as many items as fit, without end",
-    "churn": "connections opened and dropped in mid-check, without end",
+    "heads": "500 heads sent at one byte per second",
+    "bodies": "500 bodies sent at one byte per second",
+    "oversized": "an endless stream of heads and bodies beyond the bounds",
+    "rubbish": "an endless stream of bytes that are not HTTP",
+    "pipelined": "pipelined checks whose answers are not read",
+    "large": "an endless stream of check-all with as many items as fit",
+    "churn": "connections opened and dropped during a check, without end",
 }
 
 
@@ -38,14 +38,14 @@ def honest(server: Server, seconds: float) -> list[float]:
             connection = Connection(server.port)
         connection.ask(check)
         samples.append(float(time.perf_counter_ns() - start))
-        # Honest clients have other things to do.
+        # An honest client pauses between its checks.
         time.sleep(0.001)
     connection.close()
     return samples
 
 
 def abuse(bench: Bench) -> None:
-    """Each attack on a server of its own, held up by a process of its own while the honest client asks."""
+    """Each attack runs in a process of its own against a server of its own, while the honest client makes checks."""
     seconds = bench.scale(8, 2)
     for name, what in ATTACKS.items():
         with flint_server(bench.directory(), "batch") as server:
@@ -59,28 +59,28 @@ def abuse(bench: Bench) -> None:
             attacker = subprocess.Popen(command, stdout=subprocess.PIPE)
             try:
                 assert attacker.stdout is not None
-                assert attacker.stdout.readline() == b"begun\n", f"{name} did not begin"
+                assert attacker.stdout.readline() == b"started\n", f"{name} did not start"
                 samples = honest(server, seconds)
                 grown = max(server.peak_bytes() - before, 0) / 2**20
                 assert attacker.poll() is None, f"{name} ended early"
             finally:
                 ended(attacker)
         bench.report.bound(
-            f"honest checks beside {what}",
+            f"honest checks during {what}",
             samples,
-            "the same client before that",
+            "the same client before the attack",
             alone,
             value=lambda spread: spread.p99,
             name="p99",
             below=HONEST_NS,
         )
         bench.report.bound(
-            f"memory of the server with {what}",
+            f"growth of the server's memory during {what}",
             [grown],
             "",
             None,
             value=lambda spread: spread.max,
-            name="grown at most by",
+            name="peak",
             below=GROWTH_MIB,
             unit="MiB",
         )

@@ -1,4 +1,4 @@
-"""The twins for asyncio, and waiting."""
+"""The async variants of the calls, and waiting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TASKS = 1_000
 
 
 def per_await(limiter: flint.Limiter, calls: int) -> float:
-    """Nanoseconds an awaited check, in one coroutine."""
+    """Nanoseconds per awaited check, in one coroutine."""
 
     async def main() -> float:
         check = limiter.acheck
@@ -28,33 +28,33 @@ def per_await(limiter: flint.Limiter, calls: int) -> float:
 
 
 def acheck(bench: Bench) -> None:
-    """One coroutine beside one thread, both modes."""
+    """One coroutine compared with one thread, in both modes."""
     with bench.limiter("batch") as limiter:
         limiter.limit(KEY, PLENTY)
-        own, beside = alternately(
+        own, reference = alternately(
             bench.scale(60, 12),
             lambda: per_await(limiter, 20_000),
             lambda: per_call(limiter.check, KEY, calls=20_000),
         )
-        bench.report.ratio("await acheck, batch, hot key", own, "check, batch, hot key", beside, at_most=1.7)
+        bench.report.ratio("await acheck, batch, hot key", own, "check, batch, hot key", reference, at_most=1.7)
     with bench.limiter("always") as limiter:
         limiter.limit(KEY, PLENTY)
-        own, beside = alternately(
+        own, reference = alternately(
             bench.scale(20, 6),
             lambda: per_await(limiter, 200),
             lambda: per_call(limiter.check, KEY, calls=200),
         )
         bench.report.ratio(
-            "await acheck, always, one task, which takes two more wake-ups",
+            "await acheck, always, one task",
             own,
             "check, always, one thread",
-            beside,
+            reference,
             at_most=3,
         )
 
 
 def tasks(bench: Bench) -> None:
-    """Many tasks that share each fsync beside one thread."""
+    """Many tasks that share each fsync, compared with one thread."""
     each = bench.scale(100, 40)
 
     async def main(limiter: flint.Limiter) -> None:
@@ -66,18 +66,18 @@ def tasks(bench: Bench) -> None:
 
     with bench.limiter("always") as limiter:
         limiter.limit(KEY, PLENTY)
-        own, beside = alternately(
+        own, reference = alternately(
             bench.scale(20, 6),
             lambda: once(lambda: asyncio.run(main(limiter))) / (TASKS * each),
             lambda: per_call(limiter.check, KEY, calls=500),
         )
         bench.report.ratio(
-            f"acheck, always, {TASKS:,} tasks: time per check", own, "check, always, one thread", beside, at_least=30
+            f"acheck, always, {TASKS:,} tasks: time per check", own, "check, always, one thread", reference, at_least=30
         )
 
 
 async def lateness(seconds: float, work: Callable[[], asyncio.Future[object]] | None) -> list[float]:
-    """How late a timer of a millisecond is, nanoseconds, while `work` runs or for so long."""
+    """How late a timer of a millisecond is, nanoseconds, while `work` runs, for at most `seconds`."""
     loop = asyncio.get_running_loop()
     running = work() if work is not None else None
     end = loop.time() + seconds
@@ -92,7 +92,7 @@ async def lateness(seconds: float, work: Callable[[], asyncio.Future[object]] | 
 
 
 def ticker(bench: Bench) -> None:
-    """What an event loop notices of 50 tasks whose every check waits for an fsync."""
+    """The delay of an event loop in which 50 tasks wait for an fsync with each check."""
     with bench.limiter("always") as limiter:
         limiter.limit(KEY, PLENTY)
 
@@ -112,15 +112,15 @@ def ticker(bench: Bench) -> None:
             return await lateness(0.5, None)
 
         own: list[float] = []
-        beside: list[float] = []
+        reference: list[float] = []
         for _ in range(bench.scale(10, 3)):
             own += asyncio.run(main())
-            beside += asyncio.run(idle())
+            reference += asyncio.run(idle())
     bench.report.bound(
-        "event loop beside 50 tasks in acheck, always: how late a timer of 1 ms is",
+        "event loop with 50 tasks in acheck, always: delay of a timer of 1 ms",
         own,
         "the same timer in an idle loop",
-        beside,
+        reference,
         value=lambda spread: spread.p99,
         name="p99",
         below=5e6,
@@ -134,14 +134,14 @@ def acquire(bench: Bench) -> None:
     async def main(limiter: flint.Limiter) -> float:
         start = time.perf_counter()
         await asyncio.gather(*(limiter.aacquire("slow") for _ in range(waiting)))
-        # The burst is there at once; the others come at the rate.
+        # The burst is admitted at once, the rest at the rate.
         return (waiting - rate) / (time.perf_counter() - start)
 
     with bench.limiter("batch") as limiter:
         limiter.limit("slow", f"{rate}/second")
         admitted = asyncio.run(main(limiter))
     bench.report.bound(
-        f"aacquire, {waiting:,} tasks on one key at {rate}/s: how far the rate is off",
+        f"aacquire, {waiting:,} tasks on one key at {rate}/s: deviation from the rate",
         [abs(admitted / rate - 1) * 100],
         "",
         None,

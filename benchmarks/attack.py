@@ -1,4 +1,4 @@
-"""An attacker: python benchmarks/attack.py NAME PORT. Says that it has begun, and goes on until it is ended."""
+"""An attacker: python benchmarks/attack.py NAME PORT. Prints `started` and continues until it is terminated."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def connected(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=10)
 
 
-def begun() -> None:
-    print("begun", flush=True)
+def started() -> None:
+    print("started", flush=True)
 
 
 def held(port: int, count: int, first: bytes, each: bytes) -> None:
-    """So many connections, each with a first message, then a byte a second; whoever is dropped comes again."""
+    """`count` connections that send a first message, then a byte per second; a dropped connection is replaced."""
     open_ones: list[socket.socket | None] = [None] * count
-    said = False
+    announced = False
     while True:
         for place, connection in enumerate(open_ones):
             try:
@@ -43,14 +43,14 @@ def held(port: int, count: int, first: bytes, each: bytes) -> None:
                 if connection is not None:
                     connection.close()
                 open_ones[place] = None
-        if not said:
-            said = True
-            begun()
+        if not announced:
+            announced = True
+            started()
         time.sleep(1)
 
 
 def endless(port: int, count: int, message: Callable[[int], bytes], *, read: bool) -> None:
-    """So many connections that send without end, and read the answers or not; whoever is dropped comes again."""
+    """`count` connections that send without end and read the answers if `read`; a dropped one is replaced."""
     waiting = selectors.DefaultSelector()
     events = selectors.EVENT_WRITE | (selectors.EVENT_READ if read else 0)
     serial = 0
@@ -72,7 +72,7 @@ def endless(port: int, count: int, message: Callable[[int], bytes], *, read: boo
 
     for _ in range(count):
         again()
-    begun()
+    started()
     while True:
         while len(waiting.get_map()) < count:
             again()
@@ -93,8 +93,8 @@ def endless(port: int, count: int, message: Callable[[int], bytes], *, read: boo
 
 
 def churn(port: int) -> None:
-    """Connections that are closed as soon as they have asked, without waiting for the answer."""
-    begun()
+    """Connections that are closed after the request, without waiting for the answer."""
+    started()
     while True:
         try:
             with connected(port) as connection:

@@ -1,4 +1,4 @@
-"""A server with a million keys beside one with a few."""
+"""A server with a million keys, compared with one with a few."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stores import Bench, fill, key_of
 import flint
 
 FEW = 100
-# Bytes a key, as for the embedded limiter.
+# Bytes per key, as for the embedded limiter.
 KEY_BYTES = 200
 GROWTH_BYTES = 64 * 2**20
 
@@ -69,7 +69,7 @@ def _memory(bench: Bench, server: Server, held: int, started: int) -> None:
     bench.report.bound(
         f"memory of the server for each of {bench.million():,} keys",
         [each],
-        f"beside a server with {FEW}",
+        f"a server with {FEW} keys",
         None,
         value=lambda spread: spread.max,
         name="resident",

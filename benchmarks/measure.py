@@ -1,4 +1,4 @@
-"""Alternate measurements and how they are shown."""
+"""Alternating measurements, and the report on them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Spread:
-    """What became of a number of samples."""
+    """The distribution of a number of samples."""
 
     min: float
     median: float
@@ -36,13 +36,13 @@ class Spread:
 
 @dataclass(frozen=True)
 class Line:
-    """One budget and what was measured for it."""
+    """One budget and the measurement for it."""
 
     what: str
     flint: Spread
     unit: str
     yardstick: str
-    beside: Spread | None
+    reference: Spread | None
     ratio: Spread | None
     measured: str
     budget: str
@@ -50,7 +50,7 @@ class Line:
 
 
 def show(value: float, unit: str) -> str:
-    """A number with its unit, times in the unit that suits them."""
+    """A number with its unit; a time in the largest unit that leaves at least 1."""
     if unit != "ns":
         return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
     for size, name in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
@@ -60,7 +60,7 @@ def show(value: float, unit: str) -> str:
 
 
 class Report:
-    """Collects lines and prints each as it comes."""
+    """Collects lines and prints each one when it is added."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -73,8 +73,8 @@ class Report:
 
         print(f"\n{line.what}")
         print(f"    flint      {three(line.flint, line.unit)}   ({line.flint.samples} samples)")
-        if line.beside is not None:
-            print(f"    yardstick  {three(line.beside, line.unit)}   {line.yardstick}")
+        if line.reference is not None:
+            print(f"    yardstick  {three(line.reference, line.unit)}   {line.yardstick}")
         if line.ratio is not None:
             print(f"    ratio      {line.ratio.min:.2f}x / {line.ratio.median:.2f}x / {line.ratio.p99:.2f}x")
         print(f"    {'met   ' if line.met else 'MISSED'}     {line.measured}; budget: {line.budget}", flush=True)
@@ -84,21 +84,21 @@ class Report:
         what: str,
         flint: Sequence[float],
         yardstick: str,
-        beside: Sequence[float],
+        reference: Sequence[float],
         *,
         at_least: float | None = None,
         at_most: float | None = None,
         unit: str = "ns",
         also: tuple[bool, str] = (True, ""),
     ) -> None:
-        """Paired samples. `at_least` so many times faster than the yardstick, or `at_most` so many times its time."""
+        """Paired samples: at least `at_least` times as fast as the yardstick, or at most `at_most` times its time."""
         if at_least is not None:
-            ratios = [other / own for own, other in zip(flint, beside, strict=True)]
+            ratios = [other / own for own, other in zip(flint, reference, strict=True)]
             median = Spread.of(ratios).median
             met, measured, budget = median >= at_least, f"{median:.2f}x as fast", f"at least {at_least:g}x"
         else:
             assert at_most is not None
-            ratios = [own / other for own, other in zip(flint, beside, strict=True)]
+            ratios = [own / other for own, other in zip(flint, reference, strict=True)]
             median = Spread.of(ratios).median
             met, measured, budget = median <= at_most, f"{median:.2f}x the time", f"at most {at_most:g}x"
         if also[1]:
@@ -108,7 +108,7 @@ class Report:
             Spread.of(flint),
             unit,
             yardstick,
-            Spread.of(beside),
+            Spread.of(reference),
             Spread.of(ratios),
             measured,
             budget,
@@ -121,7 +121,7 @@ class Report:
         what: str,
         flint: Sequence[float],
         yardstick: str,
-        beside: Sequence[float] | None,
+        reference: Sequence[float] | None,
         *,
         value: Callable[[Spread], float],
         name: str,
@@ -129,9 +129,9 @@ class Report:
         above: float | None = None,
         unit: str = "ns",
     ) -> None:
-        """An absolute budget. The yardstick tells what this machine is like."""
+        """An absolute budget. The yardstick shows how fast this machine is."""
         spread = Spread.of(flint)
-        other = None if beside is None else Spread.of(beside)
+        other = None if reference is None else Spread.of(reference)
         reached = value(spread)
         measured = f"{name} {show(reached, unit)}"
         if other is not None and value(other) > 0:
@@ -141,26 +141,34 @@ class Report:
         else:
             assert above is not None
             met, budget = reached >= above, f"at least {show(above, unit)}"
-        paired = beside is not None and len(beside) == len(flint) <= 1000 and all(beside)
-        ratio = Spread.of([a / b for a, b in zip(flint, beside, strict=True)]) if paired and beside else None
+        paired = reference is not None and len(reference) == len(flint) <= 1000 and all(reference)
+        ratio = Spread.of([a / b for a, b in zip(flint, reference, strict=True)]) if paired and reference else None
         self._add(Line(what, spread, unit, yardstick, other, ratio, measured, budget, met))
 
-    def finish(self, path: str | None, settings: dict[str, Any]) -> None:
+    def finish(self) -> None:
+        """Prints how many budgets are met, and which are missed."""
         missed = [line for line in self.lines if not line.met]
         print(f"\n{len(self.lines) - len(missed)} of {len(self.lines)} budgets met")
         for line in missed:
             print(f"MISSED  {line.what}: {line.measured}; budget: {line.budget}")
-        if path is not None:
-            machine = {"python": sys.version, "platform": platform.platform(), "cpus": os.cpu_count()}
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(
-                    {**settings, "machine": machine, "lines": [asdict(line) for line in self.lines]}, file, indent=1
-                )
-                file.write("\n")
+
+    def write_json(self, path: str, settings: dict[str, Any]) -> None:
+        machine = {"python": sys.version, "platform": platform.platform(), "cpus": os.cpu_count()}
+        content = {**settings, "machine": machine, "lines": [asdict(line) for line in self.lines]}
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+            file.write("\n")
+
+    def write_table(self, path: str) -> None:
+        """The rows of docs/benchmarks.md."""
+        with open(path, "w", encoding="utf-8") as file:
+            for line in self.lines:
+                measured = line.measured if line.met else f"**missed**: {line.measured}"
+                file.write(f"| {line.what} | {line.yardstick} | {line.budget} | {measured} |\n")
 
 
 def per_call(call: Callable[..., object], *args: object, calls: int) -> float:
-    """Nanoseconds a call, over `calls` of them."""
+    """Nanoseconds per call, over `calls` of them."""
     start = time.perf_counter_ns()
     for _ in repeat(None, calls):
         call(*args)
@@ -168,7 +176,7 @@ def per_call(call: Callable[..., object], *args: object, calls: int) -> float:
 
 
 def each_call(call: Callable[..., object], *args: object, calls: int) -> list[float]:
-    """Nanoseconds of each of `calls` calls, with what reading the clock costs."""
+    """Nanoseconds of each of `calls` calls, reading the clock included."""
     clock = time.perf_counter_ns
     samples: list[float] = []
     for _ in repeat(None, calls):
@@ -186,7 +194,7 @@ def once(call: Callable[[], object]) -> float:
 
 
 def alternately(rounds: int, *measures: Callable[[], float]) -> list[list[float]]:
-    """Runs the measures one after the other, `rounds` times, after one round that does not count."""
+    """Runs the measures in turns, `rounds` times, after a warm-up round."""
     for measure in measures:
         measure()
     columns: list[list[float]] = [[] for _ in measures]

@@ -1,4 +1,4 @@
-"""The metrics of many keys, and what an event loop notices while a thread renders them."""
+"""The metrics of many keys, and the delay of an event loop while a thread renders them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from flint.prometheus import FlintCollector
 
 
 def prometheus(bench: Bench) -> None:
-    """Text for Prometheus beside what prometheus_client makes of the same numbers."""
+    """Text for Prometheus, compared with generate_latest of prometheus_client for the same numbers."""
     keys = bench.scale(100_000, 20_000)
     with bench.limiter("batch") as limiter:
         fill(limiter, keys)
         for number in range(keys):
             limiter.check(key_of(number))
         collector = FlintCollector(limiter)
-        own, beside = alternately(
+        own, reference = alternately(
             bench.scale(10, 3),
             lambda: once(lambda: flint.prometheus_metrics(limiter)),
             lambda: once(lambda: generate_latest(collector)),  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def prometheus(bench: Bench) -> None:
             f"Prometheus metrics of {keys:,} keys, at most 10,000 series of each",
             own,
             "prometheus_client's generate_latest of the same collector",
-            beside,
+            reference,
             value=lambda spread: spread.median,
             name="median",
             below=1e9,
@@ -44,7 +44,7 @@ def prometheus(bench: Bench) -> None:
             )
             idle += asyncio.run(lateness(60, lambda: asyncio.ensure_future(asyncio.to_thread(time.sleep, 0.5))))
     bench.report.bound(
-        f"event loop while {keys:,} keys are rendered: how late a timer of 1 ms is",
+        f"event loop while {keys:,} keys are rendered: delay of a timer of 1 ms",
         rendering,
         "the same timer while nothing is rendered",
         idle,

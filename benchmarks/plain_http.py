@@ -1,4 +1,4 @@
-"""The least that a client of the server can be: bytes out, bytes in, over one connection."""
+"""A minimal client of the server: prepared bytes out, bytes in, over one connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that benchmarks start and measure: Flint's, and Redis beside it."""
+"""Servers that benchmarks start and measure: Flint and Redis."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_S = 60
+START_TIMEOUT_S = 60
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers."""
+    """A server that is ready."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -35,18 +35,18 @@ class Server:
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
     def forget_peak(self) -> None:
-        """Has peak_bytes() tell of what comes from now on."""
+        """Resets what peak_bytes() returns."""
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def peak_bytes(self) -> int:
-        """The most that was resident at a time."""
+        """The peak of resident memory."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
         return int(kilobytes) * 1024
 
 
 def pin(servers: Sequence[Server], cpus: set[int]) -> None:
-    """Has this process and all threads of the servers run on these CPUs."""
+    """Pins this process and all threads of the servers to these CPUs."""
     os.sched_setaffinity(0, cpus)
     for server in servers:
         for thread in Path(f"/proc/{server.process.pid}/task").iterdir():
@@ -60,7 +60,7 @@ def free_port() -> int:
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:
-    """Ends one process, kindly first."""
+    """Ends a process: SIGTERM, and SIGKILL after 20 seconds."""
     process.terminate()
     try:
         process.wait(timeout=20)
@@ -86,7 +86,7 @@ def flint_server(directory: Path, sync: str, *options: str) -> Iterator[Server]:
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path) -> int:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         text = log.read_text()
         port = re.search(r"listening on http://127\.0\.0\.1:(\d+)", text)
@@ -124,7 +124,7 @@ def redis_server(directory: Path, appendfsync: str) -> Iterator[Server]:
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:

@@ -1,21 +1,18 @@
 """Flint's budgets, measured from Python: python benchmarks/python_api.py [--quick] [--dir DIR] [--json FILE] [WORD]
 
-Every line is measured beside a yardstick, alternately in the same run, so that a busy or slow machine slows both. The
-three numbers are minimum, median and 99th percentile; a verdict rests on the median over the rounds, or on the
-percentile that the budget names. Nothing is left out: a budget that is missed says MISSED. A WORD chooses the groups of
-lines whose name contains it.
+Each line is measured in turns with a yardstick, so that a busy or slow machine slows both. The three numbers are
+minimum, median and 99th percentile; the verdict is on the median over the rounds, or on the percentile that the budget
+names. A budget that is missed says MISSED. A WORD selects the groups of lines whose name contains it.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from itertools import cycle
@@ -23,6 +20,7 @@ from pathlib import Path
 
 import limits
 from async_api import acheck, acquire, tasks, ticker
+from command import run
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from measure import Spread, alternately, each_call, once, per_call
@@ -34,20 +32,20 @@ import flint
 
 
 def hot_key(bench: Bench) -> None:
-    """Checks of one key in batch mode, a sync always under way, beside the in-memory library."""
+    """Checks of one key in batch mode, with a sync always under way, compared with the in-memory library."""
     calls, rounds = 20_000, bench.scale(60, 10)
     strategy = FixedWindowRateLimiter(MemoryStorage())
     item = limits.RateLimitItemPerHour(10**12)
     with bench.limiter("batch") as limiter:
         limiter.limit(KEY, PLENTY)
-        check, allow, beside = alternately(
+        check, allow, reference = alternately(
             rounds,
             lambda: per_call(limiter.check, KEY, calls=calls),
             lambda: per_call(limiter.allow, KEY, calls=calls),
             lambda: per_call(strategy.hit, item, KEY, calls=calls // 4),
         )
-        bench.report.ratio("check, batch, hot key", check, LIMITS_HIT, beside, at_least=6)
-        bench.report.ratio("allow, batch, hot key", allow, LIMITS_HIT, beside, at_least=8)
+        bench.report.ratio("check, batch, hot key", check, LIMITS_HIT, reference, at_least=6)
+        bench.report.ratio("allow, batch, hot key", allow, LIMITS_HIT, reference, at_least=8)
 
         before = limiter.counters()["syncs"]
         own: list[float] = []
@@ -55,9 +53,9 @@ def hot_key(bench: Bench) -> None:
         for _ in range(bench.scale(30, 10)):
             own += each_call(limiter.check, KEY, calls=20_000)
             other += each_call(strategy.hit, item, KEY, calls=20_000)
-        syncs = limiter.counters()["syncs"] - before
+        assert limiter.counters()["syncs"] > before, "no sync ran during the calls"
         bench.report.bound(
-            f"check, batch, hot key, p99.9 while {syncs} syncs ran",
+            "check, batch, hot key, p99.9 while syncs run",
             own,
             LIMITS_HIT,
             other,
@@ -76,7 +74,7 @@ def preallocated(path: Path, size: int) -> int:
 
 
 def always(bench: Bench) -> None:
-    """A durable check beside the least that durability can cost, and many threads beside one."""
+    """A durable check compared with the least that durability can cost, and many threads compared with one."""
     size = 4 << 20
     fd = preallocated(bench.root / "preallocated", size)
     offsets = cycle(range(0, size, RECORD_BYTES))
@@ -88,7 +86,7 @@ def always(bench: Bench) -> None:
 
     with bench.limiter("always") as limiter:
         limiter.limit(KEY, PLENTY)
-        own, beside = alternately(
+        own, reference = alternately(
             bench.scale(60, 12),
             lambda: Spread.of(each_call(limiter.check, KEY, calls=100)).median,
             lambda: Spread.of(each_call(write, calls=100)).median,
@@ -98,7 +96,7 @@ def always(bench: Bench) -> None:
             "check, always, one thread: p50 of 100 calls",
             own,
             f"pwrite of {RECORD_BYTES} bytes + fdatasync, preallocated file, same directory",
-            beside,
+            reference,
             at_most=1.15,
         )
 
@@ -123,18 +121,18 @@ def always(bench: Bench) -> None:
 
             return once(run) / (threads * calls)
 
-        own, beside = alternately(bench.scale(10, 4), many, lambda: per_call(limiter.check, KEY, calls=500))
+        own, reference = alternately(bench.scale(10, 4), many, lambda: per_call(limiter.check, KEY, calls=500))
         bench.report.ratio(
             f"check, always, {threads} threads: time per check",
             own,
             "check, always, one thread",
-            beside,
+            reference,
             at_least=8,
         )
 
 
 def denied(bench: Bench) -> None:
-    """A denial, which writes nothing, beside an allowed check that does, in another store."""
+    """A denial, which writes nothing, compared with an allowed check in another store."""
     calls = 20_000
     for mode in ("batch", "always"):
         with bench.limiter("batch") as allowing, bench.limiter(mode) as denying:
@@ -143,7 +141,7 @@ def denied(bench: Bench) -> None:
             denying.check(KEY)
             denying.flush()
             before = denying.counters()["syncs"]
-            own, beside = alternately(
+            own, reference = alternately(
                 bench.scale(40, 10),
                 lambda denying=denying: per_call(denying.check, KEY, calls=calls),  # type: ignore[misc]
                 lambda allowing=allowing: per_call(allowing.check, KEY, calls=calls),  # type: ignore[misc]
@@ -154,14 +152,14 @@ def denied(bench: Bench) -> None:
                 f"denied check, {mode}",
                 own,
                 "allowed check, batch",
-                beside,
+                reference,
                 at_most=1,
                 also=(syncs == 0, f"{syncs} syncs in {counters['denied']} denials"),
             )
 
 
 def check_all(bench: Bench) -> None:
-    """Three keys together beside one, in a small store and in a large one, where the keys change from call to call."""
+    """Three keys together compared with one, in a small and in a large store; the keys change from call to call."""
     calls = 5_000
     for keys in (3, bench.scale(100_000, 20_000)):
         with bench.limiter("batch") as limiter:
@@ -174,25 +172,24 @@ def check_all(bench: Bench) -> None:
             ]
             one: Iterator[str] = cycle(names)
             three: Iterator[list[str]] = cycle(triples)
-            own, beside = alternately(
+            own, reference = alternately(
                 bench.scale(100, 20),
                 lambda three=three: per_call(lambda: limiter.check_all(next(three)), calls=calls),  # type: ignore[misc]
                 lambda one=one: per_call(lambda: limiter.check(next(one)), calls=calls),  # type: ignore[misc]
             )
             bench.report.ratio(
-                f"check_all over 3 of {keys} keys, batch", own, "check of one of them", beside, at_most=4
+                f"check_all over 3 of {keys:,} keys, batch", own, "check of one of them", reference, at_most=4
             )
 
 
 def compaction(bench: Bench) -> None:
-    """Checks while a snapshot is written beside them, and the same without."""
+    """Checks while a snapshot is written, and the same checks while none is."""
     keys = 100_000
     with bench.limiter("batch") as limiter:
         fill(limiter, keys)
         limiter.limit(KEY, PLENTY)
         own: list[float] = []
         other: list[float] = []
-        before = limiter.counters()["compactions"]
         for _ in range(bench.scale(12, 4)):
             limiter.check(KEY)
             compacting = threading.Thread(target=limiter.compact)
@@ -203,9 +200,8 @@ def compaction(bench: Bench) -> None:
                 during += 200
             compacting.join()
             other += each_call(limiter.check, KEY, calls=during)
-        compactions = limiter.counters()["compactions"] - before
         bench.report.bound(
-            f"check, batch, during {compactions} compactions of {keys} keys",
+            f"check, batch, during compactions of {keys:,} keys",
             own,
             "the same without a compaction",
             other,
@@ -216,7 +212,7 @@ def compaction(bench: Bench) -> None:
 
 
 def million_keys(bench: Bench) -> None:
-    """Opening and compacting a large store beside hashing (and writing) the same bytes."""
+    """Opening and compacting a large store compared with hashing (and writing) the same bytes."""
     store, keys, rounds = bench.full_store(), bench.million(), bench.scale(4, 3)
     snapshot = next(store.glob("*.snapshot")).read_bytes()
     share = keys / 1_000_000
@@ -230,13 +226,12 @@ def million_keys(bench: Bench) -> None:
     def hash_it() -> float:
         return once(lambda: hashlib.sha256(snapshot).digest())
 
-    own, beside = alternately(rounds, open_it, hash_it)
-    history = sum(path.stat().st_size for path in store.glob("*.aof"))
+    own, reference = alternately(rounds, open_it, hash_it)
     bench.report.bound(
-        f"open with {keys} keys in a snapshot of {len(snapshot) >> 20} MiB, and {history >> 20} MiB of log to verify",
+        f"open with {keys:,} keys in the snapshot",
         own,
         "hashlib.sha256 of the snapshot",
-        beside,
+        reference,
         value=lambda spread: spread.median,
         name="median",
         below=1.5e9 * share,
@@ -257,13 +252,13 @@ def million_keys(bench: Bench) -> None:
             limiter.check(key_of(0))
             return once(limiter.compact)
 
-        own, beside = alternately(rounds, compact_it, lambda: once(write_it))
+        own, reference = alternately(rounds, compact_it, lambda: once(write_it))
     target.unlink()
     bench.report.bound(
-        f"compact with {keys} keys",
+        f"compact with {keys:,} keys",
         own,
         "sha256, write and fsync of the same bytes",
-        beside,
+        reference,
         value=lambda spread: spread.median,
         name="median",
         below=1.5e9 * share,
@@ -314,16 +309,16 @@ def memory(bench: Bench) -> None:
         return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
     keys = bench.million()
-    beside = [measure("limits", bench.root, keys // 5)]
+    reference = [measure("limits", bench.root, keys // 5)]
     for how, what, directory in (
         ("configured", "configured one by one", bench.directory()),
-        ("opened", "opened from the snapshot, each checked once", bench.full_store()),
+        ("opened", "opened from the snapshot", bench.full_store()),
     ):
         bench.report.bound(
-            f"resident memory a key, {keys} keys of {len(key_of(0))} bytes, {what}",
+            f"resident memory per key, {keys:,} keys of 21 bytes, {what}",
             [measure(how, directory, keys)],
             f"limits {limits.__version__}: MemoryStorage",
-            beside,
+            reference,
             value=lambda spread: spread.median,
             name="resident",
             below=200,
@@ -332,7 +327,7 @@ def memory(bench: Bench) -> None:
 
 
 def linked_copy(source: Path, target: Path) -> None:
-    """A copy to open: opening writes to the newest segment and to the lock file; hard links share the others."""
+    """A copy to open. Opening writes to the newest segment and to the lock file; the other files are hard links."""
     target.mkdir()
     newest = max(source.glob("*.aof"))
     for path in source.iterdir():
@@ -376,12 +371,12 @@ def replay(bench: Bench) -> None:
         took = once(lambda: [digest.update(segment) for segment in log])
         return found / (took / 1e9)
 
-    own, beside = alternately(bench.scale(5, 3), open_it, hash_it)
+    own, reference = alternately(bench.scale(5, 3), open_it, hash_it)
     bench.report.bound(
-        f"replay of {found} records at open: reading, checksums, the seals' SHA-256, applying, syncing",
+        "replay of the log at open",
         own,
-        "records a second at which hashlib.sha256 passes the same bytes",
-        beside,
+        "records per second at which hashlib.sha256 hashes the same bytes",
+        reference,
         value=lambda spread: spread.median,
         name="median",
         above=8e6,
@@ -390,7 +385,7 @@ def replay(bench: Bench) -> None:
 
 
 def log_bytes(store: Path) -> int:
-    """Bytes of records in the log, which ends with zeros."""
+    """Bytes of records in the log, whose preallocated rest is zeros."""
     return sum(len(path.read_bytes()[:-64].rstrip(b"\0")) for path in store.glob("*.aof"))
 
 
@@ -421,12 +416,12 @@ def disk(bench: Bench) -> None:
         for _ in range(denials):
             limiter.check("exhausted")
     bench.report.bound(
-        f"log bytes for {denials} denials of one key, until after close()",
+        f"log bytes for {denials:,} denials of one key, after close()",
         [log_bytes(store) - after],
         "",
         None,
         value=lambda spread: spread.max,
-        name="all together",
+        name="total",
         below=64 << 10,
         unit="bytes",
     )
@@ -452,19 +447,7 @@ GROUPS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure Flint's budgets from Python.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller stores")
-    parser.add_argument("--dir", default=".", help="where to make the data directories (a real disk; default: here)")
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
-    parser.add_argument("only", nargs="*", metavar="WORD", help=", ".join(group.__name__ for group in GROUPS))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix=".flint-bench-", dir=options.dir) as root:
-        bench = Bench(Path(root).resolve(), options.quick)
-        print(f"minimum / median / p99; {'quick, ' if options.quick else ''}in {root}")
-        for group in GROUPS:
-            if not options.only or any(word in group.__name__ for word in options.only):
-                group(bench)
-    bench.report.finish(options.json, {"quick": options.quick, "limits": limits.__version__})
+    run("Measure Flint's budgets from Python.", GROUPS, lambda: {"limits": limits.__version__})
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """The server's budgets: python benchmarks/server.py [--quick] [--dir DIR] [--json FILE] [WORD]
 
-Like python_api.py, beside Redis in place of a library. Every server is a process of its own, started here on sockets of
-its own and ended here.
+Like python_api.py, with Redis as the yardstick. The benchmark starts each server as a process of its own, on free
+sockets, and ends it.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import subprocess
-import tempfile
 from pathlib import Path
 
 from abuse import abuse
+from command import run
 from many_keys import many_keys
 from measure import alternately
 from plain_http import Connection, request
@@ -25,14 +24,14 @@ SCRIPT = Path(__file__).with_name("check.lua")
 
 
 class Load:
-    """Requests by a program that only makes requests, and what each cost the server."""
+    """Requests of a load generator, and the CPU time that each took in the server."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.cpu_ns: list[float] = []
 
     def measured(self, command: list[str], requests: str, rate: str) -> float:
-        """Nanoseconds a request. `requests` and `rate` find both in the output of the command."""
+        """Nanoseconds per request. The patterns `requests` and `rate` find both in the output of the command."""
         before = self.server.cpu_ns()
         output = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
         spent = self.server.cpu_ns() - before
@@ -45,7 +44,7 @@ class Load:
         return 1e9 / float(per_second[1])
 
     def cpu_us(self) -> float:
-        """The median over the rounds that count."""
+        """The median over the rounds, the first one left out."""
         counted = sorted(self.cpu_ns[1:])
         return counted[len(counted) // 2] / 1e3
 
@@ -63,7 +62,7 @@ def redis_benchmark(load: Load, requests: int) -> float:
 
 
 def throughput(bench: Bench) -> None:
-    """Many keep-alive connections that check one key, beside as many that increment one counter."""
+    """Many keep-alive connections that check one key, compared with as many that increment one counter."""
     seconds = bench.scale(3, 1)
     for sync, appendfsync, requests in (
         ("batch", "everysec", 60_000 * seconds),
@@ -71,12 +70,12 @@ def throughput(bench: Bench) -> None:
     ):
         with (
             flint_server(bench.directory(), sync) as server,
-            redis_server(bench.directory(), appendfsync) as beside,
+            redis_server(bench.directory(), appendfsync) as reference,
         ):
             setter = Connection(server.port)
             setter.ask(request("/v1/limits", {"key": KEY, "rate": PLENTY}))
             setter.close()
-            own, other = Load(server), Load(beside)
+            own, other = Load(server), Load(reference)
             times, others = alternately(
                 bench.scale(9, 3),
                 lambda own=own: wrk(own, seconds),  # type: ignore[misc]
@@ -88,28 +87,19 @@ def throughput(bench: Bench) -> None:
                 f"redis-benchmark -t incr -c {CONNECTIONS}, appendfsync {appendfsync}",
                 others,
                 at_least=1.0,
-                also=(True, f"CPU per request {own.cpu_us():.1f} us beside redis {other.cpu_us():.1f} us"),
+                also=(True, f"CPU per request {own.cpu_us():.1f} us, Redis {other.cpu_us():.1f} us"),
             )
 
 
 GROUPS = (throughput, clients, processes, many_keys, abuse)
 
 
+def redis_version() -> str:
+    return subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the budgets of Flint's server.")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller stores")
-    parser.add_argument("--dir", default=".", help="where to make the data directories (a real disk; default: here)")
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON too")
-    parser.add_argument("only", nargs="*", metavar="WORD", help=", ".join(group.__name__ for group in GROUPS))
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix=".flint-bench-", dir=options.dir) as root:
-        bench = Bench(Path(root).resolve(), options.quick)
-        print(f"minimum / median / p99; {'quick, ' if options.quick else ''}in {root}")
-        for group in GROUPS:
-            if not options.only or any(word in group.__name__ for word in options.only):
-                group(bench)
-    redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    bench.report.finish(options.json, {"quick": options.quick, "redis": redis})
+    run("Measure the budgets of Flint's server.", GROUPS, lambda: {"redis": redis_version()})
 
 
 if __name__ == "__main__":

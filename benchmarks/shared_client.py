@@ -1,6 +1,7 @@
-"""flint.SharedLimiter beside redis-py: one client, and eight processes at a time.
+"""flint.SharedLimiter compared with redis-py: one client, and eight processes at a time.
 
-Run by itself it is one of the eight: it says that it is ready, waits for a line, and counts its calls for some seconds.
+Run as a program it is one of the eight: it prints that it is ready, waits for a line, and counts its calls for some
+seconds.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ def redis_py() -> str:
 
 
 def clients(bench: Bench) -> None:
-    """A check over either socket beside an INCR, all on one CPU and on all."""
+    """A check over either socket compared with an INCR, on one CPU and on all."""
     calls, rounds = 1_000, bench.scale(30, 6)
     every = os.sched_getaffinity(0)
     with (
         flint_server(bench.directory(), "batch") as server,
-        redis_server(bench.directory(), "everysec") as beside,
+        redis_server(bench.directory(), "everysec") as reference,
         flint.SharedLimiter(f"unix://{server.socket}") as local,
         flint.SharedLimiter(f"http://127.0.0.1:{server.port}") as tcp,
-        redis.Redis(port=beside.port) as counter,
-        redis.Redis(unix_socket_path=str(beside.socket)) as local_counter,
+        redis.Redis(port=reference.port) as counter,
+        redis.Redis(unix_socket_path=str(reference.socket)) as local_counter,
     ):
         local.limit(KEY, PLENTY)
         for place, cpus in (("one CPU", {min(every)}), ("unpinned", every)):
-            pin([server, beside], cpus)
+            pin([server, reference], cpus)
             try:
                 unix, http, other, local_other = alternately(
                     rounds,
@@ -50,7 +51,7 @@ def clients(bench: Bench) -> None:
                     lambda: per_call(local_counter.incr, KEY, calls=calls),
                 )
             finally:
-                pin([server, beside], every)
+                pin([server, reference], every)
             same = sorted(own / its for own, its in zip(unix, local_other, strict=True))[len(unix) // 2]
             note = f"{same:.2f}x the time of an INCR over redis's Unix socket"
             for what, own, most, also in (("the Unix socket", unix, 0.45, note), ("TCP", http, 0.75, "")):
@@ -65,7 +66,7 @@ def clients(bench: Bench) -> None:
 
 
 def together(kind: str, server: Server, seconds: float) -> float:
-    """Nanoseconds a call, by all workers together."""
+    """Nanoseconds per call of all workers together."""
     address = f"unix://{server.socket}" if kind == "flint" else str(server.port)
     command = [sys.executable, __file__, kind, address, str(seconds)]
     workers = [
@@ -88,15 +89,15 @@ def together(kind: str, server: Server, seconds: float) -> float:
 
 
 def processes(bench: Bench) -> None:
-    """Eight processes that check one key, beside eight that increment one counter."""
+    """Eight processes that check one key, compared with eight that increment one counter."""
     seconds = bench.scale(2, 1)
-    with flint_server(bench.directory(), "batch") as server, redis_server(bench.directory(), "everysec") as beside:
+    with flint_server(bench.directory(), "batch") as server, redis_server(bench.directory(), "everysec") as reference:
         with flint.SharedLimiter(f"unix://{server.socket}") as limiter:
             limiter.limit(KEY, PLENTY)
         own, other = alternately(
             bench.scale(7, 3),
             lambda: together("flint", server, seconds),
-            lambda: together("redis", beside, seconds),
+            lambda: together("redis", reference, seconds),
         )
     bench.report.ratio(
         f"SharedLimiter.check over the Unix socket, batch, {WORKERS} processes: time per check of all",

@@ -1,4 +1,4 @@
-"""Where the benchmarks keep their data, and what they fill it with."""
+"""The data directories of the benchmarks and their content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def key_of(number: int) -> str:
 
 
 class Bench:
-    """Where the data goes and how much is measured."""
+    """The data directories of one run, its report, and how much it measures."""
 
     def __init__(self, root: Path, quick: bool) -> None:
         self.root = root

@@ -1,7 +1,7 @@
 """What a rate limit adds to a request: the same FastAPI application bare, with Flint, SlowAPI and fastapi-limiter.
 
-Requests are ASGI calls in this process, without sockets, whose times would hide what is compared. The libraries beside
-Flint keep their counters in memory; Flint's survive.
+Requests are ASGI calls in this process, because the time of a socket would hide the difference. The other libraries
+keep their counters in memory; Flint keeps them on disk.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def with_fastapi_limiter() -> FastAPI:
 
 
 def per_request(app: App, requests: int) -> float:
-    """Nanoseconds a request."""
+    """Nanoseconds per request."""
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -108,10 +108,10 @@ def per_request(app: App, requests: int) -> float:
 
 
 def middleware(bench: Bench) -> None:
-    """Each application in turn; what is reported is what the limit adds to the bare one."""
+    """Each application in turn; the report has the time that the limit adds to the bare application."""
     requests = 300
     with bench.limiter("batch") as limiter, bench.limiter("batch") as other, warnings.catch_warnings():
-        # Those of the libraries beside Flint.
+        # Warnings of the other libraries.
         warnings.simplefilter("ignore")
         apps = [plain(), with_flint(limiter), with_flint_dependency(other), with_slowapi(), with_fastapi_limiter()]
         columns = alternately(
@@ -124,7 +124,7 @@ def middleware(bench: Bench) -> None:
     bench.report.ratio(
         "FlintRateLimitMiddleware, batch: time added to a request",
         ours,
-        "the bare application's whole time for a request",
+        "the bare application's request",
         bare,
         at_most=1,
     )
