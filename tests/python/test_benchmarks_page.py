@@ -1,4 +1,4 @@
-"""docs/benchmarks.md has the lines that `make bench` prints: its rows are compared with the source of the benchmarks."""
+"""docs/benchmarks.md has the lines that `make bench` prints: a comparison with the source of the benchmarks."""
 
 from __future__ import annotations
 
