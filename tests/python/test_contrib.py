@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 from tests.python.certificates import Files
+from tests.python.command_tree import everything
 from tests.python.served import environment
 
 import flint
 from flint import _native
-from flint.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib"
@@ -32,11 +31,8 @@ USES = [
 
 def options(*path: str) -> list[set[str]]:
     """The long options of the command line, then of each command on the way to the last one."""
-    command = typer.main.get_command(app)
-    found = [command]
-    for name in path:
-        command = command.commands[name]  # type: ignore[attr-defined]
-        found.append(command)
+    tree = everything()
+    found = [tree[path[:length]] for length in range(len(path) + 1)]
     return [{option for parameter in one.params for option in parameter.opts if option[:2] == "--"} for one in found]
 
 
@@ -53,7 +49,7 @@ def test_the_table_of_options_is_complete() -> None:
     page = (ROOT / "docs" / "shared-mode.md").read_text(encoding="utf-8")
     table = page[page.index("| option |") :].split("\n\n", 1)[0]
     described = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", table))
-    hidden = {"--env-token"}
+    hidden = {"--help"}
     assert described == options("server", "start")[-1] - hidden
 
 

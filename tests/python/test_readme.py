@@ -7,11 +7,9 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.python.page_server import START, PageServer
@@ -175,16 +173,9 @@ def test_every_method_is_on_the_page() -> None:
 
 
 def test_every_command_is_run_on_the_page_of_the_command_line() -> None:
-    import typer.main
+    from tests.python.command_tree import commands
 
-    from flint.cli.app import app
-
-    def commands(command: Any) -> Iterator[tuple[str, ...]]:
-        for name, inner in getattr(command, "commands", {}).items():
-            below = list(commands(inner))
-            yield from ((name, *rest) for rest in below or [()])
-
-    found = list(commands(typer.main.get_command(app)))
+    found = commands()
     assert ("server", "start") in found
     run = "\n".join(block.code for block in blocks("docs/cli.md") if block.language == "sh")
     for path in found:

@@ -1,18 +1,22 @@
 """The command line, `flint` and `python -m flint`.
 
-    run        entry: exit statuses, the last line of defence against tracebacks
-    app        the tree of commands and its root options
-    limit      flint limit …          check     flint limit check|check-all|peek
-    top        flint limit top        log       flint log …
-    server     flint server start
-    doctor     flint doctor             repair    flint doctor --repair
-    arguments  options and arguments that commands share
-    session    root options of one run, and how it opens the data directory or reaches the server
-    remote     the server that --url names, and its token
-    output     tables, JSON, escaping, progress
-    errors     errors as messages and exit statuses
+    run         entry: exit statuses, the last line of defence against tracebacks
+    app         the root: its options and the table of commands
+    limit/      flint limit ...     one module for each command, and the table of them
+    log/        flint log ...
+    server/     flint server ...
+    doctor      flint doctor        repair    flint doctor --repair
+    completion  completion of commands, options and keys in bash, zsh and fish
+    parameters  options, arguments and types that commands share
+    describe    limits and results as text
+    session     root options of one run, and how it opens the data directory or reaches the server
+    remote      the server that --url names, and its token
+    commands    groups that import a command when it runs
+    output      tables, JSON, escaping, progress
+    errors      errors as messages and exit statuses
 
-Only this package imports typer and rich, and `import flint` does not load it.
+Only this package imports click and rich, and `import flint` does not load it. To start fast, a run imports the module
+of its own command and no other, and rich only for a table or a spinner on a terminal.
 """
 
 from __future__ import annotations
@@ -32,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         from flint.cli.run import run
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
+        if error.name != "click":
             raise
-        sys.stderr.write(f"flint: the command line needs {error.name}: pip install --upgrade flint-limiter\n")
+        sys.stderr.write("flint: the command line needs click: pip install --upgrade flint-limiter\n")
         return 3
     except KeyboardInterrupt:
         return 130

@@ -1,77 +1,113 @@
-"""The tree of commands and its root options."""
+"""The root of the command line: its options and the table of its commands."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
+import click
 
 import flint
-from flint.cli import doctor, limit, log, output, server
-from flint.cli.arguments import Json
+from flint.cli import output
+from flint.cli.commands import Group
+from flint.cli.parameters import json_option
 from flint.cli.remote import named_server, origin
-from flint.cli.session import session_of
+from flint.cli.session import DEFAULT_DATA_DIR, session_of, tidy
 
-app = typer.Typer(
-    name="flint",
-    help="Rate limits that survive restarts, crashes and power cuts.",
-    epilog="Exit status: 0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data, server or any "
-    "unexpected error.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.add_typer(limit.app, name="limit")
-app.add_typer(log.app, name="log")
-app.add_typer(server.app, name="server")
-app.command("doctor")(doctor.doctor)
+# Each is the attribute `command` of the module or package of that name in flint.cli.
+COMMANDS = ("limit", "log", "server", "doctor")
 
 
-def _print_version(context: typer.Context, wanted: bool) -> None:
-    if not wanted:
+def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
         return
     if session_of(context).json:
         output.document({"version": flint.__version__})
     else:
         output.line(f"flint {flint.__version__}")
-    raise typer.Exit
+    context.exit()
 
 
-@app.callback()
-def root(
-    context: typer.Context,
-    data_dir: Annotated[
-        str,
-        typer.Option("--data-dir", metavar="DIR", envvar="FLINT_DATA_DIR", help="The data directory."),
-    ] = ".flint",
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url", metavar="URL", envvar="FLINT_URL", help="A server instead: http://, https:// or unix:///path."
-        ),
-    ] = None,
-    token_file: Annotated[
-        str | None,
-        typer.Option("--token-file", metavar="FILE", help="With --url: the token, or else the variable FLINT_TOKEN."),
-    ] = None,
-    as_json: Json = False,
-    version: Annotated[
-        bool,
-        typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit."),
-    ] = False,
-) -> None:
+def _set_up_completion(context: click.Context, parameter: click.Parameter, shell: str | None) -> None:
+    if shell is None or context.resilient_parsing:
+        return
+    from flint.cli import completion
+
+    if parameter.name == "install_completion":
+        output.line(completion.install(shell))
+    else:
+        output.write(completion.script(shell))
+    context.exit()
+
+
+@click.group(
+    "flint",
+    cls=Group,
+    package="flint.cli",
+    names=COMMANDS,
+    epilog="Exit status: 0 allowed or done, 1 denied, 2 usage or unknown key, 3 storage, data, server or any "
+    "unexpected error.",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    envvar="FLINT_DATA_DIR",
+    show_envvar=True,
+    default=DEFAULT_DATA_DIR,
+    show_default=True,
+    help="The data directory.",
+)
+@click.option(
+    "--url",
+    metavar="URL",
+    envvar="FLINT_URL",
+    show_envvar=True,
+    help="A server instead: http://, https:// or unix:///path.",
+)
+@click.option(
+    "--token-file", metavar="FILE", help="With --url: the file with the token; without it, the variable FLINT_TOKEN."
+)
+@json_option
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+@click.option(
+    "--install-completion",
+    metavar="[SHELL]",
+    is_flag=False,
+    flag_value="",
+    is_eager=True,
+    expose_value=False,
+    callback=_set_up_completion,
+    help="Set up completion for bash, zsh or fish; by default for the shell in use.",
+)
+@click.option(
+    "--show-completion",
+    metavar="[SHELL]",
+    is_flag=False,
+    flag_value="",
+    is_eager=True,
+    expose_value=False,
+    callback=_set_up_completion,
+    help="Print the completion script instead of setting it up.",
+)
+@click.pass_context
+def root(context: click.Context, data_dir: str, url: str | None, token_file: str | None) -> None:
     """Rate limits that survive restarts, crashes and power cuts."""
-    session = session_of(context, as_json)
+    session = session_of(context)
     if not data_dir:
-        raise typer.BadParameter("--data-dir must name a directory; it is empty", context)
-    session.data_dir = Path(data_dir)
+        raise click.UsageError("--data-dir must name a directory, such as .flint; it is empty")
+    session.data_dir = tidy(data_dir)
     if url == "":
-        raise typer.BadParameter("--url must name a server; it is empty", context)
+        raise click.UsageError("--url must name a server, such as unix:///run/flint/flint.sock; it is empty")
     if url is not None and origin(context, "url") == origin(context, "data_dir"):
         named = "--url and --data-dir" if origin(context, "url") == "COMMANDLINE" else "FLINT_URL and FLINT_DATA_DIR"
-        raise typer.BadParameter(f"{named} exclude each other: commands work on a server or on a directory", context)
+        raise click.UsageError(f"{named} exclude each other: commands work on a server or on a directory")
     session.remote = named_server(context)
     if token_file is not None and session.remote is None:
-        raise typer.BadParameter(
-            "--token-file goes with --url; the one of `flint server start` stands behind the command", context
+        raise click.UsageError(
+            "--token-file goes with --url; the token file of a server goes behind the command: "
+            "`flint server start --token-file FILE`"
         )

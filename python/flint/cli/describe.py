@@ -1,4 +1,4 @@
-"""Limits, results and events in words."""
+"""Limits and results as text, and as JSON where that is wanted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flint
+from flint.cli import output
+from flint.cli.errors import DENIED
 from flint.cli.output import moment, printable_key
 
 STATUS_HEADER = ("KEY", "LIMIT", "ALGORITHM", "REMAINING", "ALLOWED", "DENIED", "RESET AT")
@@ -85,3 +87,34 @@ def decision(result: flint.CheckResult) -> str:
     head = "allowed" if result.allowed else "denied"
     text = f"{head}  {printable_key(result.key)}  cost {result.cost}  remaining {result.remaining} of {result.limit}"
     return text if result.allowed else f"{text}  retry after {seconds(result.retry_after)}"
+
+
+def print_decision(as_json: bool, result: flint.CheckResult) -> int:
+    """Prints a check's result and returns the exit status for it."""
+    if as_json:
+        output.document(result.to_dict())
+    else:
+        output.line(decision(result))
+    return 0 if result.allowed else DENIED
+
+
+def print_status(as_json: bool, status: flint.LimitStatus) -> None:
+    """Prints all that is known of a key."""
+    if as_json:
+        output.document(status.to_dict())
+        return
+    totals = f"{status.total_allowed} allowed (cost {status.total_allowed_cost}), "
+    totals += f"{status.total_denied} denied (cost {status.total_denied_cost})"
+    output.facts(
+        [
+            ("key", printable_key(status.key)),
+            ("limit", rates(status)),
+            ("algorithm", algorithms(status)),
+            ("remaining", str(status.remaining)),
+            ("full again", moment(status.reset_at)),
+            ("checks", totals),
+            ("last allowed", moment(status.last_allowed_at)),
+            ("last denied", moment(status.last_denied_at)),
+            ("last reset", moment(status.last_reset_at)),
+        ]
+    )

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+import click
 
 from flint.cli import output
 from flint.cli import repair as repairing
-from flint.cli.arguments import Json
+from flint.cli.commands import Command
 from flint.cli.errors import STORAGE
-from flint.cli.session import Session, session_of
+from flint.cli.parameters import json_option
+from flint.cli.session import Session
 
 
-def doctor(
-    context: typer.Context,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Write a repaired copy of a directory that does not open beside it.")
-    ] = False,
-    output_dir: Annotated[
-        str | None,
-        typer.Option("--output", metavar="DIR", help="Where the copy goes; by default beside it, with .repaired."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Examine the data directory, beside a running application too; changes nothing in it."""
-    session = session_of(context, as_json)
+@click.command("doctor", cls=Command)
+@click.option("--repair", is_flag=True, help="Write a repaired copy of a directory that does not open.")
+@click.option(
+    "--output", "output_dir", metavar="DIR", help="With --repair: where the copy goes; default: DATA_DIR.repaired."
+)
+@json_option
+@click.pass_obj
+def command(session: Session, repair: bool, output_dir: str | None) -> None:
+    """Examine the data directory; changes nothing in it.
+
+    It may be open in a running application.
+    """
     if output_dir is not None and not repair:
-        raise typer.BadParameter("--output belongs to --repair", context)
+        raise click.UsageError("--output belongs to --repair")
     if output_dir == "":
-        raise typer.BadParameter("--output must name a directory; it is empty", context)
+        raise click.UsageError("--output must name a directory; it is empty")
     if repair:
         session.require_local("doctor --repair")
         repairing.repair(session, output_dir)
@@ -45,7 +43,7 @@ def examine(session: Session, verdict: str) -> None:
     if session.json:
         output.document(dict(report))
         return
-    place = ("directory", str(session.data_dir)) if session.remote is None else ("server", session.remote.url)
+    place = ("directory", session.data_dir) if session.remote is None else ("server", session.remote.url)
     facts = [
         (place[0], output.printable(place[1])),
         ("limits", str(report["limits"])),

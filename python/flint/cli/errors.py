@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import typer
+import click
 
 import flint
 
@@ -13,8 +13,9 @@ USAGE = 2
 STORAGE = 3
 INTERRUPTED = 130
 
-# The parser's exceptions have moved between releases of typer; their common ancestor is found from the public one.
-ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+# Third-party modules that the command line imports.
+REQUIRED_MODULES = ("click", "rich", "prometheus_client")
 
 
 class CommandError(Exception):
@@ -38,12 +39,12 @@ class UnknownKeyError(CommandError):
 
 
 class ReaderGoneError(Exception):
-    """Whoever read standard output has gone away; nothing is left to do."""
+    """The process that read standard output has closed it; nothing is left to do."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What to tell about an error and how to exit."""
+class Failure:
+    """The message and the exit status for an error."""
 
     status: int
     name: str
@@ -54,30 +55,37 @@ class Verdict:
         return {"type": self.name, "message": self.message, "exit_status": self.status}
 
 
-def judge(error: BaseException) -> Verdict:
-    """The verdict on anything a command can raise."""
+def missing_module(name: str) -> str:
+    """The message where a module that Flint depends on is not installed."""
+    return f"the command line needs {name}: pip install --upgrade flint-limiter"
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Message and exit status for anything that a command can raise."""
     name = type(error).__name__
     message = str(error).strip()
     if isinstance(error, CommandError):
-        return Verdict(error.status, error.name, message)
-    if isinstance(error, ParserError):
-        return Verdict(USAGE, "UsageError", _usage(error))
+        return Failure(error.status, error.name, message)
+    if isinstance(error, click.ClickException):
+        return Failure(USAGE, "UsageError", _usage(error))
     if isinstance(error, flint.LimitNotFound) and error.key is not None:
-        return judge(UnknownKeyError(error.key))
+        return failure_of(UnknownKeyError(error.key))
     if isinstance(error, flint.DataDirLocked):
-        hint = "the commands list, status, peek, history, top, log dump, log verify and doctor work beside it; "
+        hint = "the commands list, status, peek, history, top, log dump, log verify and doctor work alongside it; "
         hint += "where a Flint server holds it, all commands work with `flint --url URL`"
-        return Verdict(STORAGE, name, f"{message}\n{hint}")
+        return Failure(STORAGE, name, f"{message}\n{hint}")
     if isinstance(error, (flint.FlintConnectionError, flint.FlintServerError)):
-        return Verdict(STORAGE, name, f"{message}\n{_remedy(error)}")
+        return Failure(STORAGE, name, f"{message}\n{_remedy(error)}")
     if isinstance(error, flint.FlintError):
         usage = isinstance(error, (ValueError, LookupError))
-        return Verdict(USAGE if usage else STORAGE, name, message)
+        return Failure(USAGE if usage else STORAGE, name, message)
     if isinstance(error, OSError):
-        return Verdict(STORAGE, name, message)
+        return Failure(STORAGE, name, message)
+    if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED_MODULES:
+        return Failure(STORAGE, name, missing_module(error.name))
     if isinstance(error, MemoryError):
-        return Verdict(STORAGE, name, "out of memory")
-    return Verdict(STORAGE, name, f"unexpected error, please report it: {name}: {message}")
+        return Failure(STORAGE, name, "out of memory")
+    return Failure(STORAGE, name, f"unexpected error, please report it: {name}: {message}")
 
 
 def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
@@ -93,10 +101,9 @@ def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
     return "the server's own messages may say more"
 
 
-def _usage(error: Exception) -> str:
+def _usage(error: click.ClickException) -> str:
     """Two lines: what is wrong, and how the command is called."""
-    describe = getattr(error, "format_message", error.__str__)
-    message = " ".join(describe().split()).replace("Value error, ", "")
+    message = " ".join(error.format_message().split())
     context = getattr(error, "ctx", None)
     if context is None:
         return message

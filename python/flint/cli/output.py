@@ -1,23 +1,24 @@
-"""What a run prints: tables and lines for people, JSON for programs, and nothing that a terminal would obey."""
+"""What a run prints: tables and lines for people, JSON for programs, and no control characters from data.
+
+rich is imported where a table or a spinner is shown on a terminal, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import json
-import select
 import sys
 import threading
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any, TextIO
-
-from rich.console import Console
-from rich.status import Status
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, TextIO
 
 from flint.cli.errors import CommandError, ReaderGoneError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.status import Status
+    from rich.table import Table
 
 _PROGRESS_AFTER_S = 1.0
 # A first column this wide at most is not folded on a narrow terminal.
@@ -31,6 +32,8 @@ def printable(text: str) -> str:
 
     That is: control characters and so terminal escapes, direction overrides, zero-width and unusual spaces, surrogates.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(char if _shows(char) else _escape(char) for char in text)
 
 
@@ -42,6 +45,8 @@ def printable_key(key: str) -> str:
 def _shows(char: str) -> bool:
     if " " <= char <= "~":
         return True
+    import unicodedata
+
     category = unicodedata.category(char)
     return category not in _UNPRINTABLE and category != "Zs"
 
@@ -56,7 +61,7 @@ def _escape(char: str) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A time as people of this machine's time zone read it; a dash for never."""
+    """A time in this machine's time zone; a dash for never."""
     return "-" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
@@ -71,7 +76,7 @@ def prepare_streams() -> None:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at `stream`."""
+    """Whether `stream` is a terminal."""
     return stream.isatty()
 
 
@@ -86,7 +91,7 @@ def _writing() -> Iterator[None]:
 
 
 def write(text: str) -> None:
-    """Writes to standard output. Raises ReaderGoneError when nobody reads it any more, CommandError when it is full."""
+    """Writes to standard output. Raises ReaderGoneError when its reader is gone, CommandError when it is full."""
     with _writing():
         sys.stdout.write(text)
 
@@ -119,6 +124,8 @@ def documents(values: Iterable[object]) -> None:
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int] = frozenset()) -> None:
     """Writes a table. `numeric` names the columns that are set flush right. Cells are shown whole, never cut off."""
     if is_terminal(sys.stdout):
+        from rich.console import Console
+
         console = Console(file=sys.stdout, highlight=False)
         with _writing():
             console.print(rich_table(header, rows, numeric))
@@ -135,6 +142,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozens
 
 def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int]) -> Table:
     """The table as a terminal shows it: long cells are folded, the first column, which names the row, last of all."""
+    from rich.table import Table
+    from rich.text import Text
+
     held = list(rows)
     named = max((len(cells[0]) for cells in held), default=0)
     shown = Table(box=None, pad_edge=False, header_style="bold")
@@ -157,19 +167,21 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
         line(f"{name.ljust(width)}  {value}")
 
 
-def complain(message: str) -> None:
+def report(message: str) -> None:
     """Writes an error or warning to standard error, each line made printable."""
     try:
         for text in message.split("\n"):
             sys.stderr.write(f"flint: {printable(text)}\n")
         sys.stderr.flush()
     except OSError:
-        # Without a standard error there is nobody to tell; the exit status still does.
+        # Standard error is closed or full: the exit status has to do.
         pass
 
 
 def wait(seconds: float) -> None:
     """Sleeps, but raises ReaderGoneError as soon as the reader of standard output is gone."""
+    import select
+
     watcher = select.poll()
     watcher.register(sys.stdout.fileno(), 0)
     if watcher.poll(seconds * 1000):
@@ -182,13 +194,17 @@ def working(what: str) -> Iterator[None]:
     if not is_terminal(sys.stderr):
         yield
         return
-    status: Status = Console(stderr=True).status(printable(what))
+    status: Status | None = None
     lock = threading.Lock()
     done = False
 
     def show() -> None:
+        nonlocal status
+        from rich.console import Console
+
         with lock:
             if not done:
+                status = Console(stderr=True).status(printable(what))
                 status.start()
 
     timer = threading.Timer(_PROGRESS_AFTER_S, show)
@@ -200,9 +216,5 @@ def working(what: str) -> Iterator[None]:
         timer.cancel()
         with lock:
             done = True
-        status.stop()
-
-
-def jsonable(value: Any) -> Any:
-    """The JSON-ready form of a result of the library."""
-    return value.to_dict() if hasattr(value, "to_dict") else value
+            if status is not None:
+                status.stop()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import typer
+import click
 
 import flint
 from flint.cli import output
@@ -39,7 +39,7 @@ class Remote:
         return os.environ.get(TOKEN_VARIABLE) or None
 
 
-def named_server(context: typer.Context) -> Remote | None:
+def named_server(context: click.Context) -> Remote | None:
     """The server that a run's root options name. A directory on the command line outweighs a server in a variable."""
     options = context.find_root().params
     url = options.get("url")
@@ -48,7 +48,7 @@ def named_server(context: typer.Context) -> Remote | None:
     return Remote(url, options.get("token_file"))
 
 
-def origin(context: typer.Context, option: str) -> str:
+def origin(context: click.Context, option: str) -> str:
     """Where a root option's value comes from: COMMANDLINE, ENVIRONMENT or DEFAULT."""
     source = context.find_root().get_parameter_source(option)
     return "DEFAULT" if source is None else source.name

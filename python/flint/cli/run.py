@@ -7,13 +7,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-import typer
-import typer.main
+import click
 
 from flint.cli import output
-from flint.cli.app import app
-from flint.cli.errors import INTERRUPTED, USAGE, CommandError, ReaderGoneError, judge
+from flint.cli.app import root
+from flint.cli.errors import INTERRUPTED, CommandError, ReaderGoneError, failure_of
 from flint.cli.session import NoticeHandler, Session
+
+# The variable that completion scripts set.
+_COMPLETION = "_FLINT_COMPLETE"
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,35 +39,37 @@ def _guarded(session: Session, argv: Sequence[str]) -> int:
     except ReaderGoneError:
         _discard_output()
         return session.status
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         _discard_output()
         return INTERRUPTED
     except BaseException as error:  # the native module's panics are no Exceptions
-        verdict = judge(error)
-        output.complain(verdict.message)
+        failure = failure_of(error)
+        output.report(failure.message)
         try:
             if session.json:
-                output.document({"error": verdict.as_json()})
+                output.document({"error": failure.as_json()})
             output.flush()
         except (ReaderGoneError, CommandError):
             _discard_output()
-        return verdict.status
+        return failure.status
 
 
 def _execute(session: Session, argv: Sequence[str]) -> int:
-    command = typer.main.get_command(app)
+    if _COMPLETION in os.environ:
+        from flint.cli import completion
+
+        return completion.run(root, session, os.environ[_COMPLETION])
     try:
-        left = command.main(args=list(argv) or ["--help"], prog_name="flint", standalone_mode=False, obj=session)
-    except SystemExit as exit_:
-        left = exit_.code
-    # Commands return nothing and set the session's status; a status that comes from here is the parser's own.
-    if left is None or left == 0:
-        return session.status
-    return INTERRUPTED if left == INTERRUPTED else USAGE
+        with root.make_context("flint", list(argv) or ["--help"], obj=session) as context:
+            root.invoke(context)
+    except click.exceptions.Exit:
+        # After --help and --version.
+        pass
+    return session.status
 
 
 def _discard_output() -> None:
-    """Sends what is still buffered nowhere: the interpreter would fail over it, with a traceback, while it exits."""
+    """Discards what is still buffered: the interpreter would fail to write it at its exit, with a traceback."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
@@ -75,7 +79,7 @@ def _discard_output() -> None:
 
 
 def _asks_for_json(argv: Sequence[str]) -> bool:
-    """Whether errors of the parser itself, which come before any option has a value, are wanted as JSON too."""
+    """Whether JSON is wanted. Errors of the parser itself come before any option has a value."""
     options = list(argv)
     if "--" in options:
         del options[options.index("--") :]

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import typer
+import click
 
 import flint
 from flint import _native
@@ -19,9 +18,18 @@ from flint.cli import output
 from flint.cli.errors import USAGE, CommandError
 from flint.cli.remote import Remote
 
+DEFAULT_DATA_DIR = ".flint"
+
 # A store's files, in today's form, in the middle of a migration, or of an old release: crates/flint-core/src/files.rs.
 _STORE_FILE = re.compile(r"flint-[0-9]{20}\.(aof|aof\.migrating|snapshot)|flint\.(aof|snapshot)")
 _LOCK_FILE = "flint.lock"
+
+
+def tidy(path: str) -> str:
+    """A path without doubled slashes and dots, as pathlib shows it; importing that takes longer than all else here."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
+
 
 # What commands work on. They call what both have.
 AnyLimiter = flint.Limiter | flint.SharedLimiter
@@ -34,14 +42,14 @@ class Session:
     With a `remote`, commands work on that server, and `data_dir` means nothing.
     """
 
-    data_dir: Path = Path(".flint")
+    data_dir: str = DEFAULT_DATA_DIR
     remote: Remote | None = None
     json: bool = False
     status: int = 0
 
     @contextmanager
     def reading(self) -> Iterator[AnyLimiter]:
-        """The store, opened beside whoever writes to it; it must exist. Or the server."""
+        """The store, which another process may have open for writing; it must exist. Or the server."""
         if self.remote is not None:
             with self.remote.opened() as shared:
                 yield shared
@@ -96,7 +104,8 @@ class Session:
     def _lost_a_store(self) -> bool:
         """Whether a store was made here, as the lock file remembers; opening it says what is wrong."""
         try:
-            return "\nstore " in (self.data_dir / _LOCK_FILE).read_text(errors="replace")
+            with open(os.path.join(self.data_dir, _LOCK_FILE), errors="replace") as file:
+                return "\nstore " in file.read()
         except OSError:
             return False
 
@@ -128,10 +137,9 @@ class Session:
                 limiter.close()
 
 
-def session_of(context: typer.Context, as_json: bool = False) -> Session:
-    """The run's session; a command's own `--json` is added to the root's."""
+def session_of(context: click.Context) -> Session:
+    """The session of this run."""
     session: Session = context.find_root().obj
-    session.json = session.json or as_json
     return session
 
 
@@ -140,4 +148,4 @@ class NoticeHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Shows one report."""
-        output.complain(f"{record.levelname.lower()}: {record.getMessage()}")
+        output.report(f"{record.levelname.lower()}: {record.getMessage()}")

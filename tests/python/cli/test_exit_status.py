@@ -198,14 +198,14 @@ def test_an_interrupt_is_status_130(
 
 
 def test_missing_third_party_modules_are_named(command: list[str], environment: Environment, tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('No module named typer', name='typer')")
+    (tmp_path / "click.py").write_text("raise ModuleNotFoundError('No module named click', name='click')")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(tmp_path), environment.get("PYTHONPATH")]))
     done = subprocess.run([*command, "limit", "list"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert done.stderr == "flint: the command line needs typer: pip install --upgrade flint-limiter\n"
+    assert done.stderr == "flint: the command line needs click: pip install --upgrade flint-limiter\n"
 
 
 def test_the_library_does_not_load_the_command_line() -> None:
-    script = "import flint, sys; print([m for m in sys.modules if m.split('.')[0] in ('typer', 'rich', 'click')])"
+    script = "import flint, sys; print([m for m in sys.modules if m.split('.')[0] in ('rich', 'click')])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import typer.main
+from tests.python.command_tree import commands
 
 import flint
-from flint.cli.app import app
 
 if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli
@@ -35,18 +33,9 @@ COMMANDS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    commands = getattr(command, "commands", None)
-    if commands is None:
-        yield path, command
-        return
-    for name, child in commands.items():
-        yield from leaves(child, (*path, name))
-
-
 def test_every_command_is_listed_here() -> None:
     # A server prints nothing while it runs; its reports have --log-format.
-    assert {path for path, _ in leaves(typer.main.get_command(app))} == {*COMMANDS, ("server", "start")}
+    assert commands() == {*COMMANDS, ("server", "start")}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,11 +85,9 @@ def settled(value: object) -> object:
 
 
 def both(cli: Cli, served: Served, there: Path, command: tuple[str, ...], *options: str) -> tuple[Ran, Ran]:
-    """The command on a directory and on a server, at the same time."""
-    with ThreadPoolExecutor() as pool:
-        local = pool.submit(cli, "--data-dir", there, *options, *command)
-        remote = pool.submit(cli, "--url", served.url, *options, *command)
-        return local.result(), remote.result()
+    """The command on a directory and on a server, one right after the other."""
+    local = cli("--data-dir", there, *options, *command)
+    return local, cli("--url", served.url, *options, *command)
 
 
 def is_of_records(command: tuple[str, ...]) -> bool:

@@ -100,9 +100,9 @@ def test_it_needs_a_directory(cli: Cli, data_dir: Path) -> None:
     assert not data_dir.exists()
 
 
-def test_a_directory_that_is_held(cli: Cli, data_dir: Path) -> None:
+def test_a_directory_that_is_held(cli_process: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir):
-        ran = cli("server", "start", "--bind", "127.0.0.1:0")
+        ran = cli_process("server", "start", "--bind", "127.0.0.1:0")
     assert (ran.status, ran.out) == (3, "")
     assert f"{data_dir} is held by process" in ran.err
     assert "--url" in ran.err

@@ -1,19 +1,20 @@
-"""`flint log …`: flush, compact, print and verify the log."""
+"""`flint log dump`: the records of the log."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 from flint import _native
-from flint.cli import doctor, output
-from flint.cli.arguments import Json, sequence_number
+from flint.cli import output
+from flint.cli.commands import Command
 from flint.cli.errors import CommandError
+from flint.cli.parameters import SEQUENCE_NUMBER, json_option
 from flint.cli.remote import Remote
-from flint.cli.session import session_of
+from flint.cli.session import Session
 
 # Between looks at a log that did not grow, and at one that did: a long pause lets more be removed before it is read.
 _POLL_S = 0.25
@@ -21,51 +22,24 @@ _BUSY_POLL_S = 0.01
 # Records in one answer of a server.
 _PAGE = 5_000
 
-app = typer.Typer(help="Flush, compact, print and verify the log.", rich_markup_mode=None)
 
+@click.command("dump", cls=Command)
+@click.option("--follow", is_flag=True, help="Go on with what is written, until interrupted.")
+@click.option(
+    "--after",
+    metavar="SEQ",
+    type=SEQUENCE_NUMBER,
+    default=0,
+    show_default=True,
+    help="Only records with a higher sequence number.",
+)
+@json_option
+@click.pass_obj
+def command(session: Session, follow: bool, after: int) -> None:
+    """Print the log's records, oldest first.
 
-@app.command()
-def flush(context: typer.Context, as_json: Json = False) -> None:
-    """Have everything so far on disk."""
-    session = session_of(context, as_json)
-    with session.writing() as limiter, output.working("flushing"):
-        limiter.flush()
-    if session.json:
-        output.document({"flushed": True})
-    else:
-        output.line("flushed")
-
-
-@app.command()
-def compact(context: typer.Context, as_json: Json = False) -> None:
-    """Write a snapshot, so that the next start is quick, and drop the log that it replaces."""
-    session = session_of(context, as_json)
-    with session.writing() as limiter:
-        with output.working("compacting"):
-            limiter.compact()
-        with output.working("verifying"):
-            report = limiter.doctor()
-    facts = {"compacted": True, "limits": report["limits"], "log_bytes": report["aof_bytes"]}
-    if session.json:
-        output.document(facts)
-    else:
-        output.line(f"compacted  {facts['limits']} limits in the snapshot  {facts['log_bytes']} bytes of log kept")
-
-
-@app.command()
-def dump(
-    context: typer.Context,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is written, until interrupted.")] = False,
-    after: Annotated[
-        int,
-        typer.Option(
-            "--after", metavar="SEQ", parser=sequence_number, help="Only records with a higher sequence number."
-        ),
-    ] = 0,
-    as_json: Json = False,
-) -> None:
-    """Print the log's records, oldest first; with --json one JSON object a line."""
-    session = session_of(context, as_json)
+    With --json each record is a JSON object on a line of its own.
+    """
     grew = False
     verified = False
 
@@ -75,7 +49,7 @@ def dump(
         if session.json:
             output.line(json.dumps(record))
         elif record["type"] == "GAP":
-            output.complain(
+            output.report(
                 f"records {record['from']} to {record['to']} were removed by compaction before they were read"
             )
         else:
@@ -86,7 +60,7 @@ def dump(
         nonlocal grew, verified
         if not verified:
             verified = True
-            # The records end where one is invalid. Whether that is the log's end or damage is for doctor to tell.
+            # The records end where one is invalid. Only doctor knows whether that is the log's end or damage.
             problems = session.examined()["problems"]
             if problems:
                 raise CommandError(f"the log may go on after what is shown: {problems[0]}", name="CorruptData")
@@ -127,9 +101,3 @@ def _describe(record: dict[str, Any]) -> str:
             text = value if isinstance(value, str) else json.dumps(value)
             parts.append(f"{name}={output.printable(text)}")
     return "  ".join(parts)
-
-
-@app.command()
-def verify(context: typer.Context, as_json: Json = False) -> None:
-    """Read every record of log and snapshot and check that they hold together; changes nothing."""
-    doctor.examine(session_of(context, as_json), "verified")

@@ -1,0 +1,55 @@
+"""`flint limit list`: limits in the order of their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+import flint
+from flint.cli import describe, output
+from flint.cli.commands import Command
+from flint.cli.parameters import count_option, json_option
+from flint.cli.session import AnyLimiter, Session
+
+_PAGE = 1000
+
+
+@click.command("list", cls=Command)
+@click.option("--prefix", metavar="TEXT", help="Only keys that begin with this.")
+@count_option("keys")
+@click.option("--after", metavar="KEY", help="Only keys that come after this one.")
+@json_option
+@click.pass_obj
+def command(session: Session, prefix: str | None, most: int | None, after: str | None) -> None:
+    """List limits in the order of their keys."""
+    with session.reading() as limiter:
+        pages = _pages(limiter, prefix, most, after)
+        if session.json:
+            output.documents(status.to_dict() for page in pages for status in page)
+            return
+        for number, page in enumerate(pages):
+            if number == 0 and not page:
+                output.line("no limits" if prefix is None and after is None else "no such limits")
+            else:
+                # Each page has its own column widths: a million keys must not be held to align the first.
+                output.table(describe.STATUS_HEADER, map(describe.status_row, page), describe.STATUS_NUMERIC)
+
+
+def _pages(
+    limiter: AnyLimiter, prefix: str | None, most: int | None, after: str | None
+) -> Iterator[list[flint.LimitStatus]]:
+    """The listing in pieces of bounded size; the first may be empty, no other is."""
+    left = most
+    first = True
+    while left is None or left > 0:
+        size = _PAGE if left is None else min(left, _PAGE)
+        with output.working("reading limits"):
+            page = limiter.list(prefix=prefix, limit=size, after=after)
+        if page or first:
+            yield page
+        if len(page) < size:
+            return
+        first = False
+        after = page[-1].key
+        left = None if left is None else left - size

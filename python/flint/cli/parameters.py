@@ -1,0 +1,133 @@
+"""Parameter types, options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import flint
+from flint.cli.commands import Argument
+from flint.cli.errors import CommandError
+from flint.cli.remote import named_server
+from flint.cli.session import DEFAULT_DATA_DIR, session_of
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+# Generic since click 8.5.
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[int]
+else:
+    _ParamType = click.ParamType
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
+_SUGGESTED_KEYS = 50
+# Completion must not make the shell wait for a slow server.
+_COMPLETION_TIMEOUT_S = 1.0
+
+
+class Integer(_ParamType):
+    """A decimal integer in ASCII digits, in a range if there is one; without a range the library checks the value."""
+
+    name = "integer"
+
+    def __init__(self, smallest: int | None = None, largest: int | None = None, written: str = "") -> None:
+        self.smallest = smallest
+        self.largest = largest
+        self.range = written
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The integer that the text is; defaults are passed through."""
+        if isinstance(value, int):
+            return value
+        if _INTEGER.fullmatch(value) is None:
+            self.fail(f"{value!r} is not an integer, such as 10", param, ctx)
+        number = int(value)
+        if self.smallest is not None and self.largest is not None and not self.smallest <= number <= self.largest:
+            self.fail(f"{number} is not from {self.range}", param, ctx)
+        return number
+
+
+INTEGER = Integer()
+# The number of a log record; 0 is before the first one.
+SEQUENCE_NUMBER = Integer(0, 2**64 - 1, "0 to 2^64 - 1")
+# A number of lines to print.
+COUNT = Integer(1, 2**64 - 1, "1 to 2^64 - 1")
+
+
+def json_option(function: Decorated) -> Decorated:
+    """`--json` behind the command, which means the same as before it."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_choose_json,
+        help="Print JSON and nothing else on standard output.",
+    )(function)
+
+
+def _choose_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        session_of(context).json = True
+
+
+def suggest_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Keys of the store that begin with the text typed so far, for completion; none if the store cannot be read.
+
+    Keys with characters that do not print are left out: they come from clients, and a shell shows them as they are.
+    """
+    try:
+        with _limiter_for_completion(context) as limiter:
+            found = [status.key for status in limiter.list(prefix=incomplete or None, limit=_SUGGESTED_KEYS)]
+    except (flint.FlintError, CommandError, OSError):
+        return []
+    return [key for key in found if key.isprintable()]
+
+
+def _limiter_for_completion(context: click.Context) -> AbstractContextManager[flint.Limiter | flint.SharedLimiter]:
+    remote = named_server(context)
+    if remote is not None:
+        return remote.opened(timeout=_COMPLETION_TIMEOUT_S)
+    return flint.Limiter(context.find_root().params.get("data_dir") or DEFAULT_DATA_DIR, read_only=True)
+
+
+def key_argument(function: Decorated) -> Decorated:
+    """The key that a command is about."""
+    return click.argument("key", cls=Argument, metavar="KEY", shell_complete=suggest_keys, help="The limit's key.")(
+        function
+    )
+
+
+def cost_option(function: Decorated) -> Decorated:
+    """The cost of one check."""
+    return click.option(
+        "--cost",
+        metavar="N",
+        type=INTEGER,
+        default=1,
+        show_default=True,
+        help="Tokens that the check takes.",
+    )(function)
+
+
+def limit_option(function: Decorated) -> Decorated:
+    """The limit that a check brings along."""
+    return click.option("--limit", metavar="RATE", help='A limit for a key that has none, such as "100/minute".')(
+        function
+    )
+
+
+def count_option(what: str, default: int | None = None) -> Callable[[Decorated], Decorated]:
+    """At most so many lines of a listing."""
+    return click.option(
+        "--limit",
+        "most",
+        metavar="N",
+        type=COUNT,
+        default=default,
+        show_default=default is not None,
+        help=f"At most this many {what}.",
+    )
