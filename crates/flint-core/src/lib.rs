@@ -14,7 +14,8 @@
 //! - `outcome`: what checks answer
 //! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
-//! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files, real and simulated
+//! - `testing`: the simulated disk, only in builds for tests
+//! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
 //! - `stats`: distributions of the engine's own figures
 //! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
 
@@ -49,6 +50,8 @@ pub mod storage;
 mod store;
 mod sync;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod time;
 mod writer;
 

@@ -16,7 +16,7 @@ use flint_core::clock::{Clock, ManualClock};
 use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
 use flint_core::files::parse_segment_name;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 

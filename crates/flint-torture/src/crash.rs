@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use flint_core::engine::{Engine, Options, doctor_in};
-use flint_core::storage::sim::{CrashPlan, SimDisk, Unit};
+use flint_core::testing::sim::{CrashPlan, SimDisk, Unit};
 
 use crate::evidence;
 use crate::ledger::Ledger;

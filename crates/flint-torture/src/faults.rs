@@ -13,7 +13,7 @@ use std::thread;
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::engine::{Engine, Options, SyncMode, doctor_in};
 use flint_core::hooks::visit_between_slices;
-use flint_core::storage::sim::{CrashPlan, Fault, SimDisk};
+use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
 
 use crate::evidence;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::engine::{Engine, Options, SyncMode};
 use flint_core::hooks::visit_between_slices;
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Error, files};
 
 use crate::stage::{START, State, clock_at, is_refusal, open, options, state};

@@ -7,7 +7,7 @@ use flint_core::engine::{CallId, Engine, Item, Options, Patience, SyncMode};
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::receipts::{Answer, Receipt, decode_answer};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Error, Result};
 
 /// When every story starts: nanoseconds since the Unix epoch.

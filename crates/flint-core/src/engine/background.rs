@@ -86,6 +86,7 @@ fn sync_all(shared: &Shared) -> Result<()> {
 }
 
 /// What the threads would do now, in the caller's thread.
+#[cfg(feature = "testing")]
 pub(crate) fn turn(shared: &Shared) -> Result<()> {
     if shared.options.sync == SyncMode::Batch && !hooks::has(Defect::NeverFlush) {
         sync_all(shared)?;
@@ -237,7 +238,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::engine::{Backend, Engine, OnChange, Options};
     use crate::limit::{Algorithm, parse_limit};
-    use crate::storage::sim::SimDisk;
+    use crate::testing::sim::SimDisk;
 
     #[test]
     fn a_stopped_engine_is_told_of_once() {

@@ -108,6 +108,7 @@ pub(super) fn top(engine: &Engine, by: TopBy, limit: usize) -> Result<Vec<Status
 }
 
 /// Every key's image in the order of keys, without denial totals and the numbers of records that carried only those.
+#[cfg(feature = "testing")]
 pub(super) fn images(engine: &Engine) -> Result<Vec<KeyImage>> {
     let mut all = Vec::new();
     each_slot(engine, |view, slot| {

@@ -17,6 +17,7 @@ use crate::dump;
 use crate::error::{Error, Result};
 use crate::history;
 use crate::hooks::{self, Defect};
+#[cfg(feature = "testing")]
 use crate::image::KeyImage;
 use crate::legacy;
 use crate::limit::{Key, Limit};
@@ -475,7 +476,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
-    #[doc(hidden)]
+    #[cfg(feature = "testing")]
     pub fn turn(&self) -> Result<()> {
         let shared = self.writer("turn")?;
         shared.usable()?;
@@ -487,7 +488,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Closed`, `Forked`.
-    #[doc(hidden)]
+    #[cfg(feature = "testing")]
     pub fn images(&self) -> Result<Vec<KeyImage>> {
         listing::images(self)
     }

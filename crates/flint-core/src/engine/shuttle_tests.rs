@@ -5,9 +5,9 @@ use shuttle::thread::yield_now;
 
 use super::*;
 use crate::limit::{Algorithm, parse_limit};
-use crate::storage::sim::SimDisk;
 use crate::sync::explore::explore;
 use crate::sync::{process, spawn_named};
+use crate::testing::sim::SimDisk;
 
 #[test]
 fn a_compaction_in_the_background_ends_before_the_store_is_closed() {

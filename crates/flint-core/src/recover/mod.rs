@@ -146,7 +146,7 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
 mod tests {
     use super::*;
     use crate::files;
-    use crate::storage::sim::SimDisk;
+    use crate::testing::sim::SimDisk;
 
     fn damage() -> Result<()> {
         Err(Error::corrupt("somewhere", 0, "as it seems"))

@@ -1,11 +1,10 @@
 //! All file access. A directory is flat: names are plain file names, never paths.
 //!
-//! `disk` is the operating system; `sim` is a disk in memory that loses, tears and reorders what was not synced and fails
-//! on command. Neither knows what the files mean. `fork` keeps a forked child away from its parent's files.
+//! `disk` is the operating system; `crate::testing::sim` is a disk in memory that loses, tears and reorders what was not synced and
+//! fails on command. Neither knows what the files mean. `fork` keeps a forked child away from its parent's files.
 
 pub mod disk;
 pub mod fork;
-pub mod sim;
 
 use std::io;
 use std::path::Path;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flint_core::engine::{OnChange, Options, SyncMode};
-use flint_core::storage::sim::{Fault, SimDisk};
+use flint_core::testing::sim::{Fault, SimDisk};
 use flint_core::{Engine, Error, Result};
 use shuttle::rand::{Rng, thread_rng};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use flint_core::clock::Clock;
 use flint_core::engine::{OnChange, Options, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
-use flint_core::storage::sim::{CrashPlan, SimDisk};
+use flint_core::testing::sim::{CrashPlan, SimDisk};
 use flint_core::{Engine, Error, Result};
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;

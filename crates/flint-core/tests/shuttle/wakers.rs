@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
 use flint_core::engine::{Item, Patience, SyncMode};
-use flint_core::storage::sim::Fault;
+use flint_core::testing::sim::Fault;
 use flint_core::{Engine, Error, Result};
 
 use crate::explore::explore;

@@ -9,7 +9,7 @@ use flint_core::engine::{Item, Options, doctor_in};
 use flint_core::files::{self, FileKind};
 use flint_core::image::KeyImage;
 use flint_core::limit::Algorithm;
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error};
 
 use super::life::{files_of, limit, options};

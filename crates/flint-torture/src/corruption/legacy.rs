@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use flint_core::engine::{Options, SyncMode, doctor_in};
 use flint_core::files;
 use flint_core::image::KeyImage;
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, Result};
 
 use super::judge::{Tally, place};

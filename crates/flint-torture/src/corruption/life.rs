@@ -8,7 +8,7 @@ use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 
 use crate::random::Random;
 

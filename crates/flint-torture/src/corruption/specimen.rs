@@ -9,7 +9,7 @@ use flint_core::image::KeyImage;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
 use flint_core::log::segment::{SEAL_LEN, SegmentHeader};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 
 use super::life::{Life, Moment, files_of, options};
 

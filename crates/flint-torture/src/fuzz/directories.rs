@@ -8,7 +8,7 @@ use flint_core::engine::{Item, OnChange, Options, Report, doctor_in};
 use flint_core::files;
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, parse_limit};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, Result};
 
 use super::features::Features;

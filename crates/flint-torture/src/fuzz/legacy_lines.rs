@@ -8,7 +8,7 @@ use std::sync::Arc;
 use flint_core::clock::ManualClock;
 use flint_core::image::{KeyImage, RateState};
 use flint_core::legacy::{self, LegacyStore};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, files};
 
 use super::features::Features;

@@ -9,7 +9,7 @@ use flint_core::files::snapshot_name;
 use flint_core::receipts::Receipt;
 use flint_core::snapshot::{self, Body, Writer};
 use flint_core::storage::Mode;
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 
 use super::features::Features;
 use super::model::fix_snapshot;

@@ -9,7 +9,7 @@ use flint_core::clock::ManualClock;
 use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
 use flint_core::files;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
-use flint_core::storage::sim::{CrashPlan, SimDisk};
+use flint_core::testing::sim::{CrashPlan, SimDisk};
 
 use super::model::Model;
 

@@ -13,7 +13,7 @@ use std::thread;
 use flint_core::Engine;
 use flint_core::engine::{OnChange, SyncMode};
 use flint_core::limit::Algorithm;
-use flint_core::storage::sim::CrashPlan;
+use flint_core::testing::sim::CrashPlan;
 use flint_torture::evidence;
 use flint_torture::linearizability::checker::check;
 use flint_torture::linearizability::limiter::{Answer, Ask, Limiter, Op};

@@ -8,7 +8,7 @@ use std::thread;
 use flint_core::clock::Clock;
 use flint_core::engine::{Item, OnChange, Options, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
-use flint_core::storage::sim::SimDisk;
+use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error};
 use flint_torture::linearizability::limiter::{Answer, Ask, Op, Refusal};
 use flint_torture::random::Random;

@@ -10,7 +10,7 @@ use flint_core::clock::Clock as _;
 use flint_core::engine::{Event, OnChange, SyncMode};
 use flint_core::image::EventKind;
 use flint_core::limit::{Algorithm, Rate};
-use flint_core::storage::sim::CrashPlan;
+use flint_core::testing::sim::CrashPlan;
 use flint_torture::evidence;
 use flint_torture::linearizability::recorder::{Call, Recorder};
 use flint_torture::random::Random;

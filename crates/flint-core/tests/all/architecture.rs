@@ -1,0 +1,270 @@
+//! The rules of the crate's own structure, read from its sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}
+
+/// Text without comments, where other modules may be named. A `//` in a string cuts its line short, which hides nothing:
+/// no string is followed by a path.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The modules that the paths `crate::…` name.
+fn used(code: &str) -> BTreeSet<String> {
+    let mut modules = BTreeSet::new();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    for rest in code.split("crate::").skip(1) {
+        if let Some(group) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut first = true;
+            let mut name = String::new();
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        modules.insert(std::mem::take(&mut name));
+                        first = true;
+                    }
+                    c if is_name(c) && first && depth == 0 => name.push(c),
+                    c if c.is_whitespace() => {}
+                    _ => first = false,
+                }
+            }
+            modules.insert(name);
+        } else {
+            modules.insert(rest.chars().take_while(|c| is_name(*c)).collect());
+        }
+    }
+    modules.retain(|name| name.starts_with(|c: char| c.is_ascii_lowercase()));
+    // What the crate re-exports at its root is the error module's.
+    modules
+}
+
+/// The layers of the crate's doc comment, top first: the names in backticks before the colon of each list item.
+fn layers(lib: &str) -> Vec<Vec<String>> {
+    lib.lines()
+        .filter_map(|line| line.strip_prefix("//! - "))
+        .map(|line| {
+            let names = line.split_once(':').expect("a layer says what it is for").0;
+            names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        })
+        .collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+#[test]
+fn a_module_uses_only_modules_of_lower_layers() {
+    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let layers = layers(&lib);
+    let level: BTreeMap<&str, usize> = layers
+        .iter()
+        .rev()
+        .enumerate()
+        .flat_map(|(level, names)| names.iter().map(move |name| (name.as_str(), level)))
+        .collect();
+    let declared: BTreeSet<&str> = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub ").unwrap_or(line).strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    assert!(declared.len() > 20);
+    assert_eq!(level.keys().copied().collect::<BTreeSet<_>>(), declared, "every module stands in one layer of lib.rs");
+    assert_eq!(level.len(), layers.iter().map(Vec::len).sum::<usize>(), "and in no more than one");
+
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let mut edges = 0;
+    for path in files {
+        let relative = path.strip_prefix(root().join("src")).unwrap();
+        let module = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let text = code(&fs::read_to_string(&path).unwrap());
+        // What only a test uses is no dependency of the module.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for other in used(text).iter().filter(|other| **other != module) {
+            let (from, to) = (level[module.as_str()], *level.get(other.as_str()).unwrap_or(&usize::MAX));
+            assert!(to < from, "{} uses crate::{other}, which is not below {module}", relative.display());
+            edges += 1;
+        }
+    }
+    assert!(edges > 80, "only {edges} uses were found");
+}
+
+#[test]
+fn paths_are_found_in_every_form() {
+    let text = "use crate::error::Error; use crate::{files, sync::Arc, log::{frame, crate_x}}; x(crate::time::now())";
+    let found: Vec<_> = used(&code(text)).into_iter().collect();
+    assert_eq!(found, ["error", "files", "log", "sync", "time"]);
+    assert_eq!(used(&code("// crate::engine\nuse crate::{Error, Result};")), BTreeSet::new());
+}
+
+#[test]
+fn the_engine_has_no_runtime_no_python_and_prints_nothing() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    for name in ["tokio", "pyo3", "async", "futures", "log =", "tracing"] {
+        assert!(!manifest.contains(name), "{name} in Cargo.toml");
+    }
+    let lock = fs::read_to_string(root().join("../../Cargo.lock")).unwrap();
+    let mut reached = BTreeSet::from(["flint-core".to_owned()]);
+    let packages: BTreeMap<&str, &str> = lock
+        .split("[[package]]")
+        .filter_map(|block| Some((block.split("name = \"").nth(1)?.split('"').next()?, block)))
+        .collect();
+    let mut todo = vec!["flint-core".to_owned()];
+    while let Some(name) = todo.pop() {
+        let dependencies = packages[name.as_str()].split("dependencies = [").nth(1).unwrap_or_default();
+        for other in dependencies.split(']').next().unwrap().split('"').skip(1).step_by(2) {
+            let other = other.split(' ').next().unwrap().to_owned();
+            if reached.insert(other.clone()) {
+                todo.push(other);
+            }
+        }
+    }
+    assert!(reached.contains("crc32c") && reached.len() > 10);
+    for name in ["tokio", "pyo3", "pyo3-ffi", "async-std", "smol"] {
+        assert!(!reached.contains(name), "{name} is reached from flint-core");
+    }
+
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for path in files {
+        let text = code(&fs::read_to_string(&path).unwrap());
+        for macro_name in ["println!", "eprintln!", "print!", "eprint!", "dbg!", "io::stdout", "io::stderr"] {
+            assert!(!text.contains(macro_name), "{macro_name} in {}", path.display());
+        }
+    }
+}
+
+/// With them a store would work only inside of a test.
+#[test]
+fn the_model_checker_is_in_no_build_but_that_of_its_tests() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let dependency = manifest.lines().find(|line| line.starts_with("shuttle = {")).expect("a dependency");
+    assert!(dependency.contains("optional = true"), "{dependency}");
+    assert!(!manifest.contains("default ="), "features that are enabled by default");
+    for other in ["crates/flint-py/Cargo.toml", "crates/flint-torture/Cargo.toml", "Cargo.toml", "pyproject.toml"] {
+        let text = fs::read_to_string(root().join("../..").join(other)).unwrap();
+        assert!(!text.contains("shuttle"), "{other} names it");
+    }
+    // The features of a build are those that any package of it asks for.
+    let enabled = cfg!(feature = "shuttle");
+    assert!(!enabled, "this build has it");
+}
+
+#[test]
+fn unsafe_code_stands_in_few_small_files() {
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let with_unsafe: BTreeSet<String> = files
+        .iter()
+        .filter(|path| code(&fs::read_to_string(path).unwrap()).contains("unsafe "))
+        .map(|path| path.strip_prefix(root().join("src")).unwrap().display().to_string())
+        .collect();
+    let expected = ["storage/disk/map.rs", "storage/fork.rs"].map(str::to_owned);
+    assert_eq!(with_unsafe, BTreeSet::from(expected));
+}
+
+/// What a file names of `std` and `core`: "sync::Arc". A whole module, and one in a group of modules, stands for all in it.
+fn named_of_std(code: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    let is_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    for rest in code.split("std::").chain(code.split("core::").skip(1)).skip(1) {
+        let path: String = rest.chars().take_while(|c| is_path(*c)).collect();
+        match rest[path.len()..].strip_prefix('{') {
+            None => drop(named.insert(path)),
+            Some(group) => {
+                let group = group.split(';').next().unwrap_or_default();
+                for name in group.split(|c| !is_path(c)).filter(|name| !name.is_empty()) {
+                    named.insert(format!("{path}{name}"));
+                }
+            }
+        }
+    }
+    named
+}
+
+fn names(code: &str, any_of: &[&str]) -> bool {
+    named_of_std(code).iter().any(|name| any_of.contains(&name.as_str()))
+}
+
+#[test]
+fn names_of_the_standard_library_are_found_in_every_form() {
+    let text = "use std::sync::{Arc, Condvar, atomic::AtomicU8};\nuse std::{fmt, thread};\nstd::thread::yield_now();\nuse std::sync;";
+    let found: Vec<_> = named_of_std(text).into_iter().collect();
+    let expected =
+        ["fmt", "sync", "sync::Arc", "sync::Condvar", "sync::atomic::AtomicU8", "thread", "thread::yield_now"];
+    assert_eq!(found, expected);
+    assert_eq!(named_of_std("core::sync::atomic::fence(x)"), BTreeSet::from(["sync::atomic::fence".to_owned()]));
+}
+
+/// One place reads clocks, one offers locks, atomics and threads, one touches files: so that each can be replaced in tests.
+#[test]
+fn clocks_locks_and_files_are_reached_through_their_modules() {
+    /// A rule, what breaks it, and where it may be broken for which reason.
+    type Rule = (&'static str, fn(&str) -> bool, &'static [(&'static str, &'static str)]);
+    let rules: [Rule; 4] = [
+        (
+            "locks, atomics and threads",
+            |code| {
+                let shared = |name: &String| name.starts_with("sync") || name.starts_with("thread");
+                // Counting references orders nothing, and no decision depends on the count.
+                named_of_std(code).iter().any(|name| shared(name) && name != "sync::Arc" && name != "thread_local")
+            },
+            &[
+                ("sync.rs", "the module that offers them"),
+                ("sync/", "what a model checker puts in their place"),
+                ("hooks.rs", "chosen once for the process, in builds for tests only, and no part of any store"),
+                ("testing/sim.rs", "a test's listener on the simulated disk, set once before anything runs"),
+            ],
+        ),
+        (
+            "measuring time",
+            |code| names(code, &["time", "time::Instant"]),
+            &[
+                ("sync.rs", "how long a wait for a deadline has left"),
+                ("sync/", "what a model checker puts in its place"),
+                ("engine/background.rs", "when to sync and when to try again, which changes no decision"),
+                ("engine/mod.rs", "how long opening took, which is only told"),
+                ("store/shared.rs", "how long syncs took, which is only told"),
+            ],
+        ),
+        (
+            "reading clocks",
+            |code| code.contains("clock_gettime") || names(code, &["time", "time::SystemTime", "time::UNIX_EPOCH"]),
+            &[("clock.rs", "the module that does")],
+        ),
+        ("files", |code| code.contains("fs::File"), &[("storage/", "the module that touches them")]),
+    ];
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    for path in files {
+        let relative = path.strip_prefix(root().join("src")).unwrap().display().to_string();
+        if relative.ends_with("shuttle_tests.rs") {
+            continue;
+        }
+        let text = code(&fs::read_to_string(&path).unwrap());
+        let text = text.split("\nmod tests {").next().unwrap_or_default();
+        for (what, breaks, places) in rules {
+            let allowed = places.iter().any(|(place, _)| relative.starts_with(place));
+            assert!(allowed || !breaks(text), "{what} in {relative}");
+        }
+    }
+}

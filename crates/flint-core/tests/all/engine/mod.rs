@@ -1,0 +1,19 @@
+//! The engine's calls, on a simulated disk or on a real directory.
+
+mod bad_input;
+mod batch;
+mod call_limits;
+mod check;
+mod check_all;
+mod concurrency;
+mod denials;
+mod dump;
+mod first_path;
+mod forecast;
+mod history;
+mod listing;
+mod model;
+mod once;
+mod read_only;
+mod redefinition;
+mod waiting;

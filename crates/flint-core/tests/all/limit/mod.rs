@@ -1,0 +1,4 @@
+//! What a limit may be, and how it is written.
+
+mod grammar;
+mod rate;
