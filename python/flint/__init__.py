@@ -11,6 +11,7 @@ if limiter.allow("api:user-42"):
 import atexit as _atexit
 import logging as _logging
 
+from flint._client.limiter import SharedLimiter
 from flint._connect import connect
 from flint._errors import (
     AcquireTimeout,
@@ -42,7 +43,6 @@ from flint._native import (
     __version__,
     _close_all,
 )
-from flint._shared.limiter import SharedLimiter
 from flint.prometheus import add_prometheus_route, prometheus_metrics
 
 __all__ = [

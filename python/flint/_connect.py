@@ -6,9 +6,9 @@ import _thread
 import _weakref
 import os
 
+from flint._client.limiter import SharedLimiter
 from flint._errors import InvalidArgument
 from flint._limiter import Limiter
-from flint._shared.limiter import SharedLimiter
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import operator
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overl
 
 from flint._errors import InvalidArgument, InvalidCost, InvalidLimit, RateLimitExceeded
 from flint._native import Limit, validate_key
+from flint._validate import wait_timeout
 
 if TYPE_CHECKING:
-    from flint._native import _Period, _RateLike
-    from flint._protocols import Acquires
+    from flint._backend import Acquires
+    from flint._types import Period, RateLike
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,8 +46,8 @@ class Decorator(Protocol):
 def rate_limit(
     limiter: Acquires,
     key: str | Callable[..., str],
-    rate: _RateLike | None = None,
-    per: _Period | None = None,
+    rate: RateLike | None = None,
+    per: Period | None = None,
     *,
     cost: int | Callable[..., int] = 1,
     burst: int | None = None,
@@ -204,7 +204,7 @@ def _first_step(inner: AsyncGenerator[Any, Any]) -> Any:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _limit_of(rate: _RateLike | None, per: _Period | None, burst: int | None, algorithm: str) -> Limit | None:
+def _limit_of(rate: RateLike | None, per: Period | None, burst: int | None, algorithm: str) -> Limit | None:
     # A flint.Limit has its algorithm, and none may be given beside it.
     named = {} if algorithm == _DEFAULT_ALGORITHM else {"algorithm": algorithm}
     if rate is not None:
@@ -250,7 +250,4 @@ def _checked_timeout(timeout: float | None, wait: bool) -> float | None:
         raise InvalidArgument(
             "timeout is how long to wait and needs wait=True; without it a denied call raises at once"
         )
-    accepted = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
-    if not accepted or not 0 <= timeout < math.inf:
-        raise InvalidArgument(f"timeout must be None or a number of seconds, 0 or more, not {timeout!r}")
-    return timeout
+    return wait_timeout(timeout)

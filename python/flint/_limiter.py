@@ -7,10 +7,12 @@ thread makes it.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from flint._algorithm import TOKEN_BUCKET, named
 from flint._native import CheckResult, MultiCheckResult
 from flint._native import Limiter as _NativeLimiter
-from flint._waiting import Waiting
+from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
@@ -22,14 +24,18 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flint._acquire import Queues
-    from flint._native import Event, LimitStatus, _Item, _LimitLike, _Period, _RateLike, _Report
+    from flint._native import Event, LimitStatus
+    from flint._types import Item, LimitLike, Period, RateLike, Report
+    from flint._waiting.queue import Queues
 
     T = TypeVar("T")
 
 
 # Of check_all().
 _MAX_ITEMS = 1_000
+
+# Held while a limiter's queues are made.
+_creating = allocate_lock()
 
 
 async def _in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -63,11 +69,11 @@ class Limiter(_NativeLimiter, Waiting):
     ForkedError in a process forked after opening, and StorageError once a write or fsync has failed.
     """
 
-    __slots__ = ("_queues",)
+    __slots__ = ("_made_queues",)
 
-    _queues: Queues
+    _made_queues: Queues
 
-    async def acheck(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
         answer = self._begin_check(key, cost, limit)
         if type(answer) is CheckResult:
@@ -76,11 +82,11 @@ class Limiter(_NativeLimiter, Waiting):
             return await _in_thread(self.check, key, cost, limit=limit)
         return await answer
 
-    async def aallow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
+    async def aallow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """Like allow(), without holding up the event loop."""
         return (await self.acheck(key, cost, limit=limit)).allowed
 
-    async def acheck_all(self, items: Iterable[_Item]) -> MultiCheckResult:
+    async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
         if iter(items) is items:
             # It may be needed a second time, and one item too many is enough to say that there are too many.
@@ -92,19 +98,19 @@ class Limiter(_NativeLimiter, Waiting):
             return await _in_thread(self.check_all, items)
         return await answer
 
-    async def aallow_all(self, items: Iterable[_Item]) -> bool:
+    async def aallow_all(self, items: Iterable[Item]) -> bool:
         """Like allow_all(), without holding up the event loop."""
         return (await self.acheck_all(items)).allowed
 
-    async def apeek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    async def apeek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like peek(), which waits for nothing."""
         return self.peek(key, cost, limit=limit)
 
     async def alimit(
         self,
         key: str,
-        rate: _RateLike,
-        per: _Period | None = None,
+        rate: RateLike,
+        per: Period | None = None,
         *,
         algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
@@ -169,7 +175,7 @@ class Limiter(_NativeLimiter, Waiting):
         """Like compact(), in a worker thread."""
         await _in_thread(self.compact)
 
-    async def adoctor(self) -> _Report:
+    async def adoctor(self) -> Report:
         """Like doctor(), in a worker thread."""
         return await _in_thread(self.doctor)
 
@@ -183,7 +189,7 @@ class Limiter(_NativeLimiter, Waiting):
         try:
             super().close()
         finally:
-            queues = getattr(self, "_queues", None)
+            queues = self._find_queues()
             if queues is not None:
                 queues.wake_all()
 
@@ -198,6 +204,54 @@ class Limiter(_NativeLimiter, Waiting):
         /,
     ) -> None:
         await _in_thread(self.close)
+
+    # flint._backend.Attempts: what flint._waiting needs.
+
+    @property
+    def _queues(self) -> Queues:
+        """The callers that wait in acquire(), made for the first one."""
+        queues = self._find_queues()
+        if queues is None:
+            from flint._waiting.queue import Queues
+
+            with _creating:
+                queues = self._find_queues()
+                if queues is None:
+                    # A flint.testing.ManualClock, which has more than the native half of it.
+                    clock: Any = self._clock
+                    queues = self._made_queues = Queues(clock)
+        return queues
+
+    def _find_queues(self) -> Queues | None:
+        try:
+            return self._made_queues
+        except AttributeError:
+            return None
+
+    async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
+        answer = self._begin_attempt(key, cost, limit)
+        if type(answer) is CheckResult:
+            return answer
+        if answer is None:
+            return await _in_thread(self._attempt, key, cost, limit)
+        return await answer
+
+    def _look_ahead(
+        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
+    ) -> CheckResult:
+        now = self.peek(key, cost, limit=limit)
+        wait_ns = now.retry_after_ns if costs is None else self._forecast(key, costs, limit)
+        return CheckResult(
+            False, key, cost, now.limit, now.remaining, wait_ns, now.reset_after_ns, now.reset_at_ns, now.rates
+        )
+
+    async def _alook_ahead(
+        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
+    ) -> CheckResult:
+        return self._look_ahead(key, cost, limit, costs)
+
+    async def _acount_denial(self, key: str, cost: int, /) -> None:
+        self._count_denial(key, cost)
 
 
 # What people see is `flint.Limiter`.

@@ -5,9 +5,17 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, TypedDict, final
+from typing import Any, Literal, final
 
-from typing_extensions import NotRequired, Self, disjoint_base
+from typing_extensions import Self, disjoint_base
+
+from flint._types import Algorithm as _Algorithm
+from flint._types import Counters as _Counters
+from flint._types import Item as _Item
+from flint._types import LimitLike as _LimitLike
+from flint._types import Period as _Period
+from flint._types import RateLike as _RateLike
+from flint._types import Report as _Report
 
 __all__ = [
     "CheckResult",
@@ -41,50 +49,9 @@ __all__ = [
 
 __version__: str
 
-_Algorithm: TypeAlias = Literal["token_bucket", "sliding_window_log", "fixed_window_counter"]
-_LimitLike: TypeAlias = str | Limit
-_RateLike: TypeAlias = int | str | Limit | list[str | Limit] | tuple[str | Limit, ...]
-_Period: TypeAlias = str | timedelta | int
-
-class _ItemDict(TypedDict):
-    key: str
-    cost: NotRequired[int]
-    limit: NotRequired[_LimitLike | None]
-
-_Item: TypeAlias = str | tuple[str, int] | _ItemDict | Mapping[str, Any]
-
-class _Report(TypedDict):
-    ok: bool
-    limits: int
-    history_events: int
-    aof_bytes: int
-    snapshot_exists: bool
-    format: str
-    problems: list[str]
-    notes: list[str]
-
 @final
 class _LoopWaits:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-
-class _Distribution(TypedDict):
-    bounds: tuple[int, ...]
-    counts: tuple[int, ...]
-    sum: int
-
-class _Counters(TypedDict):
-    keys: int
-    allowed: int
-    denied: int
-    seq: int
-    durable_seq: int
-    log_bytes: int
-    syncs: int
-    rotations: int
-    compactions: int
-    recovery_ns: int
-    sync_ns: _Distribution
-    sync_records: _Distribution
 
 class Record(Mapping[str, Any]):
     """Frozen fields, read as attributes (`r.allowed`) or as a mapping (`r["allowed"]`, `dict(r)`)."""

@@ -14,7 +14,7 @@ from flint._web.refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
 from flint._web.rule import method_names, one_of, path_names, resolved, rule
 
 if TYPE_CHECKING:
-    from flint._protocols import ChecksAsync
+    from flint._backend import ChecksAsync
     from flint._web.rule import Period, Rate
 
 __all__ = ["RateLimitMiddleware"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from flint._protocols import Reports
+    from flint._backend import Reports
 
 __all__ = ["FlintCollector", "add_prometheus_route", "prometheus_metrics"]
 

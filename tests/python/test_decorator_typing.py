@@ -13,7 +13,7 @@ import pytest
 from typing_extensions import Self, assert_type
 
 import flint
-from flint._protocols import Acquires
+from flint._backend import Acquires
 
 T = TypeVar("T")
 

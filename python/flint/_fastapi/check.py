@@ -16,8 +16,8 @@ from flint.asgi import CARRIED, can_answer_websocket
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
+    from flint._backend import ChecksAsync
     from flint._native import CheckResult, Limit
-    from flint._protocols import ChecksAsync
     from flint._web.rule import Rule
 
 OWNER = "RateLimit"

@@ -19,7 +19,7 @@ from flint._web.rule import one_of, resolved, rule
 from flint.keys import client_ip
 
 if TYPE_CHECKING:
-    from flint._protocols import ChecksAsync
+    from flint._backend import ChecksAsync
     from flint._web.rule import Period, Rate
 
 KeyFunction = Callable[[Request], str | Awaitable[str]]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flint._errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from flint._protocols import ChecksAsync
+    from flint._backend import ChecksAsync
 
 # Where in a scope a middleware leaves its limiter for the dependencies of the route.
 LIMITER = "flint.limiter"

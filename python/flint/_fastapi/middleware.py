@@ -14,7 +14,7 @@ from flint._web.refusal import OnError
 from flint.asgi import ASGIApp, RateLimitMiddleware, Receive, Scope, Send, carrying
 
 if TYPE_CHECKING:
-    from flint._protocols import ChecksAsync
+    from flint._backend import ChecksAsync
     from flint._web.rule import Period, Rate
 
 T = TypeVar("T")

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from flint._backend import Reports
 from flint._errors import InvalidArgument
 from flint._native import LimitStatus, Rate, _limit_of
-from flint._protocols import Reports
 
 T = TypeVar("T")
 

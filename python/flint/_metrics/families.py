@@ -11,8 +11,8 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from flint._backend import Reports
 from flint._metrics.collect import Options, RateSeries, Row, in_slices, read
-from flint._protocols import Reports
 
 try:
     from prometheus_client import Metric

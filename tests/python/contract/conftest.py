@@ -44,7 +44,7 @@ def serving(limiter: flint.Limiter, stack: ExitStack, *, unix: str | None = None
 def shared(url: str, clock: ManualClock, stack: ExitStack) -> flint.Limiter:
     """A client. Both sides have the test's clock: the server decides by it, and acquire() waits by it."""
     client = stack.enter_context(flint.SharedLimiter(url))
-    client._clock = clock
+    client._queues.clock = clock
     # Of another class, with the same API: that is what these tests show.
     return client  # type: ignore[return-value]
 

@@ -12,4 +12,4 @@ def is_shared(limiter: object) -> bool:
 
 def requests_under_way(limiter: object) -> int:
     """How many of its calls wait for an answer; none with an embedded limiter."""
-    return limiter._core.pool.busy if isinstance(limiter, flint.SharedLimiter) else 0
+    return limiter._core.endpoint.pool.in_use if isinstance(limiter, flint.SharedLimiter) else 0

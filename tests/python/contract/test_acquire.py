@@ -153,14 +153,14 @@ def test_one_waiter_is_awake_at_a_time(
     limiter.limit("k", "1/s")
     limiter.check("k")
     asked = 0
-    begin = type(limiter)._begin_attempt
+    begin = type(limiter)._aattempt
 
     def counted(self: flint.Limiter, *args: object) -> object:
         nonlocal asked
         asked += 1
         return begin(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(limiter), "_begin_attempt", counted, raising=False)
+    monkeypatch.setattr(type(limiter), "_aattempt", counted, raising=False)
 
     async def main() -> None:
         waiting = Admissions(limiter, clock)
@@ -198,8 +198,7 @@ def test_threads_are_admitted_in_order(limiter: flint.Limiter, clock: ManualCloc
 
 
 def waiting_for(limiter: flint.Limiter, key: str) -> int:
-    queues = getattr(limiter, "_queues", None)
-    return 0 if queues is None else len(queues._waiting.get(key, ()))
+    return limiter._queues.length(key)
 
 
 def clock_has_alarm(clock: ManualClock) -> bool:

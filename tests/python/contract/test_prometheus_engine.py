@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import flint
+from flint._backend import Reports
 from flint._metrics.text import text as exposed
-from flint._protocols import Reports
 from flint.prometheus import FlintCollector, prometheus_metrics
 
 from .prometheus_text import generate_openmetrics, parse, parse_openmetrics

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 import flint
-from flint._protocols import Reports
+from flint._backend import Reports
 from flint.prometheus import add_prometheus_route, prometheus_metrics
 
 from .prometheus_text import parse, parse_openmetrics

@@ -15,7 +15,7 @@ from tests.python.shared.conftest import MakeFake
 from tests.python.shared.fake import Act, check, say
 
 import flint
-from flint._shared import exchange
+from flint._client import response
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
@@ -61,7 +61,7 @@ def both(client: flint.SharedLimiter, match: str) -> None:
 def test_an_answer_without_end_is_not_read_to_its_end(
     fake: MakeFake, monkeypatch: pytest.MonkeyPatch, opening: bytes, more: bytes, message: str
 ) -> None:
-    monkeypatch.setattr(exchange, "MAX_BODY", 10_000)
+    monkeypatch.setattr(response, "MAX_BODY", 10_000)
     sent: list[int] = []
     server = fake(endless(opening, more, sent), endless(opening, more, sent))
     client = flint.SharedLimiter(server.url, timeout=PATIENCE_S, retries=0)
@@ -69,13 +69,13 @@ def test_an_answer_without_end_is_not_read_to_its_end(
     for _ in range(2):
         assert server.ended.acquire(timeout=PATIENCE_S)
     assert len(sent) == 2, "the client has closed the connection"
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 @pytest.mark.parametrize("size", [9_999, 10_000])
 def test_an_answer_as_large_as_the_bound_is_read(fake: MakeFake, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     body = check().partition(b"\r\n\r\n")[2]
-    monkeypatch.setattr(exchange, "MAX_BODY", 10_000)
+    monkeypatch.setattr(response, "MAX_BODY", 10_000)
     padded = body + b" " * (size - len(body))
     chunks = b"%x\r\n%b\r\n%x\r\n%b\r\n0\r\n\r\n" % (5_000, padded[:5_000], size - 5_000, padded[5_000:])
     server = fake(say(CHUNKED + chunks), say(CHUNKED + chunks))

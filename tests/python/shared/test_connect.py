@@ -103,12 +103,12 @@ def test_a_password_in_the_url_is_not_shown() -> None:
     ],
 )
 def test_urls(url: str, authority: str, place: tuple[str, int]) -> None:
-    address = flint.SharedLimiter(url)._core.address
+    address = flint.SharedLimiter(url)._core.endpoint.address
     assert (address.authority, (address.host, address.port)) == (authority, place)
 
 
 def test_a_path_may_be_percent_encoded() -> None:
-    assert flint.SharedLimiter("unix:///a%20b")._core.address.path == "/a b"
+    assert flint.SharedLimiter("unix:///a%20b")._core.endpoint.address.path == "/a b"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tests.python.shared.conftest import MakeFake
 from tests.python.shared.fake import Fake, check, header, problem, say
 
 import flint
-from flint._shared import pool
+from flint._client import pool
 
 
 class Gate:
@@ -96,7 +96,7 @@ def test_the_answer_to_a_cancelled_call_is_nobody_s(fake: MakeFake, gate: Gate) 
 
     asyncio.run(main())
     assert server.connections == 2
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 def test_what_follows_an_answer_unasked_ends_the_connection(fake: MakeFake) -> None:
@@ -133,14 +133,14 @@ def test_who_finds_no_connection_is_given_the_next(
 
     second = threading.Thread(target=ask)
     second.start()
-    while not client._core.pool._waiting:
+    while not client._core.endpoint.pool.waiting:
         second.join(0.001)
     gate.opened.set()
     second.join(60)
     first.join(60)
     assert got == [7]
     assert server.connections == 1
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 @pytest.mark.parametrize("kind", ["thread", "coroutine"])
@@ -149,7 +149,7 @@ def test_who_finds_no_connection_in_time_is_told(
 ) -> None:
     _, client, first = all_at_work(fake, gate, monkeypatch)
     client._core.timeout = 0.05
-    with pytest.raises(flint.FlintConnectionError, match="at work"):
+    with pytest.raises(flint.FlintConnectionError, match="in use"):
         _ = client.check("k") if kind == "thread" else asyncio.run(client.acheck("k"))
     gate.opened.set()
     first.join(60)
@@ -191,7 +191,7 @@ def test_closing_lets_calls_finish_and_ends_the_wait_for_a_connection(
     assert gate.asked.wait(60)
     threads.append(threading.Thread(target=ask))
     threads[1].start()
-    while not client._core.pool._waiting:
+    while not client._core.endpoint.pool.waiting:
         threads[1].join(0.001)
     client.close()
     threads[1].join(60)
@@ -219,7 +219,7 @@ def test_threads_and_loops_together_get_exactly_the_limit(limiter: flint.Limiter
     for thread in threads:
         thread.join(60)
     assert (len(allowed), sum(allowed)) == (800, 500)
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 def test_a_forked_child_goes_on_with_connections_of_its_own(fake: MakeFake) -> None:
@@ -231,7 +231,7 @@ def test_a_forked_child_goes_on_with_connections_of_its_own(fake: MakeFake) -> N
         # No test may go on here, whatever happens.
         code = 1
         try:
-            code = 0 if client.check("k").allowed and client._core.pool.busy == 0 else 2
+            code = 0 if client.check("k").allowed and client._core.endpoint.pool.in_use == 0 else 2
         finally:
             os._exit(code)
     assert os.waitpid(child, 0)[1] == 0
@@ -244,7 +244,7 @@ def test_a_forked_child_goes_on_with_connections_of_its_own(fake: MakeFake) -> N
 def test_a_fork_while_the_pool_is_locked(client: flint.SharedLimiter, limiter: flint.Limiter) -> None:
     limiter.limit("k", "10/hour")
     client.check("k")
-    with client._core.pool._lock:
+    with client._core.endpoint.pool._lock:
         child = os.fork()
         if child == 0:
             code = 1

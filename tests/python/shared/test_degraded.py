@@ -148,7 +148,7 @@ def test_waiting_without_a_server(place: Path) -> None:
         assert result.allowed
         assert result.degraded
     denying = absent(place, "deny")
-    denying._clock = ManualClock()
+    denying._queues.clock = ManualClock()
     with pytest.raises(flint.AcquireTimeout) as caught:
         denying.acquire("k", timeout=0.5)
     assert caught.value.result.degraded

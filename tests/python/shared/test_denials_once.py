@@ -44,7 +44,7 @@ def test_a_denial_whose_answer_is_lost_is_not_repeated(fake: MakeFake, failure: 
     give_up(client)
     assert asked(server)[-1] == "/v1/deny"
     assert asked(server).count("/v1/deny") == 1
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 @pytest.mark.parametrize("blocking", [True, False])

@@ -73,7 +73,7 @@ def test_every_way_to_answer(fake: MakeFake, act: Act, stays: bool) -> None:
     )
     assert client.check("k").remaining == 3
     assert server.connections == (1 if stays else 2)
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_answer_that_is_none(fake: MakeFake, answer: bytes, error: type[Ex
     with pytest.raises(error):
         client.check("k")
     assert client.check("k").remaining == 3
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -220,7 +220,7 @@ def test_a_signal_whose_handler_raises_ends_a_check(fake: MakeFake, on_signal: O
         client.check("k")
     assert client.check("k").remaining == 3, "the answer to an interrupted check is nobody's"
     assert server.connections == 2
-    assert client._core.pool.busy == 0
+    assert client._core.endpoint.pool.in_use == 0
 
 
 def test_bad_arguments_leave_the_connection_alone(fake: MakeFake) -> None:

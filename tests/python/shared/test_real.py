@@ -13,8 +13,8 @@ from tests.python.certificates import Files
 from tests.python.shared.conftest import running
 
 import flint
+from flint._client import limiter as shared_limiter
 from flint._native import Server
-from flint._shared import limiter as shared_limiter
 
 LIMITS = [
     flint.Limit("100/minute"),

@@ -326,8 +326,7 @@ def behind():
     limiter.acquire("k")
     admitted.append("behind")
 def waiting():
-    queues = getattr(limiter, "_queues", None)
-    return len(queues._waiting.get("k", ())) if queues else 0
+    return limiter._queues.length("k")
 pause = threading.Event()
 def helper():
     while waiting() < 1: pause.wait(0.001)
@@ -364,7 +363,7 @@ limiter = flint.Limiter(sys.argv[1], sync="batch")
 limiter.limit("k", "1/day")
 limiter.check("k")
 asked = 0
-for name in ("_attempt", "_begin_attempt"):
+for name in ("_attempt", "_aattempt"):
     def counted(self, *args, original=getattr(flint.Limiter, name)):
         global asked
         asked += 1
@@ -374,9 +373,7 @@ for _ in range(10):
     threading.Thread(target=lambda: limiter.acquire("k"), daemon=True).start()
 async def main():
     tasks = [asyncio.create_task(limiter.aacquire("k")) for _ in range(10)]
-    queues = None
-    while queues is None or len(queues._waiting.get("k", ())) < 20:
-        queues = getattr(limiter, "_queues", None)
+    while limiter._queues.length("k") < 20:
         await asyncio.sleep(0.001)
     before = None
     while asked != before:

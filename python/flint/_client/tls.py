@@ -1,4 +1,4 @@
-"""TLS in memory: bytes in, bytes out. Whoever has the socket moves them."""
+"""TLS in memory: bytes in, bytes out. The caller moves them to and from the socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _CHUNK = 65536
 
 
 class Tls:
-    """The client's end of one encrypted connection. The context checks certificate and host name."""
+    """The client's end of one encrypted connection. The context verifies certificate and host name."""
 
     __slots__ = ("_incoming", "_object", "_outgoing")
 
@@ -16,8 +16,8 @@ class Tls:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
-    def shake(self) -> bool:
-        """Go on with the handshake; whether it is finished."""
+    def continue_handshake(self) -> bool:
+        """Process what was fed; whether the handshake is finished."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -25,14 +25,14 @@ class Tls:
         return True
 
     def feed(self, received: bytes) -> None:
-        """Take what the socket gave; nothing is its end."""
+        """Take what the socket received; b"" is its end."""
         if received:
             self._incoming.write(received)
         else:
             self._incoming.write_eof()
 
     def to_send(self) -> bytes:
-        """What the socket has to be given."""
+        """What the socket has to send."""
         return self._outgoing.read()
 
     def write(self, data: bytes) -> None:

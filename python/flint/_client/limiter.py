@@ -18,7 +18,7 @@ from flint._native import (
     _decode_events,
     _decode_statuses,
 )
-from flint._waiting import Waiting
+from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flint._acquire import Queues
-    from flint._native import _Counters, _Item, _LimitLike, _Period, _RateLike, _Report
-    from flint._shared.core import Core
-    from flint.testing import ManualClock
+    from flint._client.core import Core
+    from flint._types import Counters, Item, LimitLike, Period, RateLike, Report
+    from flint._waiting.queue import Queues
 
 
 _FAILURES = (FlintConnectionError, FlintServerError)
@@ -66,12 +65,10 @@ class SharedLimiter(Waiting):
     ClosedError after close().
     """
 
-    __slots__ = ("__weakref__", "_clock", "_core", "_queues")
+    __slots__ = ("__weakref__", "_core", "_queues")
 
     _core: Core
-    _queues: Queues | None
-    # By which acquire() waits; a flint.testing.ManualClock in tests.
-    _clock: ManualClock | None
+    _queues: Queues
 
     def __init__(
         self,
@@ -83,24 +80,23 @@ class SharedLimiter(Waiting):
         retries: int = 1,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        from flint._shared.core import Core
+        from flint._client.core import Core
 
         self._core = Core(url, token, timeout, on_error, retries, ssl_context)
-        self._core.after_fork = self._forget_queues
-        self._queues = None
-        self._clock = None
+        self._core.after_fork = self._start_queues
+        self._start_queues()
 
     @property
     def url(self) -> str:
         """The server's URL, as it was given."""
-        return self._core.address.url
+        return self._core.endpoint.address.url
 
     @property
     def closed(self) -> bool:
         """Whether close() was called."""
-        return self._core.pool.closed
+        return self._core.endpoint.pool.closed
 
-    def check(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    def check(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Take `cost` tokens of `key` if they are there.
 
         cost: an integer from 1 to the limit's capacity. limit: a flint.Limit or text such as "100/minute", used and
@@ -113,29 +109,29 @@ class SharedLimiter(Waiting):
         try:
             return core.check(request, key)
         except _FAILURES as failure:
-            return core.stand_in(failure, key, cost)
+            return core.degraded_check(failure, key, cost)
 
-    async def acheck(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
         core = self._core
         request = core.codec.check(key, cost, limit, True)
         try:
             return await core.arun(request, _decode_check, key)
         except _FAILURES as failure:
-            return core.stand_in(failure, key, cost)
+            return core.degraded_check(failure, key, cost)
 
-    def allow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
+    def allow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """The decision of check() alone: True when `cost` tokens were taken.
 
         Raises what check() raises.
         """
         return self.check(key, cost, limit=limit).allowed
 
-    async def aallow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
+    async def aallow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """Like allow(), without holding up the event loop."""
         return (await self.acheck(key, cost, limit=limit)).allowed
 
-    def check_all(self, items: Iterable[_Item]) -> MultiCheckResult:
+    def check_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Take tokens of several keys, all or nothing.
 
         items: 1 to 1,000 of "key", ("key", cost) or {"key": ..., "cost": ..., "limit": ...}, each key once.
@@ -147,44 +143,44 @@ class SharedLimiter(Waiting):
         try:
             return core.run(request, _decode_check_all, keys)
         except _FAILURES as failure:
-            return core.stand_in_all(failure, keys, costs)
+            return core.degraded_check_all(failure, keys, costs)
 
-    async def acheck_all(self, items: Iterable[_Item]) -> MultiCheckResult:
+    async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
         core = self._core
         request, keys, costs = core.codec.check_all(items)
         try:
             return await core.arun(request, _decode_check_all, keys)
         except _FAILURES as failure:
-            return core.stand_in_all(failure, keys, costs)
+            return core.degraded_check_all(failure, keys, costs)
 
-    def allow_all(self, items: Iterable[_Item]) -> bool:
+    def allow_all(self, items: Iterable[Item]) -> bool:
         """The decision of check_all() alone.
 
         Raises what check_all() raises.
         """
         return self.check_all(items).allowed
 
-    async def aallow_all(self, items: Iterable[_Item]) -> bool:
+    async def aallow_all(self, items: Iterable[Item]) -> bool:
         """Like allow_all(), without holding up the event loop."""
         return (await self.acheck_all(items)).allowed
 
-    def peek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    def peek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """What check() would say now; consumes nothing, counts nothing, stores nothing.
 
         Raises what check() raises.
         """
         return self._core.run(self._core.codec.peek(key, cost, limit), _decode_check, key)
 
-    async def apeek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
+    async def apeek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like peek(), without holding up the event loop."""
         return await self._core.arun(self._core.codec.peek(key, cost, limit), _decode_check, key)
 
     def limit(
         self,
         key: str,
-        rate: _RateLike,
-        per: _Period | None = None,
+        rate: RateLike,
+        per: Period | None = None,
         *,
         algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
@@ -200,8 +196,8 @@ class SharedLimiter(Waiting):
     async def alimit(
         self,
         key: str,
-        rate: _RateLike,
-        per: _Period | None = None,
+        rate: RateLike,
+        per: Period | None = None,
         *,
         algorithm: str = TOKEN_BUCKET,
         burst: int | None = None,
@@ -319,19 +315,19 @@ class SharedLimiter(Waiting):
         """Like compact(), without holding up the event loop."""
         await self._core.arun(self._core.codec.post("/v1/log/compact"), _done)
 
-    def doctor(self) -> _Report:
+    def doctor(self) -> Report:
         """Have the server verify its files; the dict of flint.Limiter.doctor()."""
         return self._core.run(self._core.codec.get("/v1/doctor"), _report)
 
-    async def adoctor(self) -> _Report:
+    async def adoctor(self) -> Report:
         """Like doctor(), without holding up the event loop."""
         return await self._core.arun(self._core.codec.get("/v1/doctor"), _report)
 
-    def counters(self) -> _Counters:
+    def counters(self) -> Counters:
         """Totals since the server opened its directory; the dict of flint.Limiter.counters()."""
         return self._core.run(self._core.codec.get("/v1/counters"), _counters)
 
-    async def acounters(self) -> _Counters:
+    async def acounters(self) -> Counters:
         """Like counters(), without holding up the event loop."""
         return await self._core.arun(self._core.codec.get("/v1/counters"), _counters)
 
@@ -340,10 +336,8 @@ class SharedLimiter(Waiting):
 
         Calls that are under way are answered. Closing again does nothing.
         """
-        self._core.pool.close()
-        queues = self._queues
-        if queues is not None:
-            queues.wake_all()
+        self._core.endpoint.pool.close()
+        self._queues.wake_all()
 
     def __enter__(self) -> Self:
         return self
@@ -386,58 +380,62 @@ class SharedLimiter(Waiting):
         path = f"/v1/log/records?after={after}&limit={limit}"
         return self._core.run(self._core.codec.get(path), _records)
 
-    # What flint._acquire asks of a limiter.
+    # flint._backend.Attempts: what flint._waiting needs.
 
-    def _attempt(self, key: str, cost: int, limit: _LimitLike | None, /) -> CheckResult:
+    def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
         core = self._core
         request = core.codec.check(key, cost, limit, False)
         try:
             return core.run(request, _decode_check, key)
         except _FAILURES as failure:
-            return core.stand_in(failure, key, cost)
+            return core.degraded_check(failure, key, cost)
 
-    async def _begin_attempt(self, key: str, cost: int, limit: _LimitLike | None, /) -> CheckResult:
+    async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
         core = self._core
         request = core.codec.check(key, cost, limit, False)
         try:
             return await core.arun(request, _decode_check, key)
         except _FAILURES as failure:
-            return core.stand_in(failure, key, cost)
+            return core.degraded_check(failure, key, cost)
 
-    def _look(self, key: str, cost: int, limit: _LimitLike | None, costs: builtins.list[int] | None, /) -> CheckResult:
+    def _look_ahead(
+        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
+    ) -> CheckResult:
         core = self._core
         request = core.codec.peek(key, cost, limit, costs)
         try:
             return core.run(request, _decode_check, key)
         except _FAILURES as failure:
-            return core.stand_in_denied(failure, key, cost)
+            return core.degraded_look_ahead(failure, key, cost)
 
-    async def _alook(
-        self, key: str, cost: int, limit: _LimitLike | None, costs: builtins.list[int] | None, /
+    async def _alook_ahead(
+        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
         core = self._core
         request = core.codec.peek(key, cost, limit, costs)
         try:
             return await core.arun(request, _decode_check, key)
         except _FAILURES as failure:
-            return core.stand_in_denied(failure, key, cost)
+            return core.degraded_look_ahead(failure, key, cost)
 
     def _count_denial(self, key: str, cost: int, /) -> None:
         """Who gave up is told that, not that nobody counts it; it is not repeated, because it would count twice."""
         try:
-            self._core.run(self._core.codec.post_key("/v1/deny", key, cost), _done, once=True)
+            self._core.run(self._core.codec.post_key("/v1/deny", key, cost), _done, repeatable=False)
         except (*_FAILURES, ClosedError):
             return
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
         try:
-            await self._core.arun(self._core.codec.post_key("/v1/deny", key, cost), _done, once=True)
+            await self._core.arun(self._core.codec.post_key("/v1/deny", key, cost), _done, repeatable=False)
         except (*_FAILURES, ClosedError):
             return
 
-    def _forget_queues(self) -> None:
-        """In a forked child, where nobody waits."""
-        self._queues = None
+    def _start_queues(self) -> None:
+        """At the start and in a forked child, where no caller waits."""
+        from flint._waiting.queue import Queues
+
+        self._queues = Queues(join_first=True)
 
 
 # What people see is `flint.SharedLimiter`.
@@ -465,8 +463,8 @@ def _object(data: bytes, start: int) -> Any:
     return value
 
 
-def _report(data: bytes, start: int, _argument: object) -> _Report:
-    report: _Report = _object(data, start)
+def _report(data: bytes, start: int, _argument: object) -> Report:
+    report: Report = _object(data, start)
     return report
 
 
@@ -478,8 +476,8 @@ def _records(data: bytes, start: int, _argument: object) -> tuple[list[dict[str,
     return records, newest
 
 
-def _counters(data: bytes, start: int, _argument: object) -> _Counters:
-    counters: _Counters = _object(data, start)
+def _counters(data: bytes, start: int, _argument: object) -> Counters:
+    counters: Counters = _object(data, start)
     for name in ("sync_ns", "sync_records"):
         distribution = counters[name]
         distribution["bounds"], distribution["counts"] = tuple(distribution["bounds"]), tuple(distribution["counts"])

@@ -1,4 +1,4 @@
-"""What every kind of limiter makes of its checks: waiting for one, and the decorator."""
+"""The methods that every limiter has in terms of others: waiting for a limit, and the decorator."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flint._backend import Acquires, Attempts
     from flint._decorator import Decorator
-    from flint._native import CheckResult, _LimitLike, _Period, _RateLike
-    from flint._protocols import Acquires
+    from flint._native import CheckResult
+    from flint._types import LimitLike, Period, RateLike
 
 
 class Waiting:
@@ -18,37 +19,37 @@ class Waiting:
     __slots__ = ()
 
     def acquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+        self: Attempts, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
     ) -> CheckResult:
         """Wait until check() would allow the call, and make it.
 
-        Whoever came first is served first, of all threads and coroutines that wait for this key through this object;
-        other clients of a server do not stand in its queue. While somebody waits, the GIL is released. A call that
-        waits counts as no denial.
+        The threads and coroutines that wait for this key through this object are served in the order of their calls;
+        the queue does not include other clients of a server. A waiting thread releases the GIL. A call that waits is
+        not counted as a denial.
 
-        timeout: seconds, 0 or more; without one the wait may take as long as the limit makes it. A client's own timeout
-            bounds each request meanwhile.
+        timeout: seconds, 0 or more; without one the wait may take as long as the limit requires. Each request of a
+            SharedLimiter is also bounded by the client's own timeout.
 
         Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
         denial), and what check() raises.
         """
-        from flint._acquire import acquire
+        from flint._waiting.acquire import acquire
 
         return acquire(self, key, cost, limit, timeout)
 
     async def aacquire(
-        self, key: str, cost: int = 1, *, limit: _LimitLike | None = None, timeout: float | None = None
+        self: Attempts, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
     ) -> CheckResult:
         """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
-        from flint._acquire import aacquire
+        from flint._waiting.acquire import aacquire
 
         return await aacquire(self, key, cost, limit, timeout)
 
     def rate_limit(
         self: Acquires,
         key: str | Callable[..., str],
-        rate: _RateLike | None = None,
-        per: _Period | None = None,
+        rate: RateLike | None = None,
+        per: Period | None = None,
         *,
         cost: int | Callable[..., int] = 1,
         burst: int | None = None,
@@ -59,13 +60,13 @@ class Waiting:
         """Decorate a function that asks this limiter before each call.
 
         key, cost: a value, or a function of the call's arguments.
-        rate, per, burst, algorithm: as for flint.Limit; the limit comes with each call. Without a rate the key's limit
-            has to be set before.
+        rate, per, burst, algorithm: as for flint.Limit; the limit is part of each call. Without a rate the key's limit
+            must have been set with limit().
         wait: wait for the limit, at most `timeout` seconds, instead of raising.
 
         Works for functions, methods, class and static methods, coroutines, generators and asynchronous generators
-        (which ask when their first item is wanted), and keeps name, signature and type. A call that raises after it was
-        allowed has consumed.
+        (which ask when their first item is requested), and keeps name, signature and type. A call that raises after it
+        was allowed has consumed its cost.
 
         The function raises RateLimitExceeded, with wait=True AcquireTimeout, and what check() raises.
         """

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from typing import NamedTuple
 
 from flint._errors import InvalidArgument
 
 _PORTS = {"http": 80, "https": 443}
 
+# Between two attempts to connect to a Unix socket whose accept queue is full.
+QUEUE_PAUSE_S = 0.001
+
 
 class Address(NamedTuple):
-    """A server's place: a Unix socket, or host and port."""
+    """A Unix socket, or host and port."""
 
     url: str
     path: str | None
@@ -20,11 +24,16 @@ class Address(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """What the Host header says."""
+        """The value of the Host header."""
         if self.path is not None:
             return "localhost"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
+
+
+def no_address(host: str) -> OSError:
+    """The error for a name that resolves to nothing."""
+    return OSError(errno.EADDRNOTAVAIL, f"{host} has no address")
 
 
 def parse(url: object) -> Address:
@@ -40,26 +49,26 @@ def parse(url: object) -> Address:
     if not isinstance(url, str):
         raise refused("must be a str")
     if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
-        raise refused("has characters that no URL has")
+        raise refused("has characters that are not allowed in a URL")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise refused(f"is not a URL ({error})") from None
     if parts.username is not None or parts.password is not None:
-        # The message names no secret.
-        raise refused("has a user or password in it: give the token as token=", shown=False)
+        # The message shows no secret.
+        raise refused("contains a user or password: pass the token as token=", shown=False)
     if parts.query or parts.fragment:
         raise refused("has a query or fragment")
     if parts.scheme == "unix":
         path = unquote(parts.path)
         if parts.netloc or not path.startswith("/") or "\0" in path or path == "/":
-            raise refused("names no absolute path")
+            raise refused("has no absolute path")
         return Address(url, path, "", 0, tls=False)
     if parts.scheme not in _PORTS:
         raise refused("has none of the schemes http, https and unix")
     if not parts.hostname:
-        raise refused("names no host")
+        raise refused("has no host")
     if parts.path not in ("", "/"):
         raise refused("has a path")
     if port == 0:

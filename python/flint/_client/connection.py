@@ -1,23 +1,23 @@
-"""One connection to a server, or the room for one."""
+"""One connection to a server."""
 
 from __future__ import annotations
 
 import socket
 from typing import Any
 
+from flint._client.tls import Tls
 from flint._native import _Line
-from flint._shared.tls import Tls
 
 
 class Connection:
-    """A socket that at most one call uses at a time; without one, the permission to open one."""
+    """A socket that at most one call uses at a time; without a socket, the permission to open one."""
 
     __slots__ = ("__weakref__", "line", "sock", "tls")
 
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
-        # How a thread speaks over the socket; None while that is an event loop's, which never blocks.
+        # The native half of a blocking socket; None while the socket belongs to an event loop, which never blocks.
         self.line: _Line | None = None
 
     def opened(self, sock: socket.socket) -> None:
@@ -31,13 +31,13 @@ class Connection:
     def for_thread(self) -> _Line:
         """The open socket, for a thread to block on."""
         if self.line is None:
-            # It is there: the exchange has it opened first.
+            # Not None: an exchange opens a connection before it uses it.
             sock: Any = self.sock
             sock.settimeout(None)
             self.line = _Line(sock.fileno())
         return self.line
 
-    def for_loop(self) -> Any:
+    def for_event_loop(self) -> Any:
         """The open socket, for an event loop."""
         sock: Any = self.sock
         if self.line is not None:
@@ -45,8 +45,8 @@ class Connection:
             sock.settimeout(0)
         return sock
 
-    def ended(self) -> bool:
-        """Whether the other end has closed it, as far as that is known by now."""
+    def has_ended(self) -> bool:
+        """Whether the server has closed the connection, as far as the operating system knows by now."""
         if self.sock is None:
             return False
         try:
@@ -56,12 +56,12 @@ class Connection:
         except OSError:
             return True
 
-    def drop(self) -> None:
-        """Close the socket. The other end of a forked process's copy notices nothing."""
+    def close(self) -> None:
+        """Close the socket. In a forked child this closes a copy, which the server does not notice."""
         sock, self.sock, self.tls, self.line = self.sock, None, None, None
         if sock is not None:
             sock.close()
 
     def __del__(self) -> None:
-        """Who lets go of a client has closed it."""
-        self.drop()
+        """A client that is not referenced any more is closed."""
+        self.close()

@@ -1,0 +1,91 @@
+"""What waiting, decorators, metrics and web integrations need of a limiter: one small protocol for each need.
+
+`flint.Limiter` and `flint.SharedLimiter` have all of them. No integration depends on either class, and none calls
+anything that is not in the protocol that it names, so that another kind of limiter has only these methods to write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flint._native import CheckResult, LimitStatus, MultiCheckResult
+
+if TYPE_CHECKING:
+    from flint._types import Item, LimitLike
+    from flint._waiting.queue import Queues
+
+
+class Checks(Protocol):
+    """Decides in the calling thread."""
+
+    def check(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
+        """Take `cost` tokens of `key` if they are there."""
+
+    def peek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
+        """What `check` would return; takes and counts nothing."""
+
+
+class ChecksAsync(Protocol):
+    """Decides for a coroutine."""
+
+    async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
+        """Take `cost` tokens of `key` if they are there."""
+
+    async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
+        """Take tokens of several keys, all or nothing."""
+
+
+class Acquires(Checks, ChecksAsync, Protocol):
+    """Decides, or waits until the call is allowed. Decorated functions need it."""
+
+    def acquire(
+        self, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Wait until `cost` tokens of `key` are there and take them."""
+
+    async def aacquire(
+        self, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Wait until `cost` tokens of `key` are there and take them."""
+
+
+class Attempts(Protocol):
+    """What acquire() and aacquire() are made of: `flint._waiting` calls nothing else of a limiter."""
+
+    @property
+    def _queues(self) -> Queues:
+        """The callers that wait, by key; the same object each time."""
+
+    def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
+        """As `check`, but a denial is not counted: the caller goes on waiting."""
+
+    async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
+        """The async variant of `_attempt`."""
+
+    def _look_ahead(self, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None, /) -> CheckResult:
+        """A denied result whose `retry_after` is the time until `costs` could be taken, one after the other.
+
+        Takes and counts nothing. Without `costs` its numbers do not matter: it raises what `check` would raise.
+        """
+
+    async def _alook_ahead(
+        self, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None, /
+    ) -> CheckResult:
+        """The async variant of `_look_ahead`."""
+
+    def _count_denial(self, key: str, cost: int, /) -> None:
+        """Count one denial of `key`: a caller gave up waiting."""
+
+    async def _acount_denial(self, key: str, cost: int, /) -> None:
+        """The async variant of `_count_denial`."""
+
+
+class Reports(Protocol):
+    """Reports what was decided. Metrics need it."""
+
+    def list(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> list[LimitStatus]:
+        """Statuses in the order of the keys."""
+
+    def counters(self) -> Mapping[str, Any]:
+        """Totals since opening."""

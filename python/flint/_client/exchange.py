@@ -1,0 +1,151 @@
+"""One call, from its request to its result: connections, retries, errors. No I/O: `exchange` yields steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from ssl import SSLCertVerificationError
+from time import monotonic
+from typing import Any, TypeVar
+
+from flint._client import errors
+from flint._client.connection import Connection
+from flint._client.endpoint import Endpoint
+from flint._client.response import NotUnderstoodError, Response, read_response, send_and_receive
+from flint._client.steps import TAKE, Steps
+from flint._client.tls import Tls
+from flint._errors import ClosedError, FlintConnectionError, FlintError
+
+T = TypeVar("T")
+Decode = Callable[[bytes, int, Any], T]
+
+# Statuses of a server, or of a proxy in front of it, that may succeed a moment later.
+_TRANSIENT = frozenset({502, 503, 504})
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 1.0
+
+
+class InFlight:
+    """A request that was already sent: over which connection, and what was received or raised."""
+
+    __slots__ = ("connection", "outcome")
+
+    def __init__(self, connection: Connection, outcome: bytes | OSError) -> None:
+        self.connection = connection
+        self.outcome = outcome
+
+
+def exchange(
+    endpoint: Endpoint,
+    request: bytes,
+    decode: Decode[T],
+    argument: Any,
+    deadline: float,
+    retries: int,
+    in_flight: InFlight | None = None,
+    *,
+    repeatable: bool = True,
+) -> Generator[Any, Any, T]:
+    """Send `request` until it is answered, and return what `decode` makes of the answer.
+
+    deadline: by `time.monotonic()`; it bounds the whole exchange.
+    in_flight: the first attempt, where it was made by other means.
+    repeatable: whether a server that executes the request twice does no harm. If not, it is sent at most once.
+    """
+    pool = endpoint.pool
+    connection = in_flight.connection if in_flight else pool.take() or (yield from _wait_for_connection(endpoint))
+    reusable = False
+    if not repeatable:
+        retries = 0
+    pause = _FIRST_PAUSE_S
+    try:
+        while True:
+            failure: FlintError
+            if not repeatable and connection.has_ended():
+                connection.close()
+                pool.close_idle()
+            reused = connection.sock is not None
+            sent = reusable = untrusted = False
+            try:
+                if not reused:
+                    yield from _open(endpoint, connection)
+                sent = True
+                response = yield from _transact(connection, request, in_flight)
+            except (OSError, NotUnderstoodError) as error:
+                connection.close()
+                in_flight = None
+                if reused and isinstance(error, ConnectionError) and repeatable:
+                    # The server closed the connection while it was idle. That is not a failure of this call, which goes
+                    # on over a new connection.
+                    pool.close_idle()
+                    continue
+                failure = errors.unreachable(endpoint.address.url, error, sent=sent)
+                # A retry would meet the same certificate.
+                untrusted = isinstance(error, SSLCertVerificationError)
+                wait_s = pause
+            else:
+                in_flight = None
+                reusable = response.keep_alive
+                if not reusable:
+                    connection.close()
+                if response.status == 200:
+                    return _result(endpoint, response, decode, argument)
+                body = response.data[response.start :]
+                failure = errors.of(endpoint.address.url, response.status, response.content_type, body)
+                if response.status not in _TRANSIENT:
+                    raise failure
+                wait_s = pause if response.retry_after is None else float(response.retry_after)
+            if retries == 0 or monotonic() + wait_s >= deadline or untrusted:
+                raise failure
+            retries -= 1
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            yield wait_s
+            if pool.closed:
+                raise ClosedError("this SharedLimiter is closed; create another one")
+    finally:
+        # Also when the call is cancelled or interrupted: then no whole answer was read, and the connection is closed.
+        pool.release(connection, reusable=reusable and connection.sock is not None)
+
+
+def _wait_for_connection(endpoint: Endpoint) -> Steps[Connection]:
+    """A connection when all are in use."""
+    try:
+        connection: Connection = yield TAKE
+    except TimeoutError as error:
+        message = f"no connection to {endpoint.address.url} was free in time: {error}; make fewer calls at once"
+        raise FlintConnectionError(message) from None
+    return connection
+
+
+def _open(endpoint: Endpoint, connection: Connection) -> Steps[None]:
+    """Connect, and make the TLS handshake where the URL is https://."""
+    yield connection
+    if endpoint.ssl_context is None:
+        return
+    tls = Tls(endpoint.ssl_context, endpoint.address.host)
+    while not tls.continue_handshake():
+        received = yield connection, tls.to_send()
+        if not received:
+            raise ConnectionResetError("it was closed during the TLS handshake")
+        tls.feed(received)
+    connection.tls = tls
+
+
+def _transact(connection: Connection, request: bytes, in_flight: InFlight | None) -> Steps[Response]:
+    """Send `request`, unless it is in flight, and receive a whole answer."""
+    if in_flight is None:
+        received = yield from send_and_receive(connection, request)
+    elif isinstance(in_flight.outcome, OSError):
+        raise in_flight.outcome
+    else:
+        received = in_flight.outcome
+    return (yield from read_response(connection, received))
+
+
+def _result(endpoint: Endpoint, response: Response, decode: Decode[T], argument: Any) -> T:
+    kind = (response.content_type or "").partition(";")[0]
+    try:
+        if not kind.endswith("json"):
+            raise ValueError(f"its Content-Type is {response.content_type!r}")
+        return decode(response.data, response.start, argument)
+    except (ValueError, KeyError, TypeError) as error:
+        raise errors.not_understood(endpoint.address.url, error) from None
