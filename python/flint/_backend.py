@@ -7,7 +7,7 @@ anything that is not in the protocol that it names, so that another kind of limi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flint._native import CheckResult, LimitStatus, MultiCheckResult
 
@@ -26,6 +26,7 @@ class Checks(Protocol):
         """What `check` would return; takes and counts nothing."""
 
 
+@runtime_checkable
 class ChecksAsync(Protocol):
     """Decides for a coroutine."""
 
@@ -81,6 +82,7 @@ class Attempts(Protocol):
         """The async variant of `_count_denial`."""
 
 
+@runtime_checkable
 class Reports(Protocol):
     """Reports what was decided. Metrics need it."""
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from tests.python.contract.shared_support import requests_under_way
+from tests.python.backends import kind_of
 
 import flint
 from flint.testing import ManualClock
@@ -29,7 +29,7 @@ async def settled(limiter: flint.Limiter) -> None:
     while True:
         for _ in range(50):
             await asyncio.sleep(0)
-        if not requests_under_way(limiter):
+        if not kind_of(limiter).requests_in_flight(limiter):
             return
         await asyncio.sleep(0.0005)
 

@@ -7,7 +7,7 @@ import inspect
 import threading
 
 import pytest
-from tests.python.contract.shared_support import is_shared
+from tests.python.backends import kind_of
 
 import flint
 from flint.testing import ManualClock
@@ -140,7 +140,7 @@ def test_many_tasks_together_get_exactly_the_limit(limiter: flint.Limiter) -> No
     results = asyncio.run(main())
     assert sum(result.allowed for result in results) == 500
     remaining = [result.remaining for result in results if result.allowed]
-    if is_shared(limiter):
+    if not kind_of(limiter).in_process:
         # Requests of several connections overtake each other.
         remaining.sort(reverse=True)
         assert remaining == list(range(499, -1, -1))
@@ -154,7 +154,7 @@ def test_many_tasks_together_get_exactly_the_limit(limiter: flint.Limiter) -> No
 def test_what_may_take_long_goes_to_a_worker_thread(
     limiter: flint.Limiter, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if is_shared(limiter):
+    if not kind_of(limiter).in_process:
         pytest.skip("it takes long in the server, and its answer is awaited without a thread")
     limiter.limit("k", "10/hour")
     seen: list[int] = []
@@ -185,7 +185,7 @@ def test_cancelling_leaves_the_decision_taken(limiter: flint.Limiter) -> None:
     asyncio.run(main())
     status = limiter.status("k")
     assert status is not None
-    if is_shared(limiter):
+    if not kind_of(limiter).in_process:
         # The request may or may not have reached the server; either way nothing is half done.
         assert status.total_allowed in (3, 4)
         assert status.remaining == 10 - status.total_allowed
