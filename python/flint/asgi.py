@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from flint._errors import FlintError, InvalidArgument, InvalidCost
-from flint._web.headers import FAMILIES, Family, Header, limit_headers, rate_headers, retry_after, with_added
-from flint._web.refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
+from flint._errors import FlintError, InvalidArgument
+from flint._web.decision import Decider, Decision
+from flint._web.headers import FAMILIES, Family, Header, with_added
+from flint._web.refusal import ON_ERROR, OnError, Refusal
 from flint._web.rule import method_names, one_of, path_names, resolved, rule
 
 if TYPE_CHECKING:
@@ -25,17 +26,17 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-# Where in a scope the headers are collected that dependencies of a route want on its answer.
+# The place in a scope for headers that dependencies of a route add to its answer.
 CARRIED = "flint.headers"
 
 
 class RateLimitMiddleware:
-    """Asks the limiter once for each HTTP request and websocket, before the application sees it.
+    """Checks each HTTP request and websocket once, before the application sees it.
 
     A request that is denied is answered with status 429, a Retry-After of whole seconds and the body
-    `{"detail": "rate limit exceeded"}`; a websocket is refused before it is accepted. All answers to HTTP requests tell
-    the state of the limit in `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds) and in the IETF draft's
-    `RateLimit-Policy` and `RateLimit`; a header that the application set itself stays alone.
+    `{"detail": "rate limit exceeded"}`; a websocket is refused before it is accepted. All answers to HTTP requests
+    carry the state of the limit in `X-RateLimit-Limit`, `-Remaining` and `-Reset` (epoch seconds) and in the headers
+    `RateLimit-Policy` and `RateLimit` of the IETF draft; a header that the application set itself stays alone.
 
     `key_func`, `cost` and `exempt` take the ASGI scope and may be async. What they raise goes through, and so does the
     TypeError or InvalidKey that a key which is none leads to. A cost that is out of the limit's range is denied without
@@ -43,18 +44,18 @@ class RateLimitMiddleware:
 
     Args:
         app: the application.
-        limiter: a flint.Limiter, or anything with its `acheck`; or a function that gives one for a scope, where the
+        limiter: a flint.Limiter, or anything with its `acheck`; or a function that returns one for a scope, where the
             limiter is made later, in the lifespan or after a fork.
         key: the key of all requests.
-        key_func: gives the key of a request; in place of `key`.
+        key_func: returns the key of a request; in place of `key`.
         rate: the limit of each key, as flint.Limit takes it; it travels with the call. Without it, each key's limit has
             to be set before.
         per: the period of `rate`.
         algorithm: the algorithm of `rate`.
         burst: the burst of `rate`.
-        cost: tokens that a request takes, or a function that says.
+        cost: tokens that a request takes, or a function that returns them.
         exempt_paths: whole paths that are not limited, with or without the `root_path` that they are served below.
-        exempt: a function that says True for requests that are not limited.
+        exempt: a function that returns True for requests that are not limited.
         methods: the HTTP methods that are limited, all by default. A websocket begins with a GET.
         headers: "both", "x", "ietf" or "none".
         on_error: what happens when the limiter cannot decide, because it was closed, forked, or its disk or server
@@ -96,9 +97,8 @@ class RateLimitMiddleware:
             raise InvalidArgument(f"{owner}: exempt is a function, not {exempt!r}; for paths there is exempt_paths")
         self._exempt = exempt
         self._methods = method_names(owner, methods)
-        self._family: Family = one_of(owner, "headers", headers, FAMILIES)
-        self._on_error: OnError = one_of(owner, "on_error", on_error, ON_ERROR)
-        self._troubles = Troubles()
+        family: Family = one_of(owner, "headers", headers, FAMILIES)
+        self._decider = Decider(self._rule, family, one_of(owner, "on_error", on_error, ON_ERROR))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -108,11 +108,11 @@ class RateLimitMiddleware:
         if await self._is_exempt(scope):
             await self.app(scope, receive, carrying(scope, send, []))
             return
-        refusal, headers = await self._decide(scope)
-        if refusal is not None:
-            await refuse(scope, send, refusal.with_headers(headers))
+        decision = await self._decide(scope)
+        if decision.refusal is not None:
+            await refuse(scope, send, decision.refusal)
         else:
-            await self.app(scope, receive, carrying(scope, send, headers))
+            await self.app(scope, receive, carrying(scope, send, decision.headers))
 
     async def _is_exempt(self, scope: Scope) -> bool:
         if self._methods is not None and scope.get("method", "GET") not in self._methods:
@@ -121,21 +121,14 @@ class RateLimitMiddleware:
             return True
         return self._exempt is not None and bool(await resolved(self._exempt, scope))
 
-    async def _decide(self, scope: Scope) -> tuple[Refusal | None, list[Header]]:
+    async def _decide(self, scope: Scope) -> Decision:
         limiter = self._limiter_of(scope)
-        key, cost = await self._rule.ask(scope)
-        limit = self._rule.limit
+        key, cost = await self._rule.key_and_cost(scope)
         try:
-            result = await limiter.acheck(key, cost, limit=limit)
-        except InvalidCost as error:
-            known = limit_headers([] if limit is None else [limit], self._family)
-            return self._troubles.too_dear(self._rule.owner, error), known
+            result = await limiter.acheck(key, cost, limit=self._rule.limit)
         except FlintError as error:
-            return self._troubles.judge(self._rule.owner, error, self._on_error), []
-        headers = rate_headers([result], self._family)
-        if result.allowed:
-            return None, headers
-        return DENIED, [retry_after(result.retry_after_ns), *headers]
+            return self._decider.of_error(error)
+        return self._decider.of_result(result)
 
 
 def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsync]) -> Callable[[Scope], ChecksAsync]:
@@ -143,7 +136,7 @@ def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsyn
         found = cast("ChecksAsync", limiter)
         return lambda _scope: found
     if not callable(limiter):
-        raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that gives one, not {limiter!r}")
+        raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that returns one, not {limiter!r}")
     return limiter
 
 

@@ -25,23 +25,23 @@ def client_ip(
     default: str | None = None,
     header: HeaderName | None = None,
 ) -> Callable[[Mapping[str, Any]], str]:
-    """Make a key function that gives the client's address.
+    """Make a key function that returns the client's address.
 
-    It takes an ASGI scope as well as a Starlette or FastAPI Request, and gives an IPv4 address ("192.0.2.7") or an IPv6
-    network ("2001:db8:0:1::/64"). IPv4 addresses inside IPv6 are given as IPv4.
+    It takes an ASGI scope as well as a Starlette or FastAPI Request, and returns an IPv4 address ("192.0.2.7") or an
+    IPv6 network ("2001:db8:0:1::/64"). IPv4 addresses inside IPv6 are returned as IPv4.
 
     The address is the one that the socket is connected to. If that is a trusted proxy, it is the first address, from
     the end of the header on, that is not a trusted proxy. Where the header is missing or cannot be read, it is the last
     proxy that was trusted: a client cannot choose its key.
 
     Args:
-        trusted_proxies: addresses and networks ("10.0.0.0/8") whose headers are believed; "unix" stands for whoever
-            connects over a unix socket.
+        trusted_proxies: addresses and networks ("10.0.0.0/8") whose headers are trusted; "unix" trusts
+            every connection over a unix socket.
         ipv6_prefix: bits of an IPv6 address that make the key, 1 to 128. One customer usually has a whole /64.
         default: the key of requests without a client address (a unix socket, a test client); without it they are an
             InvalidKey.
         header: the one that the proxies set. Without it both are read; where a request has both and they differ, the
-            address is the proxy's, because only one of them can be the proxy's word.
+            address is the proxy's, because only one of them can come from the proxy.
 
     Raises:
         InvalidArgument: a network, prefix or header that is none.

@@ -25,7 +25,7 @@ __all__ = ["FlintCollector", "add_prometheus_route", "prometheus_metrics"]
 
 
 class FlintCollector:
-    """The state of a limiter, read anew whenever it is collected. For a registry of prometheus_client.
+    """The state of a limiter, read anew at each collection. For a registry of prometheus_client.
 
     Two limiters in one registry need two prefixes.
 
@@ -33,7 +33,7 @@ class FlintCollector:
         limiter: any limiter that has `list()` and `counters()`.
         prefix: what the names of the metrics begin with; letters, digits and underscores.
         include_key_label: False leaves the label `key` out, so that the keys of each algorithm share their series.
-        key_label_func: gives the text of the label `key` for a key; keys with the same text share their series.
+        key_label_func: returns the text of the label `key` for a key; keys with the same text share their series.
         max_series: the largest number of series of any one metric. Where there are more, those with the most checks are
             kept, a key with several rates takes as many places as it has rates, and `<prefix>_keys_left_out` counts the
             keys that found none.
@@ -62,12 +62,12 @@ class FlintCollector:
         """The metric families with their samples, one after the other.
 
         Raises what the limiter raises, such as ClosedError and StorageError; InvalidArgument when key_label_func raises
-        or gives text that is not valid Unicode, TypeError when it gives something else.
+        or returns text that is not valid Unicode, TypeError when it returns something else.
         """
         return self._families.collect()
 
     def describe(self) -> Iterable[Metric]:
-        """The metric families without samples: what a registry compares names with. Does not ask the limiter."""
+        """The metric families without samples: what a registry compares names with. Does not call the limiter."""
         return self._families.describe()
 
 
@@ -108,7 +108,7 @@ def add_prometheus_route(
     """Let a FastAPI or Starlette application answer GET requests for `path` with the state of a limiter.
 
     The answer is in the text format 0.0.4, or in OpenMetrics where the request accepts that. It is made in a worker
-    thread; the event loop goes on meanwhile. What the limiter raises becomes the application's 500.
+    thread, so that the event loop goes on. What the limiter raises becomes the application's 500.
 
     The other arguments, and errors, are those of flint.prometheus.FlintCollector.
 

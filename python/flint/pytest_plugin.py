@@ -20,7 +20,7 @@ from flint.testing import ManualClock
 
 @pytest.fixture
 def flint_clock() -> ManualClock:
-    """A clock that stands still until the test moves it."""
+    """A clock that does not move until the test advances it."""
     return ManualClock()
 
 

@@ -23,7 +23,7 @@ __all__ = ["ManualClock"]
 
 
 class _Alarm:
-    """A call that is due at a moment of a ManualClock."""
+    """A callback that is due at a time of a ManualClock."""
 
     __slots__ = ("_ring", "cancelled", "due_ns")
 
@@ -33,17 +33,17 @@ class _Alarm:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """It is not going to ring."""
+        """Cancels the callback."""
         self.cancelled = True
 
     def ring(self) -> None:
-        """Makes the call, unless it was cancelled."""
+        """Makes the callback, unless it was cancelled."""
         if not self.cancelled:
             self._ring()
 
 
 class ManualClock(_NativeClock):
-    """A clock that moves only when told to. Pass it as `Limiter(clock=...)`.
+    """A clock that moves only when advance() is called. Pass it as `Limiter(clock=...)`.
 
     Calls that wait for a limit, acquire() and aacquire(), wait for this clock, too.
 
@@ -73,7 +73,7 @@ class ManualClock(_NativeClock):
         """Has `ring` called when the clock's count of nanoseconds reaches `due_ns`; at once if it has."""
         alarm = _Alarm(due_ns, ring)
         with self._lock:
-            # Read under the lock: an advance() beside this either finds the alarm or is seen here.
+            # Read under the lock: a concurrent advance() either finds the alarm or is seen here.
             is_due = due_ns <= self._monotonic_ns()
             if not is_due:
                 self._alarms.append(alarm)

@@ -1,4 +1,4 @@
-"""What the headers say, number by number; the IETF draft's are parsed back."""
+"""The values of all headers; those of the IETF draft are parsed back."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_families(family: Family, names: list[str]) -> None:
     assert list(text(rate_headers([result()], family))) == names
 
 
-def test_the_x_headers_describe_the_rate_that_binds() -> None:
+def test_the_x_headers_describe_the_most_restrictive_rate() -> None:
     found = text(rate_headers([result(limit=7, remaining=3, reset_at_ns=1_700_000_000 * S + 1)], "x"))
     assert list(found.values()) == ["7", "3", "1700000001"]
 

@@ -78,7 +78,7 @@ def test_nobody_else_s_header_is_believed(header: tuple[str, str]) -> None:
         (["::ffff:192.0.2.7"], "192.0.2.7"),
         (["192.0.2.7, ::ffff:10.9.9.9"], "192.0.2.7"),
         (['"192.0.2.7"'], "192.0.2.7"),
-        # Nobody but proxies: the one furthest away.
+        # Only proxies: the one furthest away.
         (["10.3.3.3, 10.2.2.2"], "10.3.3.3"),
         # What cannot be read ends the walk at the last proxy.
         ([""], "10.0.0.1"),
@@ -172,7 +172,7 @@ def test_whatever_a_client_sends_it_stays_itself(sent: str, own_line: bool) -> N
 
 
 def test_of_two_headers_that_differ_neither_is_believed() -> None:
-    """Only one of them is the proxy's, and it does not say which."""
+    """Only one of them is the proxy's, and nothing shows which."""
     x = ("X-Forwarded-For", "192.0.2.7")
     forwarded = ("Forwarded", "for=6.6.6.6")
     request = scope(("10.0.0.1", 1), x, forwarded)
@@ -200,7 +200,7 @@ def test_without_an_address_the_key_is_an_explicit_choice(client: Any) -> None:
     with pytest.raises(flint.InvalidKey, match=r"no client address.*client_ip\(default=\.\.\.\)"):
         client_ip()(scope(client))
     assert client_ip(default="local")(scope(client)) == "local"
-    # Nobody vouches for the header.
+    # No trusted proxy sent the header.
     request = scope(client, ("X-Forwarded-For", "6.6.6.6"))
     assert client_ip(["0.0.0.0/0", "::/0"], default="local")(request) == "local"
     assert client_ip(default="local")({"type": "http", "headers": []}) == "local"

@@ -103,9 +103,9 @@ def test_the_guide_s_tests_pass(tmp_path: Path) -> None:
 def test_the_fixtures_explain_themselves(tmp_path: Path) -> None:
     options = ("-p", "flint.pytest_plugin", "--fixtures", "-k", "nothing")
     done = run_pytest(tmp_path, *options, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-    for name, says in (("flint_clock", "stands still"), ("flint_limiter", "Closed after the test")):
+    for name, part in (("flint_clock", "until the test advances it"), ("flint_limiter", "Closed after the test")):
         assert name in done.stdout
-        assert says in done.stdout
+        assert part in done.stdout
 
 
 def test_the_plugin_imports_nothing_but_pytest_and_flint(tmp_path: Path) -> None:

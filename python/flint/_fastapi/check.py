@@ -10,7 +10,7 @@ from fastapi import HTTPException, Response, WebSocketException
 
 from flint._errors import FlintError, InvalidArgument, InvalidCost
 from flint._web.headers import Family, Header, limit_headers, rate_headers, retry_after
-from flint._web.refusal import DENIED, ON_ERROR, OnError, Refusal, Troubles
+from flint._web.refusal import DENIED, ON_ERROR, ErrorPolicy, OnError, Refusal
 from flint.asgi import CARRIED, can_answer_websocket
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 OWNER = "RateLimit"
 _CHECKED = "flint.checked"
 
-_troubles = Troubles()
+_policy = ErrorPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What has been decided about a request."""
+    """The decisions about a request so far."""
 
     results: dict[Part, CheckResult | None] = field(default_factory=dict)
     # The names of the headers on the answer that were set here, not by the application.
@@ -49,7 +49,7 @@ class Checked:
 
 
 def checked_of(connection: HTTPConnection) -> Checked:
-    """What has been decided about this request so far."""
+    """The decisions about this request so far."""
     checked: Checked = connection.scope.setdefault(_CHECKED, Checked())
     return checked
 
@@ -59,24 +59,24 @@ async def check(
 ) -> None:
     """One call to the limiter for all parts, whose results go to `checked` and to the headers of the answer.
 
-    Each part comes with its number on the route, which tells the keys of those apart that are numbered.
+    Each part comes with its number on the route, which keeps the keys of numbered parts apart.
 
     Raises:
-        HTTPException: a limit said no, or the limiter failed and a part says "deny".
-        WebSocketException: the same, of a websocket whose server cannot answer it otherwise.
-        FlintError: the limiter failed and a part says "raise".
+        HTTPException: a limit was exceeded, or the limiter failed and a part has on_error "deny".
+        WebSocketException: the same, for a websocket whose server cannot answer the handshake.
+        FlintError: the limiter failed and a part has on_error "raise".
     """
-    keys, items = await _asked(parts, connection)
+    keys, items = await _items(parts, connection)
     try:
         answer = await limiter.acheck_all(items)
     except InvalidCost as error:
-        refusal = _troubles.too_dear(OWNER, error)
-        headers = _limits_told(parts)
-        _carry(headers, connection)
+        refusal = _policy.cost_too_high(OWNER, error)
+        headers = _limit_headers(parts)
+        _pass_to_middleware(headers, connection)
         raise _exception(refusal.with_headers(headers), connection) from error
     except FlintError as error:
         strictest = min((part.on_error for part in parts), key=ON_ERROR.index)
-        failed = _troubles.judge(OWNER, error, strictest)
+        failed = _policy.decide(OWNER, error, strictest)
         if failed is not None:
             raise _exception(failed, connection) from error
         checked.results.update(dict.fromkeys(parts))
@@ -84,22 +84,22 @@ async def check(
     results = {result.key: result for result in answer.results}
     checked.results.update({part: results[key] for part, key in zip(parts, keys, strict=True)})
     headers = _headers(checked.results)
-    _carry(headers, connection)
+    _pass_to_middleware(headers, connection)
     if not answer.allowed:
         denied = DENIED.with_headers([retry_after(answer.retry_after_ns), *headers])
         raise _exception(denied, connection)
-    _tell(headers, response, checked.names)
+    _set_headers(headers, response, checked.names)
 
 
-async def _asked(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple[list[str], list[Mapping[str, Any]]]:
+async def _items(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple[list[str], list[Mapping[str, Any]]]:
     """The key of each part, and the items to check: parts with one key and limit are one item with the sum of costs."""
     keys: list[str] = []
     costs: dict[str, int] = {}
     limits: dict[str, Limit | None] = {}
     for part, number in parts.items():
-        key, cost = await part.rule.ask(connection)
+        key, cost = await part.rule.key_and_cost(connection)
         if part.numbered and number > 1:
-            # In front, where nothing comes from the client.
+            # At the front, which the client cannot choose.
             key = f"#{number} {key}"
         limit = part.rule.limit or limits.get(key)
         if limits.get(key) not in (None, limit):
@@ -114,21 +114,21 @@ async def _asked(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple
 
 
 def _headers(results: Mapping[Part, CheckResult | None]) -> list[Header]:
-    """Each family of headers tells of the parts that ask for it."""
+    """Each family of headers describes the parts that chose it."""
 
     def of(family: Family) -> list[Header]:
-        told = {
+        chosen = {
             id(result): result
             for part, result in results.items()
             if result is not None and part.family in ("both", family)
         }
-        return rate_headers(list(told.values()), family)
+        return rate_headers(list(chosen.values()), family)
 
     return [*of("x"), *of("ietf")]
 
 
-def _limits_told(parts: Iterable[Part]) -> list[Header]:
-    """The same, of limits that were not asked."""
+def _limit_headers(parts: Iterable[Part]) -> list[Header]:
+    """The same for limits without a result."""
 
     def of(family: Family) -> list[Header]:
         limits = [part.rule.limit for part in parts if part.family in ("both", family)]
@@ -137,15 +137,15 @@ def _limits_told(parts: Iterable[Part]) -> list[Header]:
     return [*of("x"), *of("ietf")]
 
 
-def _carry(headers: Iterable[Header], connection: HTTPConnection) -> None:
-    """Leave the headers where a middleware finds them for an answer of the application's own."""
+def _pass_to_middleware(headers: Iterable[Header], connection: HTTPConnection) -> None:
+    """Leaves the headers where a middleware finds them for an answer that the application made itself."""
     carried = connection.scope.get(CARRIED)
     if carried is not None:
         carried[:] = headers
 
 
-def _tell(headers: Iterable[Header], response: Response, names: set[str]) -> None:
-    """Put the headers on the answer that FastAPI makes."""
+def _set_headers(headers: Iterable[Header], response: Response, names: set[str]) -> None:
+    """Sets the headers on the answer that FastAPI makes."""
     for name, value in ((name.decode(), value.decode()) for name, value in headers):
         if name in names or name not in response.headers:
             names.add(name)

@@ -28,27 +28,27 @@ KeyFunction = Callable[[Request], str | Awaitable[str]]
 class RateLimit:
     """A limit of a route, a router or an application: `dependencies=[Depends(RateLimit("10/minute"))]`.
 
-    As a parameter, it gives the CheckResult, or None where the limiter failed and `on_error` is "allow". A request that
-    is denied gets the answer that flint.fastapi.FlintRateLimitMiddleware gives.
+    As a parameter, it is the CheckResult, or None where the limiter failed and `on_error` is "allow". A denied request
+    gets the same answer as from flint.fastapi.FlintRateLimitMiddleware.
 
-    All limits of a route, its routers and its application count together or not at all: the first that FastAPI comes to
-    asks the limiter about all of them, in one call. All keys are made then, from what the request holds at that time.
-    Equal ones count once. Different ones with one key and limit take the sum of their costs; one key with two limits is
-    an InvalidArgument.
+    All limits of a route, its routers and its application count together or not at all: the first that FastAPI calls
+    checks all of them, in one call to the limiter. All keys are made then, from what the request contains at that time.
+    Equal limits count once. Different ones with one key and limit take the sum of their costs; one key with two limits
+    is an InvalidArgument.
 
     Args:
         rate: the limit, as flint.Limit takes it; it travels with the call. Without it the key's limit has to be set
             before.
         per: the period of `rate`.
-        key: a key, or a function (plain or async) of the Request, or of the WebSocket, that gives one. By default
+        key: a key, or a function (plain or async) of the Request, or of the WebSocket, that returns one. By default
             `per_route()`: each client has the limit to itself on each route; several such limits of one route have a
             key each.
         algorithm: the algorithm of `rate`.
         burst: the burst of `rate`.
-        cost: tokens that a request takes, or a function of the Request (plain or async) that says.
+        cost: tokens that a request takes, or a function of the Request (plain or async) that returns them.
         limiter: a flint.Limiter; by default `app.state.limiter`, or the one of a middleware of flint.fastapi.
-        together: False checks this limit by itself, when FastAPI comes to it: after the dependencies before it ran,
-            which may have found out who the client is.
+        together: False checks this limit by itself, when FastAPI calls it: after the dependencies before it, which may
+            have identified the client.
         headers: "both", "x", "ietf" or "none".
         on_error: "raise", "allow" or "deny", as in the middleware; of limits that count together the strictest holds,
             in the order raise, deny, allow.
@@ -94,7 +94,7 @@ class RateLimit:
         )
 
     async def __call__(self, connection: HTTPConnection, response: Response) -> CheckResult | None:
-        """What the limiter says about this request."""
+        """The result of the check of this request."""
         checked = checked_of(connection)
         if self._part not in checked.results:
             limiter = limiter_of(OWNER, self._part.limiter, connection.scope)
@@ -113,9 +113,9 @@ class RateLimit:
         return hash(self._part)
 
     def _companions(self, connection: HTTPConnection, limiter: "ChecksAsync") -> dict[Part, int]:
-        """The limits that are asked about in one call with this one, itself among them, in the order of the route.
+        """The limits that are checked in one call with this one, itself among them, in the order of the route.
 
-        Each has its number among all the numbered ones of the route, whenever those are asked about.
+        Each has its number among all numbered ones of the route, whether they are checked in this call or not.
         """
         shown = dict.fromkeys(call._part for call in calls_of(connection.scope) if isinstance(call, RateLimit))
         route = dict.fromkeys([*shown, self._part])
@@ -136,12 +136,12 @@ class _PerRoute:
     async def __call__(self, connection: Request) -> str:
         key: object = await resolved(self.key_func, connection)
         if not isinstance(key, str):
-            raise TypeError(f"per_route: the key function gave {key!r}; a key is a str")
+            raise TypeError(f"per_route: the key function returned {key!r}; a key is a str, such as 'user:42'")
         return f"{name_of(connection.scope)} {key}"
 
 
 def per_route(key_func: KeyFunction | None = None) -> KeyFunction:
-    """A key function for RateLimit: the route ("GET /items/{id}") together with what `key_func` gives.
+    """A key function for RateLimit: the route ("GET /items/{id}") together with what `key_func` returns.
 
     Args:
         key_func: a function (plain or async) of the Request; by default flint.keys.client_ip(), which knows no proxies.

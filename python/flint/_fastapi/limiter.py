@@ -15,13 +15,13 @@ LIMITER = "flint.limiter"
 
 
 def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) -> ChecksAsync:
-    """The limiter that was given, else the application's, else the one of the nearest middleware."""
+    """The limiter that was passed in, else the application's, else the one of the nearest middleware."""
     if given is not None:
         return given
     application = getattr(getattr(scope.get("app"), "state", None), "limiter", None)
     for limiter in (application, scope.get(LIMITER)):
         # Other libraries keep a limiter of theirs under the same name.
-        if _will_do(limiter):
+        if _is_limiter(limiter):
             return cast("ChecksAsync", limiter)
     raise InvalidArgument(
         f"{owner} finds no limiter: give it limiter=..., or set app.state.limiter to a flint.Limiter, when the module "
@@ -31,10 +31,10 @@ def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) 
 
 def accepted(owner: str, limiter: ChecksAsync | None) -> ChecksAsync | None:
     """The limiter, if it is one, or None."""
-    if limiter is not None and not _will_do(limiter):
+    if limiter is not None and not _is_limiter(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, not {limiter!r}")
     return limiter
 
 
-def _will_do(limiter: object) -> bool:
+def _is_limiter(limiter: object) -> bool:
     return hasattr(limiter, "acheck") and hasattr(limiter, "acheck_all")

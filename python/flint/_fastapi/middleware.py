@@ -71,7 +71,7 @@ class FlintRateLimitMiddleware(RateLimitMiddleware):
 
 
 class RateLimitHeaders:
-    """Puts the headers of the route's RateLimit dependencies on every answer, and gives them their limiter.
+    """Puts the headers of the route's RateLimit dependencies on every answer, and passes them their limiter.
 
     Without it, FastAPI leaves them out of a Response that the endpoint made itself, and of errors that it raised.
     FlintRateLimitMiddleware does the same for the requests that it sees.
@@ -88,7 +88,7 @@ class RateLimitHeaders:
 
 
 def _leave(limiter: ChecksAsync | None, scope: Scope) -> None:
-    """Where the dependencies of the route find it."""
+    """Leaves the limiter where the dependencies of the route find it."""
     if limiter is not None:
         scope[LIMITER] = limiter
 

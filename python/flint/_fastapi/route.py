@@ -1,7 +1,7 @@
 """What FastAPI knows of the route that a request came to: its path and the tree of its dependencies.
 
 FastAPI keeps this in the scope: `route`, and for a route of an included router the context that joins the router's
-prefix and dependencies to it. What is not found there is missing here, never guessed.
+prefix and dependencies to it. What is not found there counts as missing and is never guessed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from flint._errors import InvalidArgument
 
 
 def route_of(scope: Mapping[str, Any]) -> Any:
-    """The route, or the context that stands for it; None before routing."""
+    """The route, or the context that represents it; None before routing."""
     route = scope.get("route")
     context = scope.get("fastapi", {}).get("effective_route_context")
     # A context is left in the scope when the route of a mounted application is found.
@@ -31,7 +31,8 @@ def name_of(scope: MutableMapping[str, Any]) -> str:
     route = route_of(scope)
     if route is None:
         raise InvalidArgument(
-            "per_route() gives keys to dependencies; before routing, in a middleware, use another key"
+            "per_route() makes keys for dependencies; a middleware runs before routing and needs another key_func, "
+            "such as flint.keys.client_ip()"
         )
     methods = ",".join(sorted(getattr(route, "methods", None) or ["WEBSOCKET"]))
     mounted_at = scope.get("root_path", "").removeprefix(scope.get("app_root_path", scope.get("root_path", "")))

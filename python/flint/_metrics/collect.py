@@ -1,7 +1,7 @@
-"""What a limiter has to tell about its keys, as rows: one for each set of labels, whatever number of keys is behind it.
+"""The state of a limiter's keys as rows: one for each set of labels, however many keys share it.
 
-There may be many keys, so they are gone through in slices, between which other threads get the GIL at once. Where each
-key has a row of its own, no more than a page of keys and as many as may be exported are held at a time.
+There may be many keys, so they are scanned in slices, between which other threads get the GIL. Where each key has a row
+of its own, at most a page of keys and the exported ones are held at a time.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ T = TypeVar("T")
 # objects holds the GIL: 10,000 take a few milliseconds.
 _PAGE = 10_000
 _SLICE = 500
-# Long enough for another thread to wake up and take the GIL: after 0 this thread usually has it back before that.
-_GIVE_WAY_S = 1e-4
+# Long enough for another thread to wake up and take the GIL; a sleep of 0 usually ends before that.
+_YIELD_S = 1e-4
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -62,7 +62,7 @@ def _require_type(name: str, value: object, kind: type) -> None:
 
 @dataclass(frozen=True)
 class RateSeries:
-    """One rate of a limit. `text` tells it from the limit's other rates and is None where there are none."""
+    """One rate of a limit. `text` distinguishes it from the limit's other rates and is None where there are none."""
 
     algorithm: str
     text: str | None
@@ -122,7 +122,7 @@ class Row:
         self.denied_cost = status.total_denied_cost
 
     def add(self, spec: Spec, status: LimitStatus) -> None:
-        """One more key with these labels."""
+        """Adds a key with these labels."""
         if spec is not self.spec:
             self.spec = None
             self.rate = self.rate if spec.one and spec.one.rate == self.rate else None
@@ -137,19 +137,19 @@ class Row:
 
     @property
     def series(self) -> int:
-        """The number of series that this takes in the metric where it takes most."""
+        """The largest number of series that this row has in one metric."""
         return 1 if self.spec is None else len(self.spec.series)
 
 
 def in_slices(items: Sequence[T]) -> Iterator[T]:
-    """The items; after every few of them other threads get the GIL."""
+    """The items; other threads get the GIL after each slice."""
     for start in range(0, len(items), _SLICE):
         yield from items[start : start + _SLICE]
-        time.sleep(_GIVE_WAY_S)
+        time.sleep(_YIELD_S)
 
 
 def read(limiter: Reports, options: Options) -> tuple[list[Row], int]:
-    """The rows, in the order of their labels, and the number of keys that found no place in max_series."""
+    """The rows, in the order of their labels, and the number of keys that max_series left out."""
     specs: dict[tuple[Rate, ...], Spec] = {}
 
     def spec_of(status: LimitStatus) -> Spec:

@@ -70,7 +70,7 @@ _LEFT_OUT = _About("keys_left_out", "gauge", "", "Keys without series of their o
 
 
 class Families:
-    """What FlintCollector collects."""
+    """The metric families of one limiter."""
 
     def __init__(self, limiter: Reports, options: Options) -> None:
         for method in ("list", "counters"):
@@ -84,7 +84,7 @@ class Families:
         self._key = ["key"] if options.include_key_label else []
 
     def describe(self) -> Iterator[Metric]:
-        """All families that there may be, without samples."""
+        """All families that are possible, without samples."""
         for about in (_INFO, *_OF_RATES, *_OF_KEYS, _LEFT_OUT, *_OF_ENGINE):
             yield Metric(self._name(about), about.help, about.type)
 
@@ -106,7 +106,7 @@ class Families:
         return [algorithm, *more] if row.label is None else [row.label, algorithm, *more]
 
     def _rates(self, rows: list[Row]) -> Iterator[tuple[list[str], Row, RateSeries | None]]:
-        """The labels of what there is once for each rate, and the rate; None where keys differ in their rates.
+        """The labels of the series that exist once for each rate, and the rate; None where keys differ in their rates.
 
         A limit with one rate has no label `rate`, so that all its metrics have the same labels. Rows with the same key
         label but different algorithms may have one of several rates in common, which comes once.
@@ -148,7 +148,7 @@ class Families:
         return family
 
     def _of_engine(self, counters: Mapping[str, Any]) -> Iterator[Metric]:
-        """A limiter may lack any of them. A histogram without buckets is one of what the limiter never does."""
+        """A limiter may lack any of them. A histogram without buckets is for what the limiter never does."""
         for about in _OF_ENGINE:
             value = counters.get(about.source)
             if value is None or (about.type == "histogram" and not value["counts"]):

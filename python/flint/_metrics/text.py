@@ -28,7 +28,7 @@ def text(families: Iterable[Metric], *, openmetrics: bool = False) -> str:
     """Families, as this module makes them, in the text format 0.0.4 or in OpenMetrics 1.0.
 
     prometheus_client's own functions sort the labels by name, where the published order is key, algorithm, and take
-    several times as long: most of a second for 10,000 keys in OpenMetrics, which Prometheus servers ask for.
+    several times as long: most of a second for 10,000 keys in OpenMetrics, which Prometheus servers request.
     """
     lines = []
     for family in families:

@@ -29,7 +29,7 @@ class ClientIp:
 
     def __call__(self, connection: Mapping[str, Any]) -> str:
         peer = connection.get("client")
-        # A server gives no client, or one without a name, for a unix socket.
+        # Over a unix socket a server passes no client, or one without a name.
         name = peer[0] if peer else None
         host = address(name) if name else None
         if self._trusts(host) if host is not None else self.over_unix and not name:
@@ -47,7 +47,10 @@ class ClientIp:
         return any(host in network for network in self.networks)
 
     def _furthest(self, connection: Mapping[str, Any], peer: Address | None) -> Address | None:
-        """The host furthest away that a chain of trusted proxies vouches for, beginning at `peer`."""
+        """The client as the trusted proxies report it: the first host, from `peer` on, that is not one of them.
+
+        Headers that contradict each other count for nothing.
+        """
         found: set[Address | None] = set()
         for header in self.headers:
             lines = [

@@ -1,8 +1,8 @@
-"""Through which proxies a request came, as the headers X-Forwarded-For and Forwarded (RFC 7239) tell.
+"""The proxies that a request came through, by its headers X-Forwarded-For and Forwarded (RFC 7239).
 
-Each proxy appends the address that it was called from, so the end of the list is the nearest proxy's word and its
-beginning whatever the client sent. Everything here is therefore read from the end, element by element: what a client
-wrote can change nothing about the elements behind it.
+Each proxy appends the address that it was called from: the end of the list was written by the nearest proxy, and its
+beginning may have been sent by the client. Lists are therefore read from the end, element by element, so that nothing
+that a client sent changes the elements behind it.
 """
 
 from __future__ import annotations

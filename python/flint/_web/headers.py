@@ -1,6 +1,6 @@
-"""What an HTTP answer says about limits.
+"""The headers of an HTTP answer that describe limits.
 
-`X-RateLimit-*` describe the rate that binds. `RateLimit-Policy` and `RateLimit` list every rate; they follow
+`X-RateLimit-*` describe the most restrictive rate. `RateLimit-Policy` and `RateLimit` list every rate; they follow
 draft-ietf-httpapi-ratelimit-headers-10 and are structured fields (RFC 9651).
 """
 
@@ -28,12 +28,12 @@ def whole_seconds(ns: int) -> int:
 
 
 def rate_headers(results: Sequence[CheckResult], family: Family) -> list[Header]:
-    """The headers that tell what `results` say; lower-case names, as ASGI wants them."""
+    """The headers that describe `results`; the names are lower-case, as ASGI requires."""
     headers: list[Header] = []
     if not results or family == "none":
         return headers
     if family != "ietf":
-        result = _binding(results)
+        result = _most_restrictive(results)
         headers += [
             (b"x-ratelimit-limit", b"%d" % result.limit),
             (b"x-ratelimit-remaining", b"%d" % result.remaining),
@@ -50,7 +50,7 @@ def rate_headers(results: Sequence[CheckResult], family: Family) -> list[Header]
 
 
 def limit_headers(limits: Iterable[Limit], family: Family) -> list[Header]:
-    """What can be said of limits that could not be asked: how much they admit, not how much is left."""
+    """The headers for limits without a result: how much they admit, not how much is left."""
     rates = [rate for limit in limits for rate in limit.rates]
     headers: list[Header] = []
     if not rates or family == "none":
@@ -78,8 +78,8 @@ def with_added(headers: Iterable[Header], added: Iterable[Header]) -> list[Heade
     return merged
 
 
-def _binding(results: Sequence[CheckResult]) -> CheckResult:
-    """Of several results the one that binds, by the rule that also holds among the rates of one key."""
+def _most_restrictive(results: Sequence[CheckResult]) -> CheckResult:
+    """The most restrictive of several results, by the rule that also holds among the rates of one key."""
     denied = [result for result in results if not result.allowed]
     if denied:
         return max(denied, key=lambda result: result.retry_after_ns)
@@ -100,7 +100,7 @@ def _listed(parameters: Iterable[str]) -> bytes:
 
 
 def _window(per_millis: int) -> str:
-    """The window in seconds; the field cannot tell fractions, so such a window goes unnamed."""
+    """The window in seconds; the field has no fractions, so a window with one is left out."""
     return "" if per_millis % 1000 else f";w={per_millis // 1000}"
 
 

@@ -1,4 +1,4 @@
-"""What a request is told that does not get through, and what happens when the limiter itself fails."""
+"""Answers to requests that are not let through, and the error policy: what happens when the limiter itself fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OnError: TypeAlias = Literal["raise", "deny", "allow"]
 # The strictest first.
 ON_ERROR: tuple[OnError, ...] = ("raise", "deny", "allow")
 
-_QUIET_S = 60.0
+_LOG_INTERVAL_S = 60.0
 
 _log = logging.getLogger("flint")
 
@@ -36,7 +36,7 @@ class Refusal:
         return json.dumps({"detail": self.detail}, separators=(",", ":")).encode()
 
     def with_headers(self, headers: Iterable[Header]) -> Refusal:
-        """The same answer, telling more."""
+        """The same answer with more headers."""
         return Refusal(self.status, self.detail, self.websocket_code, (*self.headers, *headers))
 
 
@@ -45,30 +45,33 @@ DENIED = Refusal(429, "rate limit exceeded", 1008)
 UNAVAILABLE = Refusal(503, "rate limiter unavailable", 1013)
 
 
-class Troubles:
-    """Says what is wrong, each kind of trouble at most once a minute. The kinds are few, so is what it remembers."""
+class ErrorPolicy:
+    """Decides what an error of the limiter means for a request, and logs each class of error at most once a minute.
+
+    The classes are few, so what it remembers is bounded.
+    """
 
     def __init__(self) -> None:
-        self._said_at_s: dict[type[Exception], float] = {}
+        self._logged_at_s: dict[type[Exception], float] = {}
 
-    def say(self, level: int, text: str, error: Exception) -> None:
-        """Logs `text` and the error, unless its kind was logged within the last minute."""
-        now = monotonic()
-        last = self._said_at_s.get(type(error))
-        if last is None or now - last >= _QUIET_S:
-            self._said_at_s[type(error)] = now
-            _log.log(level, "%s; %s: %s (said at most once a minute)", text, type(error).__name__, error)
+    def log(self, level: int, text: str, error: Exception) -> None:
+        """Logs `text` and the error, unless an error of its class was logged within the last minute."""
+        now_s = monotonic()
+        last_s = self._logged_at_s.get(type(error))
+        if last_s is None or now_s - last_s >= _LOG_INTERVAL_S:
+            self._logged_at_s[type(error)] = now_s
+            _log.log(level, "%s; %s: %s (logged at most once a minute)", text, type(error).__name__, error)
 
-    def too_dear(self, owner: str, error: Exception) -> Refusal:
-        """A cost that could never succeed: denied, without a Retry-After, because waiting would not help."""
-        self.say(logging.WARNING, f"{owner}: a request can never be allowed and was denied", error)
+    def cost_too_high(self, owner: str, error: Exception) -> Refusal:
+        """A cost that can never succeed is denied, without a Retry-After, because waiting does not help."""
+        self.log(logging.WARNING, f"{owner}: a request can never be allowed and was denied", error)
         return DENIED
 
-    def judge(self, owner: str, error: FlintError, on_error: OnError) -> Refusal | None:
-        """What to answer when the limiter could not decide; None lets the request through.
+    def decide(self, owner: str, error: FlintError, on_error: OnError) -> Refusal | None:
+        """The answer where the limiter could not decide; None lets the request through.
 
         Raises:
-            FlintError: the error itself, if it is the caller's own or `on_error` says so.
+            FlintError: the error itself, if the application caused it, or if `on_error` is "raise".
         """
         if isinstance(error, LimitNotFound):
             raise LimitNotFound(
@@ -79,10 +82,10 @@ class Troubles:
         if isinstance(error, (InvalidArgument, InvalidKey, InvalidLimit)):
             raise error
         if on_error == "raise":
-            self.say(logging.ERROR, f"{owner}: the limiter failed, and so did the request (on_error='raise')", error)
+            self.log(logging.ERROR, f"{owner}: the limiter failed, and so did the request (on_error='raise')", error)
             raise error
         if on_error == "deny":
-            self.say(logging.ERROR, f"{owner}: the limiter failed, requests are refused (on_error='deny')", error)
+            self.log(logging.ERROR, f"{owner}: the limiter failed, requests are refused (on_error='deny')", error)
             return UNAVAILABLE
-        self.say(logging.ERROR, f"{owner}: the limiter failed, requests are not limited (on_error='allow')", error)
+        self.log(logging.ERROR, f"{owner}: the limiter failed, requests are not limited (on_error='allow')", error)
         return None

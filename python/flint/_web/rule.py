@@ -1,4 +1,4 @@
-"""Which key a request uses, what it costs, and by which limit: the arguments that middleware and dependencies share."""
+"""The key, the cost and the limit of a request: the arguments that all web integrations share."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 async def resolved(function: Callable[[Any], T | Awaitable[T]], argument: object) -> T:
-    """What a plain or async function gives."""
+    """The value that a plain or async function returns."""
     value = function(argument)
     return await value if isawaitable(value) else value
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What to ask the limiter about a request."""
+    """How the key and the cost of a request are found, and the limit that goes with them.
+
+    `owner` is the name that error messages begin with.
+    """
 
     owner: str
     key: str | None
@@ -40,22 +43,32 @@ class Rule:
     limit: Limit | None
     cost: int | Callable[[Any], int | Awaitable[int]] = field(hash=False)
 
-    async def ask(self, connection: object) -> tuple[str, int]:
-        """The key and the cost of a request.
+    async def key_and_cost(self, request: object) -> tuple[str, int]:
+        """The key and the cost of a request; the functions may be async.
 
         Raises:
             TypeError: the key is no str, or the cost no int.
-            Exception: whatever the functions raise.
+            Exception: what the functions raise.
         """
-        key: object = self.key if self.key_func is None else await resolved(self.key_func, connection)
+        key = self.checked_key(self.key if self.key_func is None else await resolved(self.key_func, request))
+        return key, self.checked_cost(await resolved(self.cost, request) if callable(self.cost) else self.cost)
+
+    def checked_key(self, key: object) -> str:
+        """The key, if it is one."""
         if not isinstance(key, str):
-            raise TypeError(f"{self.owner}: the key function gave {key!r}; a key is a str of 1 to 512 bytes in UTF-8")
-        cost: object = await resolved(self.cost, connection) if callable(self.cost) else self.cost
+            raise TypeError(
+                f"{self.owner}: the key function returned {key!r}; a key is a str of 1 to 512 bytes in UTF-8, "
+                "such as 'user:42'"
+            )
+        return key
+
+    def checked_cost(self, cost: object) -> int:
+        """The cost, if it is an integer; its range depends on the limit, which the limiter knows."""
         if type(cost) is not int:
             raise TypeError(
-                f"{self.owner}: the cost function gave {cost!r}; a cost is an int from 1 to the limit's capacity"
+                f"{self.owner}: the cost function returned {cost!r}; a cost is an int from 1 to the limit's capacity"
             )
-        return key, cost
+        return cost
 
 
 def rule(
@@ -71,14 +84,16 @@ def rule(
 ) -> Rule:
     """Check the arguments of `owner`, whose name the errors begin with."""
     if (key is None) == (key_func is None):
-        given = "both" if key is not None else "neither"
+        found = "both are set" if key is not None else "neither is set"
         raise InvalidArgument(
-            f"{owner} takes either key= (one for all requests) or key_func= (one for each request); {given} came"
+            f"{owner} takes either key= (one for all requests) or key_func= (one for each request); {found}"
         )
     if key is not None:
         validate_key(key)
     elif not callable(key_func):
-        raise InvalidArgument(f"{owner}: a key comes from a text or a function, not {key_func!r}")
+        raise InvalidArgument(
+            f"{owner}: a key is a text, or a function such as flint.keys.client_ip(), not {key_func!r}"
+        )
     limit = _limit_of(owner, rate, per, algorithm, burst)
     if not callable(cost):
         _check_cost(owner, cost, limit)
@@ -100,7 +115,9 @@ def method_names(owner: str, methods: Iterable[str] | None) -> frozenset[str] | 
     names = _texts(owner, "methods", methods, '{"GET", "POST"}')
     wrong = [name for name in names if not _METHOD.fullmatch(name)]
     if wrong or not names:
-        raise InvalidArgument(f"{owner}: methods names HTTP methods, or is None for all of them; {wrong!r} came")
+        raise InvalidArgument(
+            f"{owner}: methods is a set of HTTP methods such as {{'GET', 'POST'}}, or None for all, not {wrong!r}"
+        )
     return frozenset(name.upper() for name in names)
 
 
@@ -124,17 +141,21 @@ def _texts(owner: str, name: str, values: Iterable[str], example: str) -> list[s
 
 
 def _limit_of(owner: str, rate: Rate | None, per: Period | None, algorithm: str, burst: int | None) -> Limit | None:
-    # A flint.Limit has its algorithm, and none may be given beside it.
+    # A flint.Limit has its algorithm, and none may be named along with it.
     named = {} if algorithm == "token_bucket" else {"algorithm": algorithm}
     if rate is not None:
         return Limit(rate, per, burst=burst, **named)
     if per is not None or burst is not None or named:
-        raise InvalidLimit(f"{owner}: per, algorithm and burst describe a rate, and there is none: give rate=")
+        raise InvalidLimit(
+            f"{owner}: per, algorithm and burst describe a rate, and rate is None: give rate=, such as '100/minute'"
+        )
     return None
 
 
 def _check_cost(owner: str, cost: int, limit: Limit | None) -> None:
     capacity = None if limit is None else limit.capacity
     if type(cost) is not int or cost < 1 or (capacity is not None and cost > capacity):
-        upto = "the limit's capacity" if capacity is None else f"the limit's capacity of {capacity}"
-        raise InvalidCost(f"{owner}: cost is an integer from 1 to {upto}, or a function that gives one, not {cost!r}")
+        up_to = "the limit's capacity" if capacity is None else f"the limit's capacity of {capacity}"
+        raise InvalidCost(
+            f"{owner}: cost is an integer from 1 to {up_to}, or a function that returns one, not {cost!r}"
+        )

@@ -87,7 +87,7 @@ def script(shell: str) -> str:
 
 
 def install(shell: str) -> str:
-    """Writes the script where the shell finds it, and returns what to tell the user."""
+    """Writes the script where the shell finds it, and returns a message for the user."""
     name = _known(shell)
     home = Path.home()
     places = {
@@ -182,7 +182,7 @@ def _answer_zsh(root: click.Command, session: Session, variables: Mapping[str, s
 
 
 def _answer_fish(root: click.Command, session: Session, variables: Mapping[str, str]) -> None:
-    """Completions, or the exit status says whether there are any."""
+    """Completions, or an exit status that shows whether there are any."""
     found = _items(root, session, *_split(variables.get("_TYPER_COMPLETE_ARGS", "")))
     if variables.get("_TYPER_COMPLETE_FISH_ACTION") == "is-args":
         session.status = 0 if found else 1

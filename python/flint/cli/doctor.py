@@ -1,4 +1,4 @@
-"""`flint doctor`: is the data directory in order, and what can be saved of one that is not?"""
+"""`flint doctor`: examine the data directory, or write a repaired copy of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def command(session: Session, repair: bool, output_dir: str | None) -> None:
     It may be open in a running application.
     """
     if output_dir is not None and not repair:
-        raise click.UsageError("--output belongs to --repair")
+        raise click.UsageError("--output goes with --repair: flint doctor --repair --output DIR")
     if output_dir == "":
         raise click.UsageError("--output must name a directory; it is empty")
     if repair:
@@ -36,7 +36,7 @@ def command(session: Session, repair: bool, output_dir: str | None) -> None:
 
 
 def examine(session: Session, verdict: str) -> None:
-    """Reads and reports; exit status 3 when something is wrong. `verdict` is the word for a directory in order."""
+    """Prints the report; exit status 3 if there is a problem. `verdict` is the last line if there is none."""
     report = session.examined()
     if not report["ok"]:
         session.status = STORAGE
@@ -57,8 +57,8 @@ def examine(session: Session, verdict: str) -> None:
     for problem in report["problems"]:
         output.line(f"problem: {output.printable(str(problem))}")
     if report["ok"]:
-        # A new or mistyped directory is not damaged, and not in order either.
+        # A new or mistyped directory is neither damaged nor healthy.
         output.line(verdict if report["format"] != "none" else "there is no store in this directory")
         return
     output.line(f"{len(report['problems'])} problem(s) found; nothing was changed")
-    output.line("docs/recovery.md says what to do; `flint doctor --repair` writes a repaired copy beside the original")
+    output.line("`flint doctor --repair` writes a repaired copy next to the original and lists what the copy lacks")

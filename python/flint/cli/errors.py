@@ -19,7 +19,7 @@ REQUIRED_MODULES = ("click", "rich", "prometheus_client")
 
 
 class CommandError(Exception):
-    """A command cannot do what was asked; the message says why and what to do."""
+    """A command failed; the message has the cause and the remedy."""
 
     def __init__(self, message: str, status: int = STORAGE, name: str = "StorageError") -> None:
         super().__init__(message)
@@ -72,7 +72,7 @@ def failure_of(error: BaseException) -> Failure:
         return failure_of(UnknownKeyError(error.key))
     if isinstance(error, flint.DataDirLocked):
         hint = "the commands list, status, peek, history, top, log dump, log verify and doctor work alongside it; "
-        hint += "where a Flint server holds it, all commands work with `flint --url URL`"
+        hint += "if a Flint server holds it, all commands work with `flint --url URL`"
         return Failure(STORAGE, name, f"{message}\n{hint}")
     if isinstance(error, (flint.FlintConnectionError, flint.FlintServerError)):
         return Failure(STORAGE, name, f"{message}\n{_remedy(error)}")
@@ -89,16 +89,16 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
-    """What to do about a server, in the words of the command line."""
+    """The remedy for an error of a server, with the options of the command line."""
     if isinstance(error, flint.FlintConnectionError):
         if "no TLS" in str(error):
             return "let SSL_CERT_FILE name the certificate of its authority, or correct the URL"
         return "start one with `flint server start`, or name another with --url or FLINT_URL"
     if error.code == "unauthorized":
-        return "give its token: `flint --url URL --token-file FILE ...`, or the variable FLINT_TOKEN"
+        return "pass its token: `flint --url URL --token-file FILE ...`, or the variable FLINT_TOKEN"
     if error.code == "forbidden":
-        return "give a token with the scope that is missing; the server's token file says which has which"
-    return "the server's own messages may say more"
+        return "use a token with the missing scope; the server's token file lists the scopes of each token"
+    return "see the messages of the server on its standard error"
 
 
 def _usage(error: click.ClickException) -> str:

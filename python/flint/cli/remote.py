@@ -35,12 +35,15 @@ class Remote:
     def _token(self) -> str | None:
         if self.token_file is not None:
             return read_token(self.token_file)
-        # Empty is what a shell makes of a variable that it does not know. A server that wants a token says so.
+        # An unset variable that a shell expands is empty. A server that requires a token refuses the call.
         return os.environ.get(TOKEN_VARIABLE) or None
 
 
 def named_server(context: click.Context) -> Remote | None:
-    """The server that a run's root options name. A directory on the command line outweighs a server in a variable."""
+    """The server that a run's root options name.
+
+    A directory on the command line takes precedence over a server in a variable.
+    """
     options = context.find_root().params
     url = options.get("url")
     if not url or (origin(context, "url") != "COMMANDLINE" and origin(context, "data_dir") == "COMMANDLINE"):
@@ -55,9 +58,9 @@ def origin(context: click.Context, option: str) -> str:
 
 
 def read_token(path: str) -> str:
-    """The first token of a file: a word, alone on its line or with the scopes behind it that a server's file has.
+    """The first token of a file: a word, alone on its line or followed by scopes, as in a server's file.
 
-    Raises CommandError, also when others than the owner may read or write the file. No message shows what is in it.
+    Raises CommandError, also if users other than the owner may read or write the file. No message shows its content.
     """
     try:
         with open(path, "rb") as file:

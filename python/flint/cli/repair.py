@@ -1,4 +1,4 @@
-"""`flint doctor --repair`: a repaired copy beside a directory that does not open."""
+"""`flint doctor --repair`: a repaired copy of a directory that does not open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SHOWN_PARTS = 200
 
 
 def repair(session: Session, target: str | None) -> None:
-    """Writes the copy and says what it lacks. Exit status 3 when it lacks something."""
+    """Writes the copy and prints what it lacks. Exit status 3 if it lacks something."""
     session.require_directory()
     source = os.path.abspath(session.data_dir)
     target = os.path.abspath(target) if target is not None else f"{source}.repaired"

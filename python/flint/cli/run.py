@@ -1,4 +1,4 @@
-"""The entry: runs one command and turns everything that can happen into an exit status."""
+"""The entry: runs one command and maps every outcome to an exit status."""
 
 from __future__ import annotations
 

@@ -31,15 +31,15 @@ def tidy(path: str) -> str:
     return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
 
 
-# What commands work on. They call what both have.
+# Commands call what both have in common.
 AnyLimiter = flint.Limiter | flint.SharedLimiter
 
 
 @dataclass
 class Session:
-    """What holds for the whole run. `status` is the exit status if nothing fails from here on.
+    """The state of one run. `status` is the exit status if nothing fails from here on.
 
-    With a `remote`, commands work on that server, and `data_dir` means nothing.
+    With a `remote`, commands work on that server, and `data_dir` is unused.
     """
 
     data_dir: str = DEFAULT_DATA_DIR
@@ -86,7 +86,7 @@ class Session:
         """Raises CommandError if a server is named: `command` needs the directory itself."""
         if self.remote is not None:
             raise CommandError(
-                f"{command} needs the data directory itself, on its machine: give --data-dir instead of --url "
+                f"{command} needs the data directory itself, on its machine: use --data-dir instead of --url "
                 f"(or FLINT_URL), which names the server {self.remote.url}",
                 USAGE,
                 "UsageError",
@@ -102,7 +102,7 @@ class Session:
             )
 
     def _lost_a_store(self) -> bool:
-        """Whether a store was made here, as the lock file remembers; opening it says what is wrong."""
+        """Whether the lock file records that a store was made here; opening it then reports what is wrong."""
         try:
             with open(os.path.join(self.data_dir, _LOCK_FILE), errors="replace") as file:
                 return "\nstore " in file.read()
@@ -144,8 +144,8 @@ def session_of(context: click.Context) -> Session:
 
 
 class NoticeHandler(logging.Handler):
-    """Shows what the engine reports (a cut tail, a migration, a failed compaction) on standard error."""
+    """Prints reports of the engine (a cut tail, a migration, a failed compaction) on standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Shows one report."""
+        """Prints one report."""
         output.report(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -1,4 +1,4 @@
-"""`flint doctor --repair`: what it writes, what it says, and what it leaves alone."""
+"""`flint doctor --repair`: the copy, the report, and the untouched original."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEYS = ("bucket", "window", "log")
 
 
 def fill(data_dir: Path) -> list[dict[str, object]]:
-    """A closed store; gives what it knows of every key."""
+    """Fills and closes a store; returns the state of every key."""
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("bucket", "100/day")
         limiter.limit("window", "100/day", algorithm="fixed_window_counter")
@@ -171,7 +171,7 @@ def test_wrong_arguments(cli: Cli, data_dir: Path, tmp_path: Path, damaged: dict
     link = tmp_path / "link"
     link.symlink_to(data_dir)
     cases = {
-        "--output belongs to --repair": ["--output", str(tmp_path / "x")],
+        "--output goes with --repair": ["--output", str(tmp_path / "x")],
         "it is empty": ["--repair", "--output", ""],
         f"{full} is not empty": ["--repair", "--output", str(full)],
         f"{data_dir} is not empty": ["--repair", "--output", str(data_dir)],
@@ -296,14 +296,14 @@ def test_a_killed_repair_leaves_nothing_that_opens(
 ) -> None:
     copy = tmp_path / "copy"
     killed = 0
-    for patience in range(12):
+    for delay in range(12):
         process = subprocess.Popen(
             [*command, "doctor", "--repair", "--output", copy], env=environment, stdout=subprocess.DEVNULL
         )
         # The directory is there before anything is in it: the kill comes while the copy is written, or just after.
         while not copy.exists() and process.poll() is None:
             pass
-        for _ in range(patience * 2_000):
+        for _ in range(delay * 2_000):
             pass
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL

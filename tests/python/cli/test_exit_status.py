@@ -80,7 +80,7 @@ def test_every_store_is_known_as_one(cli: Cli, data_dir: Path, tmp_path: Path) -
     for number, path in enumerate(stores):
         there = tmp_path / str(number)
         shutil.copytree(path, there)
-        ran = cli("--data-dir", there, "limit", "reset", "a key that nobody has")
+        ran = cli("--data-dir", there, "limit", "reset", "a missing key")
         assert "there is no store" not in ran.err, path
 
 

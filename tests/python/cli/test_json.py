@@ -100,8 +100,8 @@ def test_results_hold_what_the_library_says(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir, read_only=True) as limiter:
         status = limiter.status("k")
         assert status is not None
-        told = status.to_dict()
-    assert shown.keys() == told.keys()
+        expected = status.to_dict()
+    assert shown.keys() == expected.keys()
     assert shown["key"] == "k"
     assert shown["per_millis"] == 86_400_000
     assert shown["reset_at"].endswith("Z")

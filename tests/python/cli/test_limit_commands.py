@@ -179,9 +179,9 @@ def test_check_all_refuses_nonsense(cli: Cli, arguments: list[str]) -> None:
 def test_unknown_keys_are_named(cli: Cli) -> None:
     cli("limit", "add", "k", "1/s")
     for command in ("status", "check", "peek", "reset", "delete", "history"):
-        unknown = cli("limit", command, "who?")
+        unknown = cli("limit", command, "missing?")
         assert (unknown.status, unknown.out) == (2, "")
-        assert "who?" in unknown.err
+        assert "missing?" in unknown.err
         assert len(unknown.err.splitlines()) == 1
 
 
@@ -212,19 +212,19 @@ def test_list_in_parts(cli: Cli, data_dir: Path) -> None:
 
 def test_top_sorts(cli: Cli) -> None:
     cli("limit", "add", "many", "3/day")
-    cli("limit", "add", "dear", "10/day")
+    cli("limit", "add", "costly", "10/day")
     for _ in range(5):
         cli("limit", "check", "many")
-    cli("limit", "check", "dear", "--cost", "9")
-    cli("limit", "check", "dear", "--cost", "10")
+    cli("limit", "check", "costly", "--cost", "9")
+    cli("limit", "check", "costly", "--cost", "10")
 
     def keys(by: str) -> list[str]:
         return [status["key"] for status in cli("limit", "top", "--by", by, "--json").json]
 
-    assert keys("allowed") == ["many", "dear"]
-    assert keys("allowed_cost") == ["dear", "many"]
-    assert keys("denied") == ["many", "dear"]
-    assert keys("denied_cost") == ["dear", "many"]
+    assert keys("allowed") == ["many", "costly"]
+    assert keys("allowed_cost") == ["costly", "many"]
+    assert keys("denied") == ["many", "costly"]
+    assert keys("denied_cost") == ["costly", "many"]
     assert len(cli("limit", "top", "--limit", "1", "--json").json) == 1
     assert cli("limit", "top", "--by", "luck").status == 2
 

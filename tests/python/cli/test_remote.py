@@ -43,11 +43,11 @@ COMMANDS = [
     ("log", "verify"),
     ("doctor",),
     # Wrong ones.
-    ("limit", "status", "nobody"),
-    ("limit", "check", "nobody"),
-    ("limit", "reset", "nobody"),
-    ("limit", "delete", "nobody"),
-    ("limit", "history", "nobody"),
+    ("limit", "status", "missing"),
+    ("limit", "check", "missing"),
+    ("limit", "reset", "missing"),
+    ("limit", "delete", "missing"),
+    ("limit", "history", "missing"),
     ("limit", "status", ""),
     ("limit", "check", "a", "--cost", "101"),
     ("limit", "check", "a", "--cost", "0"),
@@ -74,7 +74,7 @@ def plain(text: str) -> str:
 
 
 def settled(value: object) -> object:
-    """JSON without what the clock says."""
+    """JSON without times and waits."""
     if isinstance(value, dict):
         return {
             name: settled(each) for name, each in value.items() if name not in CLOCKWORK and not name.endswith("_ns")

@@ -76,7 +76,7 @@ def test_it_ends_with_its_server(command: list[str], environment: Environment, d
     assert "Traceback" not in message
 
 
-def test_it_tells_what_compaction_removed(command: list[str], environment: Environment, data_dir: Path) -> None:
+def test_it_reports_what_compaction_removed(command: list[str], environment: Environment, data_dir: Path) -> None:
     with flint.Limiter(data_dir, sync="batch", history_bytes=0) as filled:
         filled.limit("k", 10**9, "1d")
         while filled.counters()["rotations"] == 0:

@@ -1,4 +1,4 @@
-"""Which server commands work on, with which token, and what is said when that does not work."""
+"""The server that commands work on, its token, and the messages where that fails."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_ways_to_give_a_token(cli: Cli, guarded: Served, tokens: str, tmp_pa
     for file in (tokens, alone, bare):
         assert cli("--url", guarded.url, "--token-file", file, *add).status == 0, file
     assert cli("--url", guarded.url, *add, FLINT_TOKEN=TOKEN).status == 0
-    # A file that is named outweighs the variable.
+    # A named file takes precedence over the variable.
     assert cli("--url", guarded.url, "--token-file", alone, *add, FLINT_TOKEN="wrong").status == 0
     file = private(tmp_path / "look", f"{LOOK} check\n")
     assert cli("--url", guarded.url, "--token-file", file, *add, FLINT_TOKEN=TOKEN).status == 3
@@ -105,7 +105,7 @@ def test_a_directory_is_no_token_file(cli: Cli, tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
     with socket.socket() as bound:
-        # Bound and not listening: nobody else takes the port meanwhile.
+        # Bound and not listening: no other process can take the port.
         bound.bind(("127.0.0.1", 0))
         urls = [f"http://127.0.0.1:{bound.getsockname()[1]}", f"unix://{tmp_path}/none.sock"]
         for url in urls:
@@ -153,7 +153,7 @@ def test_a_server_or_a_directory(cli: Cli, data_dir: Path) -> None:
     in_both = cli("limit", "list", FLINT_URL=NOWHERE)
     assert (in_both.status, in_both.out) == (2, "")
     assert "FLINT_URL and FLINT_DATA_DIR exclude each other" in in_both.err
-    # The command line outweighs the environment.
+    # The command line takes precedence over the environment.
     assert "here" in cli("--data-dir", data_dir, "limit", "list", FLINT_URL=NOWHERE, FLINT_DATA_DIR="").out
     assert NOWHERE in cli("--url", NOWHERE, "limit", "list").err
     assert "here" in cli("limit", "list", FLINT_URL="").out

@@ -1,4 +1,4 @@
-"""`flint server start`: what it takes, what it refuses, and that a refused start leaves nothing behind."""
+"""`flint server start`: accepted and refused options; a refused start leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_directory_that_is_held(cli_process: Cli, data_dir: Path) -> None:
 
 
 def test_the_socket_may_lie_in_the_directory_that_it_makes(cli: Cli, data_dir: Path) -> None:
-    """The command that the message about a held directory gives."""
+    """The command in the message about a held directory."""
     path = data_dir / "flint.sock"
     with serving(data_dir, "--unix", str(path)) as served:
         assert served.urls == [f"unix://{path}"]

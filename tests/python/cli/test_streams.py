@@ -80,7 +80,7 @@ def test_a_reader_that_goes_away_while_nothing_is_written(
                 assert errors_of(process) == b""
 
 
-def test_a_decision_stands_whoever_reads_it(command: list[str], environment: Environment, data_dir: Path) -> None:
+def test_a_decision_is_made_without_a_reader(command: list[str], environment: Environment, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
         limiter.check("k")
@@ -144,7 +144,7 @@ def test_follow_goes_on_with_what_is_written(command: list[str], environment: En
             assert process.wait(60) == 130
 
 
-def test_records_that_were_removed_are_told_as_a_gap(cli: Cli, data_dir: Path) -> None:
+def test_removed_records_are_reported_as_a_gap(cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir, sync="batch", history_bytes=0) as limiter:
         limiter.limit("k", 10**9, "1d")
         while limiter.counters()["rotations"] == 0:
@@ -165,7 +165,7 @@ def test_records_that_were_removed_are_told_as_a_gap(cli: Cli, data_dir: Path) -
     assert [json.loads(line) for line in gap.out.splitlines()] == [{"type": "GAP", "from": 3, "to": first - 1}, *found]
 
 
-def test_follow_tells_of_records_that_were_removed_between_two_looks(
+def test_follow_reports_records_that_were_removed_between_two_looks(
     command: list[str], environment: Environment, data_dir: Path
 ) -> None:
     with flint.Limiter(data_dir, sync="batch", history_bytes=0) as limiter:
@@ -174,7 +174,7 @@ def test_follow_tells_of_records_that_were_removed_between_two_looks(
             seen = json.loads(output_of(process).readline())
             while seen.get("key") != "k":
                 seen = json.loads(output_of(process).readline())
-            # It stands still while the segment that it reads and the next one go.
+            # It is stopped while the segment that it reads and the next one are removed.
             process.send_signal(signal.SIGSTOP)
             while limiter.counters()["rotations"] < 3:
                 limiter.check("k")

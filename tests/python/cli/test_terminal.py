@@ -1,4 +1,4 @@
-"""What a person sees: the same commands on a pseudo-terminal."""
+"""The same commands on a pseudo-terminal."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_reading_works_while_another_process_writes(cli_process: Cli, data_dir: 
         assert cli_process("limit", "status", "k", "--json").json["remaining"] == 2
 
 
-def test_writing_says_who_holds_the_directory(cli_process: Cli, cli: Cli, data_dir: Path) -> None:
+def test_writing_names_the_process_that_holds_the_directory(cli_process: Cli, cli: Cli, data_dir: Path) -> None:
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 2, "1d")
         for arguments in (

@@ -17,7 +17,7 @@ RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers every request, and says hello to every websocket."""
+    """Answers every request and greets every websocket."""
     if scope["type"] == "websocket":
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": "hello"})
@@ -55,7 +55,7 @@ def statuses(app: ASGIApp, *paths: str, **options: Any) -> list[int]:
 
 
 async def acall(app: ASGIApp, scope: Scope, received: Sequence[Message] = ()) -> list[Message]:
-    """Calls an application as a server does; gives all that it sent."""
+    """Calls an application as a server does; returns all that it sent."""
     incoming = list(received)
     sent: list[Message] = []
 
@@ -74,7 +74,7 @@ def call(app: ASGIApp, scope: Scope, received: Sequence[Message] = ()) -> list[M
 
 
 def websocket_scope(path: str = "/", *, answers: bool = False, **more: Any) -> Scope:
-    """A websocket's scope; `answers` says whether the server can answer its handshake."""
+    """A websocket's scope; with `answers` the server can answer its handshake."""
     extensions: dict[str, Any] = {"websocket.http.response": {}} if answers else {}
     return {
         "type": "websocket",

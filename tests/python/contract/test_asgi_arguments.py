@@ -1,4 +1,4 @@
-"""Arguments that are not accepted are refused when the middleware is made, and the error says what to do."""
+"""Arguments that are not accepted are refused when the middleware is made, and the error has the remedy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from flint.asgi import RateLimitMiddleware
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({}, flint.InvalidArgument, r"either key= .* or key_func= .*; neither came"),
+        ({}, flint.InvalidArgument, r"either key= .* or key_func= .*; neither is set"),
         (
             {"key": "k", "key_func": lambda scope: "k"},
             flint.InvalidArgument,
-            r"either key= .* or key_func= .*; both came",
+            r"either key= .* or key_func= .*; both are set",
         ),
         ({"key": ""}, flint.InvalidKey, "empty"),
         ({"key": "k" * 513}, flint.InvalidKey, "513"),

@@ -35,14 +35,14 @@ each_on_error = pytest.mark.parametrize("on_error", ["raise", "allow", "deny"])
 
 
 def answered(app: RateLimitMiddleware, on_error: str, error: type[Exception]) -> None:
-    """The application fails, answers or is replaced, as `on_error` says."""
+    """The application fails, answers or is replaced, depending on `on_error`."""
     if on_error == "raise":
         with pytest.raises(error):
             get(app)
         return
     answer = get(app)
     assert rate_headers_of(answer) == {}
-    # Nobody knows when the limiter can decide again.
+    # It is unknown when the limiter can decide again.
     assert "retry-after" not in answer.headers
     if on_error == "allow":
         assert (answer.status_code, answer.text) == (200, "hello")
@@ -109,11 +109,11 @@ def test_a_failing_limiter_is_reported_once_a_minute(
 
 @each_on_error
 def test_a_key_without_a_limit_is_the_application_s_error(limiter: flint.Limiter, on_error: Any) -> None:
-    app = RateLimitMiddleware(hello, limiter, key="nobody", on_error=on_error)
-    with pytest.raises(flint.LimitNotFound, match=r"'nobody'.*rate.*limiter\.limit\(") as caught:
+    app = RateLimitMiddleware(hello, limiter, key="missing", on_error=on_error)
+    with pytest.raises(flint.LimitNotFound, match=r"'missing'.*rate.*limiter\.limit\(") as caught:
         get(app)
-    assert caught.value.key == "nobody"
-    limiter.limit("nobody", "1/hour")
+    assert caught.value.key == "missing"
+    limiter.limit("missing", "1/hour")
     assert get(app).status_code == 200
 
 
@@ -163,7 +163,7 @@ def test_a_key_that_is_none_is_an_error(
 @pytest.mark.parametrize("cost", [None, 1.5, "1", True])
 def test_a_cost_that_is_no_integer_is_an_error(limiter: flint.Limiter, cost: Any) -> None:
     app = RateLimitMiddleware(hello, limiter, key="k", rate="5/hour", cost=lambda scope: cost)
-    with pytest.raises(TypeError, match=r"the cost function gave .*; a cost is an int"):
+    with pytest.raises(TypeError, match=r"the cost function returned .*; a cost is an int"):
         get(app)
     assert totals(limiter) == {}
 
@@ -179,7 +179,7 @@ def test_a_cost_out_of_range_is_denied_for_good(
         answer = get(app)
         assert answer.status_code == 429
         assert answer.json() == {"detail": "rate limit exceeded"}
-        # Waiting does not help, and nothing says that it would.
+        # Waiting does not help, so there is no Retry-After.
         assert "retry-after" not in answer.headers
         assert rate_headers_of(answer) == {"x-ratelimit-limit": "5", "ratelimit-policy": '"default";q=5;w=60'}
     assert inner.scopes == []

@@ -66,7 +66,7 @@ def test_a_stream_is_passed_on_piece_by_piece(limiter: flint.Limiter) -> None:
 
 
 async def _nothing() -> Message:
-    raise AssertionError("nobody asked for it")
+    raise AssertionError("it is not called")
 
 
 def test_only_the_first_message_of_an_answer_changes(limiter: flint.Limiter) -> None:

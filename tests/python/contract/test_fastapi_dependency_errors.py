@@ -21,7 +21,7 @@ from flint.keys import client_ip
         ({"rate": "5/fortnight"}, flint.InvalidLimit, "fortnight"),
         ({"per": "1m"}, flint.InvalidLimit, "RateLimit: .*give rate="),
         ({"rate": "5/m", "key": ""}, flint.InvalidKey, "empty"),
-        ({"rate": "5/m", "key": 7}, flint.InvalidArgument, "RateLimit: a key comes from a text or a function"),
+        ({"rate": "5/m", "key": 7}, flint.InvalidArgument, "RateLimit: a key is a text, or a function"),
         ({"rate": "5/m", "cost": 0}, flint.InvalidCost, "RateLimit: "),
         ({"rate": "5/m", "cost": 6}, flint.InvalidCost, "capacity of 5"),
         ({"rate": "5/m", "headers": "all"}, flint.InvalidArgument, "headers"),
@@ -37,7 +37,7 @@ def test_an_argument_that_is_not_accepted(arguments: dict[str, Any], error: type
 @pytest.mark.parametrize("on_error", ["raise", "allow", "deny"])
 def test_a_limiter_that_cannot_decide(on_error: Any, caplog: pytest.LogCaptureFixture) -> None:
     class Unseen(flint.StorageError):
-        """A kind of trouble that no other test has reported."""
+        """A class of error that no other test has logged."""
 
     app = FastAPI()
     app.state.limiter = Failing(Unseen("full"))
@@ -73,9 +73,9 @@ def test_a_closed_limiter(limiter: flint.Limiter) -> None:
 
 def test_a_key_without_a_limit(limiter: flint.Limiter) -> None:
     with pytest.raises(
-        flint.LimitNotFound, match=r"RateLimit: no limit is set for key 'nobody'; give RateLimit a rate"
+        flint.LimitNotFound, match=r"RateLimit: no limit is set for key 'missing'; give RateLimit a rate"
     ):
-        get(application(limiter, RateLimit(key="nobody", on_error="allow")))
+        get(application(limiter, RateLimit(key="missing", on_error="allow")))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_key_that_is_none_is_an_error(limiter: flint.Limiter, key: Any, error:
 
 @pytest.mark.parametrize("key", [None, 7])
 def test_per_route_wants_a_text_as_well(limiter: flint.Limiter, key: Any) -> None:
-    with pytest.raises(TypeError, match=f"per_route: the key function gave {key}"):
+    with pytest.raises(TypeError, match=f"per_route: the key function returned {key}"):
         get(application(limiter, RateLimit("1/hour", key=per_route(lambda request: key))))
 
 
@@ -115,5 +115,5 @@ def test_a_client_without_an_address_needs_a_choice(limiter: flint.Limiter) -> N
 def test_per_route_is_of_no_use_before_routing(limiter: flint.Limiter) -> None:
     app = FastAPI()
     app.add_middleware(FlintRateLimitMiddleware, limiter=limiter, key_func=per_route(), rate="1/hour")
-    with pytest.raises(flint.InvalidArgument, match=r"per_route\(\) gives keys to dependencies"):
+    with pytest.raises(flint.InvalidArgument, match=r"per_route\(\) makes keys for dependencies"):
         get(app)

@@ -1,4 +1,4 @@
-"""What is imported when, and what an application without FastAPI is told."""
+"""What is imported when, and the error in an application without FastAPI."""
 
 from __future__ import annotations
 

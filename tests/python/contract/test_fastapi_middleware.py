@@ -181,7 +181,7 @@ def test_what_is_no_limiter_is_refused(wrong: Any) -> None:
     ("arguments", "error", "text"),
     [
         ({}, flint.InvalidArgument, "^FlintRateLimitMiddleware takes either key="),
-        ({"key": "k", "key_func": client_ip()}, flint.InvalidArgument, "both came"),
+        ({"key": "k", "key_func": client_ip()}, flint.InvalidArgument, "both are set"),
         ({"key_func": "k"}, flint.InvalidArgument, "'k'"),
         ({"key": "k", "cost": "1"}, flint.InvalidCost, "cost"),
         ({"key": "k", "cost": 0}, flint.InvalidCost, "cost"),

@@ -107,7 +107,7 @@ def test_limits_of_all_places_are_one_call(limiter: flint.Limiter) -> None:
     assert counting.calls == ["acheck_all"]
     assert totals(limiter) == dict.fromkeys(PLACES, (1, 0))
     assert len(parsed(answer, "ratelimit")) == len(PLACES)
-    # The one that says no is the last that FastAPI comes to.
+    # The one that denies is the last that FastAPI calls.
     assert get(app, "/v1/outer/inner/8").status_code == 429
     assert counting.calls == ["acheck_all"] * 2
     assert totals(limiter) == {**dict.fromkeys(PLACES, (1, 0)), "parameter": (1, 1)}

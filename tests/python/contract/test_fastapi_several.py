@@ -140,7 +140,7 @@ def test_a_limit_before_the_login_also_counts_failed_logins(limiter: flint.Limit
     assert statuses(app, "/", "/") == [401, 401]
     answer = get(app, headers={"x-user": "ann"})
     assert answer.status_code == 200
-    # Both are told, as far as they were asked.
+    # Both have headers, as far as they chose them.
     assert [item["q"] for _, item in parsed(answer, "ratelimit-policy")] == [3, 9]
     assert [item["r"] for _, item in parsed(answer, "ratelimit")] == [0, 8]
     assert get(app, headers={"x-user": "ann"}).status_code == 429

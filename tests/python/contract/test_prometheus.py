@@ -354,7 +354,7 @@ def test_between_any_500_keys_or_lines_other_threads_have_a_chance(
 
 
 def of_keys(families: list[Metric]) -> list[tuple[str, str, str, set[tuple[str, Labels, float]]]]:
-    """What stands still; the engine goes on with its fsyncs."""
+    """The part that does not change; the engine goes on with its fsyncs."""
     return [
         (
             family.name,
@@ -431,9 +431,9 @@ def test_a_key_label_func_that_raises(limiter: flint.Limiter) -> None:
     limiter.limit("some key", "7/h")
     with pytest.raises(
         flint.InvalidArgument, match=r"key_label_func raised Unfit for the key 'some key': not some"
-    ) as told:
+    ) as raised:
         prometheus_metrics(limiter, key_label_func=unfit)
-    assert isinstance(told.value.__cause__, Unfit)
+    assert isinstance(raised.value.__cause__, Unfit)
 
 
 @pytest.mark.parametrize("label", [None, 7, b"x"])

@@ -34,8 +34,8 @@ COUNTERS = {
 }
 
 
-class Told:
-    """A limiter without keys that tells what it is told to."""
+class Scripted:
+    """A limiter without keys and with the counters that a test chooses."""
 
     def __init__(self, counters: Mapping[str, Any]) -> None:
         self._counters = counters
@@ -58,7 +58,7 @@ def samples_of(limiter: Reports) -> dict[str, list[tuple[dict[str, str], float]]
 
 
 def test_every_metric() -> None:
-    assert samples_of(Told(COUNTERS)) == {
+    assert samples_of(Scripted(COUNTERS)) == {
         "flint_keys_left_out": [({}, 0)],
         "flint_keys": [({}, 3)],
         "flint_checks_allowed_total": [({}, 70)],
@@ -87,12 +87,12 @@ def test_every_metric() -> None:
 
 
 def test_whole_numbers_are_exact() -> None:
-    assert f"flint_checks_allowed_total {2**64 - 1}\n" in prometheus_metrics(Told({"allowed": 2**64 - 1}))
+    assert f"flint_checks_allowed_total {2**64 - 1}\n" in prometheus_metrics(Scripted({"allowed": 2**64 - 1}))
 
 
 @pytest.mark.parametrize("missing", sorted(COUNTERS))
 def test_a_limiter_that_lacks_one_has_the_others(missing: str) -> None:
-    without = samples_of(Told({name: value for name, value in COUNTERS.items() if name != missing}))
+    without = samples_of(Scripted({name: value for name, value in COUNTERS.items() if name != missing}))
     names = {
         "sync_ns": {"flint_fsync_seconds_bucket", "flint_fsync_seconds_count", "flint_fsync_seconds_sum"},
         "sync_records": {"flint_fsync_records_bucket", "flint_fsync_records_count", "flint_fsync_records_sum"},
@@ -104,22 +104,22 @@ def test_a_limiter_that_lacks_one_has_the_others(missing: str) -> None:
         "allowed": {"flint_checks_allowed_total"},
         "denied": {"flint_checks_denied_total"},
     }
-    assert set(samples_of(Told(COUNTERS))) - set(without) == names.get(missing, set())
+    assert set(samples_of(Scripted(COUNTERS))) - set(without) == names.get(missing, set())
 
 
 def test_a_limiter_that_never_syncs() -> None:
     nothing = {"bounds": (), "counts": (), "sum": 0}
-    without = samples_of(Told({**COUNTERS, "sync_ns": nothing, "sync_records": nothing}))
+    without = samples_of(Scripted({**COUNTERS, "sync_ns": nothing, "sync_records": nothing}))
     lacking = {name: value for name, value in COUNTERS.items() if name not in HISTOGRAMS}
-    assert without == samples_of(Told(lacking))
+    assert without == samples_of(Scripted(lacking))
 
 
 def test_a_limiter_that_has_none() -> None:
-    assert samples_of(Told({})) == {"flint_keys_left_out": [({}, 0)]}
+    assert samples_of(Scripted({})) == {"flint_keys_left_out": [({}, 0)]}
 
 
 def test_types() -> None:
-    types = {family.name: family.type for family in parse(prometheus_metrics(Told(COUNTERS)))}
+    types = {family.name: family.type for family in parse(prometheus_metrics(Scripted(COUNTERS)))}
     assert {name for name, kind in types.items() if kind == "histogram"} == {
         "flint_fsync_seconds",
         "flint_fsync_records",
@@ -134,7 +134,7 @@ def test_types() -> None:
 
 
 def test_openmetrics_and_a_registry() -> None:
-    collector = FlintCollector(Told(COUNTERS))
+    collector = FlintCollector(Scripted(COUNTERS))
     registry = CollectorRegistry()
     registry.register(collector)
     families = parse_openmetrics(exposed(collector.collect(), openmetrics=True))

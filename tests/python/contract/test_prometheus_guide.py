@@ -1,4 +1,4 @@
-"""What docs/prometheus.md says of the metrics. Its code is run by test_readme.py, its rules are checked by promtool."""
+"""The metrics on docs/prometheus.md. Its code is run by test_readme.py, its rules are checked by promtool."""
 
 from __future__ import annotations
 
@@ -94,15 +94,15 @@ def exported(served: Served, token: str) -> str | None:
 
 
 @pytest.mark.parametrize(
-    ("what", "ask"), [("`GET /metrics` of the server", scraped), ("the export of a `SharedLimiter`", exported)]
+    ("what", "export"), [("`GET /metrics` of the server", scraped), ("the export of a `SharedLimiter`", exported)]
 )
-def test_the_scopes_that_a_token_needs(guarded: Served, what: str, ask: Callable[[Served, str], str | None]) -> None:
+def test_the_scopes_that_a_token_needs(guarded: Served, what: str, export: Callable[[Served, str], str | None]) -> None:
     row = re.search(rf"^\| {re.escape(what)} \|.*\| ([^|]+) \|$", GUIDE, re.MULTILINE)
     assert row is not None
     needed = set(re.findall(r"`(\w+)`", row[1]))
     assert needed <= set(SCOPES)
     for scopes, token in TOKENS.items():
-        assert (ask(guarded, token) is not None) == (needed <= scopes), scopes
+        assert (export(guarded, token) is not None) == (needed <= scopes), scopes
 
 
 def test_what_a_server_shows_beside_what_a_client_exports(guarded: Served) -> None:

@@ -51,7 +51,7 @@ def get(app: Starlette, path: str = "/metrics", method: str = "GET", accept: str
 
 
 def of_keys(text: str) -> str:
-    """The part that stands still; in the other the engine's fsyncs are counted."""
+    """The part that does not change; the other counts the engine's fsyncs."""
     return text[: text.index("_keys ")]
 
 
@@ -151,13 +151,13 @@ class Held:
 
     def __init__(self, limiter: Reports) -> None:
         self.limiter = limiter
-        self.asked = threading.Event()
+        self.called = threading.Event()
         self.let_go = threading.Event()
 
     def list(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> list[flint.LimitStatus]:
-        self.asked.set()
+        self.called.set()
         assert self.let_go.wait(PATIENCE_S)
         return self.limiter.list(prefix, limit, after)
 
@@ -173,8 +173,8 @@ def test_the_event_loop_goes_on_while_the_limiter_is_asked(app: Starlette, limit
     async def main() -> None:
         async with client_of(app) as client:
             scrape = asyncio.create_task(client.get("/metrics"))
-            # With the loop held up, the limiter would be asked and never be let go.
-            while not held.asked.is_set():
+            # With the loop blocked, the limiter would be called and never released.
+            while not held.called.is_set():
                 await asyncio.sleep(0)
             assert limiter.check("a")
             held.let_go.set()
@@ -185,7 +185,7 @@ def test_the_event_loop_goes_on_while_the_limiter_is_asked(app: Starlette, limit
 
 @contextmanager
 def nothing_but_giving_way() -> Iterator[None]:
-    """The interpreter takes the GIL from no thread that does not give it away."""
+    """The interpreter takes the GIL from no thread that does not release it."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(2 * PATIENCE_S)
     try:
@@ -195,7 +195,7 @@ def nothing_but_giving_way() -> Iterator[None]:
 
 
 class Watched:
-    """A limiter that notes down how often the loop had gone round when something was asked for."""
+    """A limiter that records how often the loop had run at each call."""
 
     def __init__(self, limiter: Reports) -> None:
         self.limiter = limiter
@@ -213,7 +213,7 @@ class Watched:
         return self.limiter.list(prefix, limit, after)
 
     def counters(self) -> Mapping[str, Any]:
-        """Asked for last, when the series of all keys are text already."""
+        """Called last, when the series of all keys are text already."""
         self.at_counters = self.rounds
         return self.limiter.counters()
 

@@ -55,7 +55,7 @@ def command(
 ) -> None:
     """Set a key's limit; makes the data directory if there is none."""
     if (grammar is None) == (rate is None and per is None):
-        raise click.UsageError('give the rate either as "100/minute" or as --rate 100 --per 1m')
+        raise click.UsageError('pass the rate either as "100/minute" or as --rate 100 --per 1m')
     amount = rate if grammar is None else grammar
     if amount is None or (rate is None) != (per is None):
         raise click.UsageError("--rate and --per go together: --rate 100 --per 1m")

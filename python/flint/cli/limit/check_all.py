@@ -54,6 +54,6 @@ def _costs(keys: tuple[str, ...], texts: tuple[str, ...]) -> dict[str, int]:
         if key not in keys:
             raise click.UsageError(f"--cost names {key!r}, which is not one of the keys to check")
         if key in costs:
-            raise click.UsageError(f"--cost is given twice for {key!r}")
+            raise click.UsageError(f"--cost is set twice for {key!r}; each key has one cost")
         costs[key] = INTEGER.convert(number, None, None)
     return costs

@@ -80,7 +80,7 @@ def command(session: Session, follow: bool, after: int) -> None:
 def _dump_remotely(
     remote: Remote, after: int, show: Callable[[dict[str, Any]], object], idle: Callable[[], bool]
 ) -> None:
-    """As the native dump: every record to `show`, and on while `idle`, called at the log's end, says so."""
+    """Passes records to `show`, as the native dump does; goes on while `idle`, called at the log's end, is true."""
     with remote.opened() as limiter:
         going = True
         while going:
