@@ -73,12 +73,11 @@ class Families:
     """The metric families of one limiter."""
 
     def __init__(self, limiter: Reports, options: Options) -> None:
-        for method in ("list", "counters"):
-            if not callable(getattr(limiter, method, None)):
-                raise TypeError(
-                    f"limiter must have list() and counters(), as a flint.Limiter has, not be of type "
-                    f"{type(limiter).__name__}"
-                )
+        if not isinstance(limiter, Reports):
+            raise TypeError(
+                f"limiter must have list() and counters(), as a flint.Limiter has, not be of type "
+                f"{type(limiter).__name__}"
+            )
         self._limiter = limiter
         self._options = options
         self._key = ["key"] if options.include_key_label else []
