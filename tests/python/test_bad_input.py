@@ -232,9 +232,9 @@ def test_limits_given_with_the_call(loose: Any, limit: Any, error: type[Exceptio
     [
         ([], InvalidArgument, "at least one"),
         ((), InvalidArgument, "at least one"),
-        (["ok", "ok"], InvalidKey, '"ok" stands twice'),
+        (["ok", "ok"], InvalidKey, '"ok" appears twice'),
         (["ok", ("ok", 2)], InvalidKey, "twice"),
-        ([*(f"k{index}" for index in range(20)), "k3"], InvalidKey, '"k3" stands twice'),
+        ([*(f"k{index}" for index in range(20)), "k3"], InvalidKey, '"k3" appears twice'),
         ([f"k{index}" for index in range(1001)], InvalidArgument, "1000"),
         ("ok", TypeError, "not a single str"),
         (b"ok", TypeError, "not a single bytes"),

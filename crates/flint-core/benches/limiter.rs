@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
 use flint_core::Engine;
-use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, Idempotent, Item, OnChange, Options, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use tempfile::TempDir;
 
@@ -97,7 +97,7 @@ fn check_once(c: &mut Criterion) {
     let item = Item { key: "key", cost: 1, limit: None };
     let check = |number: u128| {
         let call = CallId { id: number.to_le_bytes(), fingerprint: [0; 8] };
-        engine.try_check_once(black_box(&item), &call, Patience::Disk).unwrap().unwrap()
+        engine.run(&Idempotent { operation: Check::new(black_box(item)), call }).unwrap()
     };
     let mut number = 0;
     group.bench_function("first", |b| {

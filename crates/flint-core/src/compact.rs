@@ -60,7 +60,7 @@ pub(crate) fn compact(shared: &Shared) -> Result<()> {
     dir.rename(files::SNAPSHOT_TMP, &name)
         .and_then(|()| dir.sync())
         .map_err(|error| Error::storage("cannot publish", dir.path().join(&name), error))?;
-    let mark = shared.perform_blocking(|core| {
+    let mark = shared.perform(|core| {
         let seq = core.save_snapshot_mark(start, written.end)?;
         core.snapshot_start = start;
         core.snapshot_mark = seq;
@@ -86,7 +86,7 @@ fn open_core(shared: &Shared) -> Result<MutexGuard<'_, Core>> {
 }
 
 fn save_denials(shared: &Shared) -> Result<()> {
-    while shared.perform_blocking(|core| if core.dirty.is_empty() { Ok(false) } else { core.save_denials() })? {}
+    while shared.perform(|core| if core.dirty.is_empty() { Ok(false) } else { core.save_denials() })? {}
     Ok(())
 }
 

@@ -17,7 +17,7 @@ const OVERHEAD: usize = segment::HEADER_LEN + segment::SEAL_LEN;
 
 /// Why an append cannot go on under the lock. Nothing has changed yet.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// A spare segment of at least this many bytes has to be made first.
     NeedSpare(usize),
     /// More than a segment is unsynced: sync first.

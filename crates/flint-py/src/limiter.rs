@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use flint_core::engine::{Item, MultiOutcome, Outcome, Patience, SyncMode, TopBy};
+use flint_core::engine::{
+    Check, CheckAll, Delete, Item, MultiOutcome, Operation, Outcome, Reset, SetLimit, SetLimits, SyncMode, TopBy,
+    WaitPolicy,
+};
 use flint_core::{Engine, Error};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -85,9 +88,10 @@ impl Limiter {
     fn decide(&self, py: Python<'_>, key: &str, cost: u64, limit: Option<&LimitArg<'_>>) -> PyResult<Outcome> {
         let engine = self.engine()?;
         let item = Item { key, cost, limit: limit.map(LimitArg::core) };
-        let decided = match engine.try_check(&item, Patience::None) {
+        let check = Check::new(item);
+        let decided = match engine.try_run(&check, WaitPolicy::Never) {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => py.detach(|| engine.check(item.key, item.cost, item.limit)),
+            Ok(None) => py.detach(|| engine.run(&check)),
             Err(error) => Err(error),
         };
         let durable = match &decided {
@@ -103,9 +107,10 @@ impl Limiter {
     fn decide_all(&self, py: Python<'_>, items: &[OwnedItem<'_>]) -> PyResult<MultiOutcome> {
         let engine = self.engine()?;
         let items: Vec<Item<'_>> = items.iter().map(OwnedItem::borrow).collect::<PyResult<_>>()?;
-        let decided = match engine.try_check_all(&items, Patience::None) {
+        let check = CheckAll { items: &items };
+        let decided = match engine.try_run(&check, WaitPolicy::Never) {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => py.detach(|| engine.check_all(&items)),
+            Ok(None) => py.detach(|| engine.run(&check)),
             Err(error) => Err(error),
         };
         let durable = match &decided {
@@ -120,24 +125,23 @@ impl Limiter {
 
     /// For event loops: decides now, whatever the disk does. Gives what `answer` makes of it when nothing has to be waited
     /// for, else a future of that; None when the decision itself would have to wait for the disk.
-    fn begin<'py, T: Send>(
+    fn begin<'py, O: Operation<Output: Send> + Sync>(
         &self,
         py: Python<'py>,
-        decide: impl Fn(&Engine, Patience) -> flint_core::Result<Option<T>> + Sync,
-        seq: impl FnOnce(&T) -> u64,
-        answer: impl FnOnce(T) -> PyResult<Bound<'py, PyAny>>,
+        operation: &O,
+        answer: impl FnOnce(O::Output) -> PyResult<Bound<'py, PyAny>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let open = self.open()?;
         let engine = &*open.engine;
         // Before anything is decided, because without a loop nobody could wait for it.
         let event_loop = if open.sync == SyncMode::Always { Some(running_loop(py)?) } else { None };
-        let decided = match decide(engine, Patience::None) {
-            Ok(None) => py.detach(|| decide(engine, Patience::Lock)),
+        let decided = match engine.try_run(operation, WaitPolicy::Never) {
+            Ok(None) => py.detach(|| engine.try_run(operation, WaitPolicy::Lock)),
             other => other,
         };
         notices::emit(py, engine);
         let Some(decided) = decided.or_raise(py)? else { return Ok(None) };
-        let seq = seq(&decided);
+        let seq = O::seq(&decided);
         let answer = answer(decided)?;
         match event_loop {
             Some(event_loop) if engine.must_wait(seq) => {
@@ -151,9 +155,9 @@ impl Limiter {
     fn begin_write<'py>(
         &self,
         py: Python<'py>,
-        write: impl Fn(&Engine, Patience) -> flint_core::Result<Option<u64>> + Sync,
+        operation: &(impl Operation<Output = u64> + Sync),
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.begin(py, write, |seq| *seq, |_| Ok(PyBool::new(py, true).to_owned().into_any()))
+        self.begin(py, operation, |_| Ok(PyBool::new(py, true).to_owned().into_any()))
     }
 
     /// Runs `call` with the GIL released.
@@ -499,12 +503,7 @@ impl Limiter {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let text = key.text()?;
         let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
-        self.begin(
-            py,
-            |engine, patience| engine.try_check(&item, patience),
-            |outcome| outcome.seq,
-            |outcome| CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any),
-        )
+        self.begin(py, &Check::new(item), |outcome| CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any))
     }
 
     /// check_all() for an event loop, as _begin_check().
@@ -512,15 +511,10 @@ impl Limiter {
     fn _begin_check_all<'py>(&self, py: Python<'py>, items: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let items = parse_items(items)?;
         let borrowed: Vec<Item<'_>> = items.iter().map(OwnedItem::borrow).collect::<PyResult<_>>()?;
-        self.begin(
-            py,
-            |engine, patience| engine.try_check_all(&borrowed, patience),
-            |outcome| outcome.seq,
-            |outcome| {
-                let keys = items.iter().map(|item| item.key.0.clone().unbind()).collect();
-                MultiCheckResult::wrap(py, keys, outcome).map(Bound::into_any)
-            },
-        )
+        self.begin(py, &CheckAll { items: &borrowed }, |outcome| {
+            let keys = items.iter().map(|item| item.key.0.clone().unbind()).collect();
+            MultiCheckResult::wrap(py, keys, outcome).map(Bound::into_any)
+        })
     }
 
     /// check() for whoever waits and asks again: a denial counts for nothing.
@@ -534,13 +528,7 @@ impl Limiter {
     ) -> PyResult<Bound<'py, CheckResult>> {
         let text = key.text()?;
         let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
-        let outcome = self.run(py, |engine| {
-            let outcome = engine.try_acquire(&item, Patience::Disk)?.expect("a blocking call has a result");
-            if engine.must_wait(outcome.seq) {
-                engine.wait_durable(outcome.seq)?;
-            }
-            Ok(outcome)
-        })?;
+        let outcome = self.run(py, |engine| engine.run(&Check::attempt(item)))?;
         CheckResult::wrap(py, key.0, outcome)
     }
 
@@ -555,12 +543,9 @@ impl Limiter {
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let text = key.text()?;
         let item = Item { key: text, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
-        self.begin(
-            py,
-            |engine, patience| engine.try_acquire(&item, patience),
-            |outcome| outcome.seq,
-            |outcome| CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any),
-        )
+        self.begin(py, &Check::attempt(item), |outcome| {
+            CheckResult::wrap(py, key.0.clone(), outcome).map(Bound::into_any)
+        })
     }
 
     /// Counts the denial of a call that waited and gives up.
@@ -595,7 +580,7 @@ impl Limiter {
         let limit = limit::parse(rate, per, algorithm.get(), burst)?;
         let on_change = parse_on_change(on_change.get())?;
         let key = key.text()?;
-        self.begin_write(py, |engine, patience| engine.try_limit(key, &limit, on_change, patience))
+        self.begin_write(py, &SetLimit { key, limit: &limit, on_change })
     }
 
     /// limit_many() for an event loop, as _begin_limit().
@@ -606,21 +591,21 @@ impl Limiter {
             .iter()
             .map(|Spec { key, limit, on_change }| Ok((key.text()?, *limit, *on_change)))
             .collect::<PyResult<_>>()?;
-        self.begin_write(py, |engine, patience| engine.try_limit_many(&borrowed, patience))
+        self.begin_write(py, &SetLimits { specs: &borrowed })
     }
 
     /// reset() for an event loop, as _begin_limit().
     #[pyo3(signature = (key, /))]
     fn _begin_reset<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let key = key.text()?;
-        self.begin_write(py, |engine, patience| engine.try_reset(key, patience))
+        self.begin_write(py, &Reset { key })
     }
 
     /// delete() for an event loop, as _begin_limit().
     #[pyo3(signature = (key, /))]
     fn _begin_delete<'py>(&self, py: Python<'py>, key: Key<'_>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let key = key.text()?;
-        self.begin_write(py, |engine, patience| engine.try_delete(key, patience))
+        self.begin_write(py, &Delete { key })
     }
 
     /// flush() for an event loop: a future of True.

@@ -81,7 +81,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use flint_core::engine::{Item, OnChange, Options, Patience};
+    use flint_core::engine::{Check, Item, OnChange, Options, WaitPolicy};
     use flint_core::limit::{Algorithm, parse_limit};
     use tokio::time::timeout;
 
@@ -101,7 +101,7 @@ mod tests {
                 let mut tasks = Vec::new();
                 for number in 0..64 {
                     let item = Item { key: "k", cost: 1, limit: None };
-                    let seq = engine.try_check(&item, Patience::Lock).unwrap().unwrap().seq;
+                    let seq = engine.try_run(&Check::new(item), WaitPolicy::Lock).unwrap().unwrap().seq;
                     let (durable, engine) = (durable.clone(), engine.clone());
                     let task = tokio::spawn(async move { durable.wait(&engine, seq).await });
                     if number % 5 == 0 {

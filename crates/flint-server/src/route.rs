@@ -1,11 +1,10 @@
 //! The routes: one table, which the server looks requests up in and the OpenAPI document is made of.
 
 use flint_core::Engine;
-use flint_core::engine::Patience;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::asked::Asked;
-use crate::call::{Decision, check, limits, log};
+use crate::call::{Decision, Executor, check, limits, log};
 use crate::problem::Problem;
 use crate::token::Scope;
 use crate::wire::{answer, request};
@@ -19,8 +18,8 @@ pub(crate) enum Act {
     Describe,
     /// Gives the metrics.
     Metrics,
-    /// Decides in the event loop; only where it takes more patience, in a thread.
-    Decide(fn(&Engine, &Asked, Patience) -> Decision),
+    /// Decides in the event loop; only where it has to wait for the disk, in a thread.
+    Decide(fn(&Engine, &Asked, Executor) -> Decision),
     /// Goes through all keys or reads files, in a thread.
     Scan(fn(&Engine, &Asked) -> Result<Vec<u8>, Problem>),
     /// Sets many limits, in a thread; one such request at a time.

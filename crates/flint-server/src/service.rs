@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use flint_core::Engine;
-use flint_core::engine::Patience;
+use flint_core::engine::WaitPolicy;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::asked::{Asked, Query, decoded, to_json, wants_exact};
-use crate::call::{Decided, Decision};
+use crate::call::{Decided, Decision, Executor};
 use crate::connection::{Connection, Connections};
 use crate::durable::Durable;
 use crate::gate::Gate;
@@ -257,13 +257,13 @@ impl Service {
 
     async fn decided(
         &self,
-        decide: fn(&Engine, &Asked, Patience) -> Decision,
+        decide: fn(&Engine, &Asked, Executor) -> Decision,
         asked: Asked,
     ) -> Result<Answer, Problem> {
         let exact = asked.exact;
-        let at_once = match decide(&self.engine, &asked, Patience::None)? {
+        let at_once = match decide(&self.engine, &asked, Executor::Loop(WaitPolicy::Never))? {
             // Somebody decides at this moment: nobody holds the lock while the disk works.
-            None => decide(&self.engine, &asked, Patience::Lock)?,
+            None => decide(&self.engine, &asked, Executor::Loop(WaitPolicy::Lock))?,
             decided => decided,
         };
         let Decided { body, seq, always, repeated } = match at_once {
@@ -271,7 +271,7 @@ impl Service {
             // The log needs room, which only the disk can give.
             None => {
                 let patient = move |engine: &Engine| {
-                    decide(engine, &asked, Patience::Disk).map(|decided| decided.expect("a blocking call has a result"))
+                    decide(engine, &asked, Executor::Thread).map(|decided| decided.expect("a thread waits"))
                 };
                 self.pool.run(&self.engine, patient).await?
             }

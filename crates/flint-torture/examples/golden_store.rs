@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use flint_core::Engine;
 use flint_core::clock::{Clock, ManualClock};
-use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, OnChange, Options, SyncMode};
 use flint_core::files::parse_segment_name;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::SimDisk;
@@ -180,9 +180,10 @@ fn repeatable(engine: &Engine, clock: &ManualClock, from: u8) -> Result {
     let with_limit = Item { key: "brought once", cost: 3, limit: Some(&brought) };
     for (item, number) in [item("busy", 2), with_limit].iter().zip(0..) {
         clock.advance_ns(3 * MS + 1_000);
-        engine.try_check_once(item, &call(number), Patience::Disk)?;
+        engine.run(&Idempotent { operation: Check::new(*item), call: call(number) })?;
     }
-    engine.try_check_all_once(&[item("busy", 1), with_limit, item("largest", 5)], &call(3), Patience::Disk)?;
+    let items = [item("busy", 1), with_limit, item("largest", 5)];
+    engine.run(&Idempotent { operation: CheckAll { items: &items }, call: call(3) })?;
     Ok(())
 }
 
@@ -194,7 +195,7 @@ fn filled(world: &World, with_repeatable: bool) -> Result<Engine> {
         repeatable(&engine, &world.clock, 0x10)?;
         // A denial leaves nothing in the files but the key's totals.
         let denied = CallId { id: [0x1f; 16], fingerprint: [0xff; 8] };
-        engine.try_check_once(&item("forgotten", 1), &denied, Patience::Disk)?;
+        engine.run(&Idempotent { operation: Check::new(item("forgotten", 1)), call: denied })?;
     }
     engine.compact()?;
     rotate(&engine, &world.clock, "busy later")?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use flint_core::clock::ManualClock;
-use flint_core::engine::{CallId, Engine, Item, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, CheckAll, Engine, Idempotent, Item, Options, SyncMode};
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::receipts::{Answer, Receipt, decode_answer};
@@ -125,11 +125,11 @@ pub fn repeats(engine: &Engine, what: &str) {
         let (told, _) = decode_answer(answer, *seq).unwrap_or_else(|reason| panic!("{what}: {reason}"));
         let same = match told {
             Answer::One(told) => engine
-                .try_check_once(&item, call, Patience::Disk)
-                .map(|again| again.is_some_and(|again| again.repeated && again.answer == told)),
+                .run(&Idempotent { operation: Check::new(item), call: *call })
+                .map(|again| again.repeated && again.answer == told),
             Answer::Multi(told) => engine
-                .try_check_all_once(&[item], call, Patience::Disk)
-                .map(|again| again.is_some_and(|again| again.repeated && again.answer == told)),
+                .run(&Idempotent { operation: CheckAll { items: &[item] }, call: *call })
+                .map(|again| again.repeated && again.answer == told),
         };
         assert!(matches!(same, Ok(true)), "{what}: {call:?} is not told what it was told before: {same:?}");
     }

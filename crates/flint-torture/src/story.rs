@@ -1,7 +1,7 @@
 //! Short lives of a store, step by step. Without background threads a story makes the same operations every time it is told.
 
 use flint_core::Result;
-use flint_core::engine::{CallId, Engine, Item, OnChange, Patience};
+use flint_core::engine::{CallId, Check, CheckAll, Engine, Idempotent, Item, OnChange};
 use flint_core::limit::Algorithm;
 
 use crate::old_release::{self, Files};
@@ -85,10 +85,6 @@ fn call_id(number: u64, kind: u8) -> CallId {
 }
 
 /// Waits as a caller who wants to be told.
-fn settle(engine: &Engine, seq: u64) -> Result<()> {
-    if engine.must_wait(seq) { engine.wait_durable(seq) } else { Ok(()) }
-}
-
 /// Makes the call that a step stands for; steps that are no calls do nothing here.
 ///
 /// # Errors
@@ -115,15 +111,14 @@ pub fn call(engine: &Engine, step: &Step) -> Result<()> {
         Step::CheckOnce(number, key, cost, given) => {
             let given = given.map(|text| limit(text, Algorithm::TokenBucket));
             let item = Item { key, cost: *cost, limit: given.as_ref() };
-            let told = engine.try_check_once(&item, &call_id(*number, 1), Patience::Disk)?;
-            told.map_or(Ok(()), |told| settle(engine, told.answer.seq))
+            engine.run(&Idempotent { operation: Check::new(item), call: call_id(*number, 1) }).map(drop)
         }
         Step::CheckAllOnce(number, items, given) => {
             let given = given.map(|text| limit(text, Algorithm::TokenBucket));
             let items: Vec<_> =
                 items.iter().map(|(key, cost)| Item { key, cost: *cost, limit: given.as_ref() }).collect();
-            let told = engine.try_check_all_once(&items, &call_id(*number, 2), Patience::Disk)?;
-            told.map_or(Ok(()), |told| settle(engine, told.answer.seq))
+            let operation = CheckAll { items: &items };
+            engine.run(&Idempotent { operation, call: call_id(*number, 2) }).map(drop)
         }
         Step::Reset(key) => engine.reset(key),
         Step::Delete(key) => engine.delete(key),

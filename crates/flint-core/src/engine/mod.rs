@@ -6,6 +6,7 @@ mod close;
 mod listing;
 mod once;
 mod open;
+mod operation;
 
 use std::path::Path;
 use std::task::Waker;
@@ -26,15 +27,16 @@ use crate::salvage;
 use crate::stats;
 use crate::storage::disk::{DiskDir, NewDir, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, fork};
-use crate::store::core::Denied;
 use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering};
 
 pub use crate::dump::DumpedRecord;
 pub use crate::salvage::{Dropped, KeyDoubt, Loss, Records, Salvage, UnknownId};
-pub use crate::store::core::{MAX_ITEMS, MAX_SPECS};
 pub use crate::store::types::*;
+pub use operation::{
+    Check, CheckAll, CountDenial, Delete, Idempotent, MAX_ITEMS, MAX_SPECS, Operation, Reset, SetLimit, SetLimits,
+};
 
 /// A limiter over one data directory. `Send + Sync`: share it behind an `Arc`.
 pub struct Engine {
@@ -156,36 +158,6 @@ impl Engine {
         }
     }
 
-    /// Decides and appends, without waiting until that is on disk. Gives `None` where it takes more patience. If
-    /// `must_wait(outcome.seq)`, the caller owes a `wait_durable(outcome.seq)`.
-    ///
-    /// # Errors
-    /// `InvalidKey`, `InvalidCost`, `InvalidLimit` (a limit of an old release beyond today's bounds), `LimitNotFound`,
-    /// `Storage` (no room: nothing changed), `Stopped`, `Closed`, `Forked`, `ReadOnly`.
-    #[inline]
-    pub fn try_check(&self, item: &Item<'_>, patience: Patience) -> Result<Option<Outcome>> {
-        self.writer("check")?.perform(patience, |core| core.check(item, Denied::Counts))
-    }
-
-    /// The same for somebody who waits and asks again: a denial counts for nothing.
-    ///
-    /// # Errors
-    /// As [`Self::try_check`].
-    pub fn try_acquire(&self, item: &Item<'_>, patience: Patience) -> Result<Option<Outcome>> {
-        self.writer("acquire")?.perform(patience, |core| core.check(item, Denied::CountsNothing))
-    }
-
-    /// Counts one denial of a key: whoever waited has given up. Does nothing for an unknown key.
-    ///
-    /// # Errors
-    /// `Stopped`, `Closed`, `Forked`, `ReadOnly`.
-    pub fn count_denial(&self, key: &str, cost: u64) -> Result<()> {
-        self.writer("acquire")?.perform_blocking(|core| {
-            core.refuse(key, cost);
-            Ok(())
-        })
-    }
-
     /// Nanoseconds until the last of `costs` would have been allowed if they were taken in this order, each as soon as it
     /// fits, and nothing else happened; `u64::MAX` if one never fits. Changes and counts nothing.
     ///
@@ -193,17 +165,6 @@ impl Engine {
     /// `LimitNotFound`, `Stopped`, `Closed`, `Forked`.
     pub fn forecast(&self, key: &str, limit: Option<&Limit>, costs: &[u64]) -> Result<u64> {
         self.with_view(|view| view.forecast(key, limit, costs))?
-    }
-
-    /// The same for 1 to 1,000 different keys, all or nothing.
-    ///
-    /// # Errors
-    /// As `try_check`; `InvalidArgument` for no item or too many, `InvalidKey` for a key that stands twice.
-    #[inline]
-    pub fn try_check_all(&self, items: &[Item<'_>], patience: Patience) -> Result<Option<MultiOutcome>> {
-        let shared = self.writer("check_all")?;
-        validate_items(items)?;
-        shared.perform(patience, |core| core.check_all(items))
     }
 
     /// Whether a call with this record has to be waited for: in `SyncMode::Always`, until it is on disk.
@@ -267,116 +228,12 @@ impl Engine {
         resources.serves_wakers
     }
 
-    fn settle(&self, seq: u64) -> Result<()> {
-        if self.must_wait(seq) { self.wait_durable(seq) } else { Ok(()) }
-    }
-
-    /// Checks a key and, in `SyncMode::Always`, waits until the answer is durable.
-    ///
-    /// # Errors
-    /// As [`Self::try_check`] and [`Self::wait_durable`].
-    pub fn check(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
-        let item = Item { key, cost, limit };
-        let outcome = self.writer("check")?.perform_blocking(|core| core.check(&item, Denied::Counts))?;
-        self.settle(outcome.seq)?;
-        Ok(outcome)
-    }
-
-    /// Checks several keys, all or nothing, and waits like [`Self::check`].
-    ///
-    /// # Errors
-    /// As [`Self::try_check_all`] and [`Self::wait_durable`].
-    pub fn check_all(&self, items: &[Item<'_>]) -> Result<MultiOutcome> {
-        let shared = self.writer("check_all")?;
-        validate_items(items)?;
-        let outcome = shared.perform_blocking(|core| core.check_all(items))?;
-        self.settle(outcome.seq)?;
-        Ok(outcome)
-    }
-
     /// What `check` would say now. Consumes and counts nothing.
     ///
     /// # Errors
     /// `InvalidKey`, `InvalidCost`, `InvalidLimit`, `LimitNotFound`, `Stopped`, `Closed`, `Forked`.
     pub fn peek(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
         self.with_view(|view| view.peek(&Item { key, cost, limit }))?
-    }
-
-    /// Sets a key's limit. The same limit again writes nothing.
-    ///
-    /// # Errors
-    /// `InvalidKey`, `Storage`, `Stopped`, `Closed`, `Forked`, `ReadOnly`.
-    pub fn limit(&self, key: &str, limit: &Limit, on_change: OnChange) -> Result<()> {
-        self.settle(done(self.try_limit(key, limit, on_change, Patience::Disk)?))
-    }
-
-    /// The same without waiting until it is on disk, as [`Self::try_check`]; gives the record to wait for.
-    ///
-    /// # Errors
-    /// As [`Self::limit`].
-    pub fn try_limit(&self, key: &str, limit: &Limit, on_change: OnChange, patience: Patience) -> Result<Option<u64>> {
-        Key::new(key)?;
-        let specs = [(key, *limit, on_change)];
-        self.writer("limit")?.perform(patience, |core| core.configure(&specs, false))
-    }
-
-    /// Sets up to 100,000 limits in one record: all of them or none.
-    ///
-    /// # Errors
-    /// As [`Self::limit`]; `InvalidArgument` for too many, `InvalidKey` for a key that stands twice.
-    pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
-        self.settle(done(self.try_limit_many(specs, Patience::Disk)?))
-    }
-
-    /// The same without waiting until it is on disk, as [`Self::try_limit`].
-    ///
-    /// # Errors
-    /// As [`Self::limit_many`].
-    pub fn try_limit_many(&self, specs: &[(&str, Limit, OnChange)], patience: Patience) -> Result<Option<u64>> {
-        let shared = self.writer("limit_many")?;
-        if specs.len() > MAX_SPECS {
-            return Err(Error::InvalidArgument(format!(
-                "{} limits in one call; at most {MAX_SPECS} are accepted",
-                specs.len()
-            )));
-        }
-        for (key, ..) in specs {
-            Key::new(key)?;
-        }
-        unique(specs.iter().map(|(key, ..)| *key))?;
-        shared.perform(patience, |core| core.configure(specs, true))
-    }
-
-    /// Gives a key its full limit back. Totals stay.
-    ///
-    /// # Errors
-    /// `LimitNotFound`, and as [`Self::limit`].
-    pub fn reset(&self, key: &str) -> Result<()> {
-        self.settle(done(self.try_reset(key, Patience::Disk)?))
-    }
-
-    /// The same without waiting until it is on disk, as [`Self::try_limit`].
-    ///
-    /// # Errors
-    /// As [`Self::reset`].
-    pub fn try_reset(&self, key: &str, patience: Patience) -> Result<Option<u64>> {
-        self.writer("reset")?.perform(patience, |core| core.reset(key))
-    }
-
-    /// Forgets a key: limit, state and totals.
-    ///
-    /// # Errors
-    /// `LimitNotFound`, and as [`Self::limit`].
-    pub fn delete(&self, key: &str) -> Result<()> {
-        self.settle(done(self.try_delete(key, Patience::Disk)?))
-    }
-
-    /// The same without waiting until it is on disk, as [`Self::try_limit`].
-    ///
-    /// # Errors
-    /// As [`Self::delete`].
-    pub fn try_delete(&self, key: &str, patience: Patience) -> Result<Option<u64>> {
-        self.writer("delete")?.perform(patience, |core| core.delete(key))
     }
 
     /// One key, or `None` if it has no limit.
@@ -452,7 +309,7 @@ impl Engine {
     /// # Errors
     /// `Stopped`, `Closed`, `Forked`, `ReadOnly`.
     pub fn newest_seq(&self) -> Result<u64> {
-        self.writer("flush")?.perform_blocking(|core| Ok(core.writer.seq()))
+        self.writer("flush")?.perform(|core| Ok(core.writer.seq()))
     }
 
     /// Writes a snapshot and removes the log that it replaces, beyond what is kept as history. Checks go on meanwhile.
@@ -569,41 +426,6 @@ impl Engine {
             Backend::Writer { shared, .. } => shared.is_forked(),
             Backend::Reader { fork_generation, .. } => fork::generation() != *fork_generation,
         }
-    }
-}
-
-/// What a call with all the patience there is has to give.
-fn done<T>(result: Option<T>) -> T {
-    result.expect("a blocking call has a result")
-}
-
-fn validate_items(items: &[Item<'_>]) -> Result<()> {
-    if items.is_empty() {
-        return Err(Error::InvalidArgument("no items: a multi-key check needs at least one".to_owned()));
-    }
-    if items.len() > MAX_ITEMS {
-        return Err(Error::InvalidArgument(format!(
-            "{} items in one call; at most {MAX_ITEMS} are accepted",
-            items.len()
-        )));
-    }
-    unique(items.iter().map(|item| item.key))
-}
-
-/// Few keys are compared with each other, many through a set.
-fn unique<'a>(keys: impl ExactSizeIterator<Item = &'a str> + Clone) -> Result<()> {
-    let twice = if keys.len() <= 8 {
-        keys.clone()
-            .enumerate()
-            .find(|(index, key)| keys.clone().take(*index).any(|other| other == *key))
-            .map(|(_, key)| key)
-    } else {
-        let mut seen = hashbrown::HashSet::with_capacity(keys.len());
-        keys.clone().find(|key| !seen.insert(*key))
-    };
-    match twice {
-        Some(key) => Err(Error::InvalidKey(format!("{key:?} stands twice in one call; give each key once"))),
-        None => Ok(()),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
             (Arc::new(resume(dir, options, segment_bytes, loaded)?), recovery)
         }
     };
-    match shared.perform_blocking(|core| core.save_anchor(true)) {
+    match shared.perform(|core| core.save_anchor(true)) {
         // Full disk: the next sync writes it, or the next after that.
         Err(error) if error.is_out_of_space() => {}
         other => other?,

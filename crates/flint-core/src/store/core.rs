@@ -17,11 +17,6 @@ use crate::writer::{LogWriter, Refusal};
 use super::types::{Item, MultiOutcome, OnChange, Outcome};
 use super::view::{Part, View};
 
-/// Most items of one multi-key check.
-pub const MAX_ITEMS: usize = 1_000;
-/// Most limits set by one call.
-pub const MAX_SPECS: usize = 100_000;
-
 /// Keys per Denials record.
 const DENIALS_PER_RECORD: usize = 64;
 const DENIAL_LEN: usize = 48;
@@ -31,9 +26,11 @@ const CLOSE_LEN: usize = MIN_RECORD_LEN;
 
 /// What a denial does to the totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Denied {
-    Counts,
-    CountsNothing,
+pub(crate) enum Denials {
+    /// It is added to them.
+    Count,
+    /// It leaves them alone: the caller waits and tries again.
+    Ignore,
 }
 
 /// A key whose denial totals are newer than the log's.
@@ -46,7 +43,7 @@ pub(crate) struct Dirty {
 }
 
 /// Everything under the lock.
-pub(crate) struct Core {
+pub struct Core {
     pub(crate) view: View,
     pub(crate) writer: LogWriter,
     pub(crate) closed: bool,
@@ -103,22 +100,22 @@ impl Core {
         self.writer.reserve(len, keep)
     }
 
-    /// Checks one key. A denial is counted, unless whoever asks is going to wait and ask again.
+    /// Checks one key. A denial is counted, unless the caller waits and tries again.
     #[inline]
-    pub(crate) fn check(&mut self, item: &Item<'_>, denial: Denied) -> Result<Outcome, Refusal> {
+    pub(crate) fn check(&mut self, item: &Item<'_>, denials: Denials) -> Result<Outcome, Refusal> {
         let now = self.view.time.now();
         match self.view.table.find(item.key) {
-            Some(slot) if !self.view.wants_change(slot, item.limit) => self.check_known(slot, now, item.cost, denial),
-            slot => self.check_changing(slot, item, now, denial),
+            Some(slot) if !self.view.wants_change(slot, item.limit) => self.check_known(slot, now, item.cost, denials),
+            slot => self.check_changing(slot, item, now, denials),
         }
     }
 
     #[inline]
-    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denial: Denied) -> Result<Outcome, Refusal> {
+    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denials: Denials) -> Result<Outcome, Refusal> {
         self.view.valid_cost(slot, cost)?;
         let (decision, verdicts) = self.view.decide(slot, now, cost);
         if !decision.verdict.allowed {
-            if denial == Denied::Counts {
+            if denials == Denials::Count {
                 self.count_denied(slot, now, cost);
             }
             return Ok(self.view.outcome(decision, verdicts, now, cost, 0));
@@ -153,13 +150,13 @@ impl Core {
         slot: Option<Slot>,
         item: &Item<'_>,
         now: u64,
-        denial: Denied,
+        denials: Denials,
     ) -> Result<Outcome, Refusal> {
         let part = self.view.resolve(item, now)?;
         let (decision, verdicts) = (part.decision, part.verdicts.clone());
         if !decision.verdict.allowed {
             // A new key has everything left: only a known one can be denied.
-            if let Some(slot) = slot.filter(|_| denial == Denied::Counts) {
+            if let Some(slot) = slot.filter(|_| denials == Denials::Count) {
                 self.count_denied(slot, now, item.cost);
             }
             return Ok(self.view.outcome(decision, verdicts, now, item.cost, 0));
@@ -169,7 +166,7 @@ impl Core {
         Ok(self.view.outcome(decision, verdicts, now, item.cost, seq))
     }
 
-    /// Counts a denial that was not counted when it was decided: whoever waited has given up.
+    /// Counts a denial that was not counted when it was decided: the caller waited and gave up.
     pub(crate) fn refuse(&mut self, key: &str, cost: u64) {
         let now = self.view.time.now();
         if let Some(slot) = self.view.table.find(key) {

@@ -6,7 +6,7 @@ use crate::log::record::{Purpose, ReceiptOp};
 use crate::receipts::{Answer, CallId, Receipt, decode_answer, push_multi, push_one};
 use crate::writer::Refusal;
 
-use super::core::{Core, Denied};
+use super::core::{Core, Denials};
 use super::types::{Item, MultiOutcome, Outcome, Repeatable};
 use super::view::Part;
 
@@ -26,7 +26,7 @@ impl Core {
         &mut self,
         item: &Item<'_>,
         call: &CallId,
-        denial: Denied,
+        denials: Denials,
     ) -> Result<Repeatable<Outcome>, Refusal> {
         let now = self.view.time.now();
         match self.repeat(call, now)? {
@@ -43,7 +43,7 @@ impl Core {
         if allowed {
             let purpose = if part.plan.is_some() { Purpose::CheckWithLimit } else { Purpose::Check };
             self.write_once(purpose, &[*item], &[part], now, &ReceiptOp { call: *call, answer: &answer })?;
-        } else if denial == Denied::Counts {
+        } else if denials == Denials::Count {
             if let Some(slot) = part.slot {
                 self.count_denied(slot, now, item.cost);
             }

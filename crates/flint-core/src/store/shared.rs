@@ -10,11 +10,11 @@ use crate::files;
 use crate::hooks::{self, Defect};
 use crate::stats::{self, Histogram};
 use crate::storage::{Dir, fork};
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
 use crate::writer::{self, Refusal};
 
 use super::core::Core;
-use super::types::{Notice, Options, Patience, Severity, SyncMode};
+use super::types::{Notice, Options, Severity, SyncMode, WaitPolicy};
 use super::wakers::Wakers;
 
 const OPEN: u32 = 0;
@@ -189,66 +189,74 @@ impl Shared {
         }
     }
 
-    /// Runs `call` under the lock, and whatever it needs first without it. Gives `None` where that takes more patience.
+    /// Runs `call` under the lock, until it succeeds or fails. Between two attempts it waits, without the lock, for the sync or the
+    /// spare segment that the call needs.
     #[inline]
-    pub(crate) fn perform<T>(
-        &self,
-        patience: Patience,
-        mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
-    ) -> Result<Option<T>> {
+    pub(crate) fn perform<T>(&self, mut call: impl FnMut(&mut Core) -> Result<T, Refusal>) -> Result<T> {
         self.usable()?;
         let guard = StopOnPanic(self);
-        let result = self.perform_guarded(patience, &mut call);
+        let result = loop {
+            match self.attempt(self.core.lock(), &mut call) {
+                Ok(value) => break Ok(value),
+                Err((refusal, seq)) => {
+                    if let Err(error) = self.resolve(refusal, seq) {
+                        break Err(error);
+                    }
+                }
+            }
+        };
         std::mem::forget(guard);
         result
     }
 
+    /// Runs `call` once, under the lock. `None` if it would have to wait longer than `wait` allows; then nothing changed.
     #[inline]
-    fn perform_guarded<T>(
+    pub(crate) fn try_perform<T>(
         &self,
-        patience: Patience,
-        call: &mut impl FnMut(&mut Core) -> Result<T, Refusal>,
+        wait: WaitPolicy,
+        mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
     ) -> Result<Option<T>> {
-        loop {
-            let mut core = match patience {
-                Patience::Lock | Patience::Disk => self.core.lock(),
-                Patience::None => match self.core.try_lock() {
-                    Some(core) => core,
-                    None => return Ok(None),
-                },
-            };
-            if core.closed {
-                return Err(Error::Closed);
-            }
-            let before = core.unsynced_events;
-            match call(&mut core) {
-                Ok(value) => {
-                    let after = core.unsynced_events;
-                    let wake = self.wants_worker(&mut core);
-                    drop(core);
-                    if after != before {
-                        self.wrote(after);
-                    }
-                    if wake {
-                        self.worker.ring(false);
-                    }
-                    return Ok(Some(value));
-                }
-                Err(refusal) => {
-                    let seq = core.writer.seq();
-                    drop(core);
-                    if patience != Patience::Disk && !matches!(refusal, Refusal::Error(_)) {
-                        return Ok(None);
-                    }
-                    self.resolve(refusal, seq)?;
-                }
-            }
-        }
+        self.usable()?;
+        let core = match wait {
+            WaitPolicy::Lock => self.core.lock(),
+            WaitPolicy::Never => match self.core.try_lock() {
+                Some(core) => core,
+                None => return Ok(None),
+            },
+        };
+        let guard = StopOnPanic(self);
+        let result = match self.attempt(core, &mut call) {
+            Ok(value) => Ok(Some(value)),
+            Err((Refusal::Error(error), _)) => Err(self.stop_if_fatal(error)),
+            Err((Refusal::NeedSync | Refusal::NeedSpare(_), _)) => Ok(None),
+        };
+        std::mem::forget(guard);
+        result
     }
 
-    /// Like `perform`, waiting as long as needed.
-    pub(crate) fn perform_blocking<T>(&self, call: impl FnMut(&mut Core) -> Result<T, Refusal>) -> Result<T> {
-        Ok(self.perform(Patience::Disk, call)?.expect("a blocking call has a result"))
+    /// Runs `call` under the lock `core` and wakes the threads that now have something to do. A failure comes with the newest record
+    /// at that moment.
+    #[inline]
+    fn attempt<T>(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        call: &mut impl FnMut(&mut Core) -> Result<T, Refusal>,
+    ) -> Result<T, (Refusal, u64)> {
+        if core.closed {
+            return Err((Refusal::Error(Error::Closed), 0));
+        }
+        let before = core.unsynced_events;
+        let value = call(&mut core).map_err(|refusal| (refusal, core.writer.seq()))?;
+        let after = core.unsynced_events;
+        let wake = self.wants_worker(&mut core);
+        drop(core);
+        if after != before {
+            self.wrote(after);
+        }
+        if wake {
+            self.worker.ring(false);
+        }
+        Ok(value)
     }
 
     /// Does what a refused call needs, or gives its error. `seq` is the newest record when it was refused.

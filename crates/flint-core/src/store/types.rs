@@ -80,15 +80,13 @@ pub struct Item<'a> {
     pub limit: Option<&'a Limit>,
 }
 
-/// How long a call may take before it gives up.
+/// How long a call that must not wait for the disk may wait at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitPolicy {
     /// It waits for nothing.
-    None,
-    /// It waits for the engine's lock, which nobody holds while the disk works.
+    Never,
+    /// It waits for the engine's lock, which no thread holds during disk I/O.
     Lock,
-    /// It waits for room in the log as well: for the disk.
-    Disk,
 }
 
 /// The answer to a call that may be repeated.

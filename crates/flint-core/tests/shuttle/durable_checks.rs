@@ -1,7 +1,7 @@
 //! Durable checks on one key.
 
 use flint_core::Engine;
-use flint_core::engine::{Item, Outcome, Patience, SyncMode};
+use flint_core::engine::{Check, Item, Outcome, SyncMode, WaitPolicy};
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::explore::explore;
@@ -14,7 +14,8 @@ const THREADS: u64 = 3;
 /// Waiting for the lock or, as a caller does who may not block, trying first.
 fn check(engine: &Engine) -> Outcome {
     if thread_rng().gen_ratio(1, 3)
-        && let Some(outcome) = engine.try_check(&Item { key: "k", cost: 1, limit: None }, Patience::None).unwrap()
+        && let Some(outcome) =
+            engine.try_run(&Check::new(Item { key: "k", cost: 1, limit: None }), WaitPolicy::Never).unwrap()
     {
         if engine.must_wait(outcome.seq) {
             engine.wait_durable(outcome.seq).unwrap();

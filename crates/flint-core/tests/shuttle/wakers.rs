@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Wake, Waker};
 
-use flint_core::engine::{Item, Patience, SyncMode};
+use flint_core::engine::{Check, Item, SyncMode, WaitPolicy};
 use flint_core::testing::sim::Fault;
 use flint_core::{Engine, Error, Result};
 
@@ -23,7 +23,7 @@ impl Wake for Bell {
 
 fn begin(engine: &Engine) -> Result<u64> {
     let item = Item { key: "k", cost: 1, limit: None };
-    Ok(engine.try_check(&item, Patience::Lock)?.expect("there is room").seq)
+    Ok(engine.try_run(&Check::new(item), WaitPolicy::Lock)?.expect("there is room").seq)
 }
 
 /// As an event loop does: looks at its records whenever its bell was rung since it last looked, and never otherwise. A wake-up

@@ -1,12 +1,12 @@
 //! Decisions.
 
-use flint_core::engine::{Item as CoreItem, MultiOutcome, Outcome, Patience, Repeatable};
+use flint_core::engine::{Check, CheckAll, Idempotent, Item as CoreItem, MultiOutcome, Outcome, Repeatable};
 use flint_core::limit::{Key, Limit};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Decided, Decision};
+use super::{Decided, Decision, Executor};
 use crate::asked::Asked;
 use crate::problem::Problem;
 use crate::wire::answer::{CheckAnswer, MultiCheckAnswer};
@@ -32,15 +32,14 @@ fn told(asked: &Asked, key: &str, outcome: &Outcome) -> Result<Decided, Problem>
 }
 
 /// `POST /v1/check`.
-pub(crate) fn check(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+pub(crate) fn check(engine: &Engine, asked: &Asked, executor: Executor) -> Decision {
     let body: CheckBody<'_> = asked.json()?;
     let limit = body.limit()?;
     let item = CoreItem { key: &body.key, cost: body.cost.get()?, limit: limit.as_ref() };
-    let decided = match (&asked.call, body.count_denied) {
-        (None, true) => engine.try_check(&item, patience)?.map(unnamed),
-        (None, false) => engine.try_acquire(&item, patience)?.map(unnamed),
-        (Some(call), true) => engine.try_check_once(&item, call, patience)?,
-        (Some(call), false) => engine.try_acquire_once(&item, call, patience)?,
+    let operation = if body.count_denied { Check::new(item) } else { Check::attempt(item) };
+    let decided = match asked.call {
+        None => executor.run(engine, &operation)?.map(unnamed),
+        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
     };
     let Some(Repeatable { answer, repeated }) = decided else { return Ok(None) };
     Ok(Some(Decided { repeated, ..told(asked, &body.key, &answer)? }))
@@ -52,7 +51,7 @@ const fn unnamed<T>(answer: T) -> Repeatable<T> {
 }
 
 /// `POST /v1/peek`.
-pub(crate) fn peek(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+pub(crate) fn peek(engine: &Engine, asked: &Asked, _: Executor) -> Decision {
     let body: PeekBody<'_> = asked.json()?;
     let limit = body.limit()?;
     let mut outcome = engine.peek(&body.key, body.cost.get()?, limit.as_ref())?;
@@ -76,7 +75,7 @@ fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -
 }
 
 /// `POST /v1/deny`.
-pub(crate) fn deny(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+pub(crate) fn deny(engine: &Engine, asked: &Asked, _: Executor) -> Decision {
     let body: DenyBody<'_> = asked.json()?;
     let key = Key::new(&body.key)?;
     let cost = match body.cost.get()? {
@@ -88,7 +87,7 @@ pub(crate) fn deny(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
 }
 
 /// `POST /v1/check-all`.
-pub(crate) fn check_all(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+pub(crate) fn check_all(engine: &Engine, asked: &Asked, executor: Executor) -> Decision {
     let body: CheckAllBody<'_> = asked.json()?;
     let limits = body.items.iter().map(|item| item.0.limit()).collect::<Result<Vec<_>>>()?;
     let items = body
@@ -97,9 +96,10 @@ pub(crate) fn check_all(engine: &Engine, asked: &Asked, patience: Patience) -> D
         .zip(&limits)
         .map(|(item, limit)| Ok(CoreItem { key: &item.0.key, cost: item.0.cost.get()?, limit: limit.as_ref() }))
         .collect::<Result<Vec<_>>>()?;
-    let decided = match &asked.call {
-        None => engine.try_check_all(&items, patience)?.map(unnamed),
-        Some(call) => engine.try_check_all_once(&items, call, patience)?,
+    let operation = CheckAll { items: &items };
+    let decided = match asked.call {
+        None => executor.run(engine, &operation)?.map(unnamed),
+        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
     };
     let Some(Repeatable { answer, repeated }) = decided else { return Ok(None) };
     let keys: Vec<&str> = items.iter().map(|item| item.key).collect();

@@ -1,12 +1,12 @@
 //! Limits of keys.
 
-use flint_core::engine::{OnChange, Patience, Status};
+use flint_core::engine::{Delete, OnChange, Reset, SetLimit, Status};
 use flint_core::limit::Limit;
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Decided, Decision};
+use super::{Decided, Decision, Executor};
 use crate::asked::{Asked, to_json};
 use crate::problem::Problem;
 use crate::wire::answer::StatusAnswer;
@@ -88,17 +88,18 @@ pub(crate) fn list(engine: &Engine, asked: &Asked) -> Result<Vec<u8>, Problem> {
 }
 
 /// `GET /v1/limits/{key}`.
-pub(crate) fn status(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+pub(crate) fn status(engine: &Engine, asked: &Asked, _: Executor) -> Decision {
     let key = asked.key()?;
     let status = engine.status(key)?.ok_or_else(|| not_found(key))?;
     Ok(Some(Decided { body: status_json(asked, &status)?, seq: 0, always: false, repeated: false }))
 }
 
 /// `POST /v1/limits`.
-pub(crate) fn configure(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+pub(crate) fn configure(engine: &Engine, asked: &Asked, executor: Executor) -> Decision {
     let body: SpecBody<'_> = asked.json()?;
     let limit = body.limit()?;
-    let Some(seq) = engine.try_limit(&body.key, &limit, body.on_change()?, patience)? else { return Ok(None) };
+    let operation = SetLimit { key: &body.key, limit: &limit, on_change: body.on_change()? };
+    let Some(seq) = executor.run(engine, &operation)? else { return Ok(None) };
     // It may have been deleted since.
     let status = engine.status(&body.key)?.ok_or_else(|| not_found(&body.key))?;
     Ok(Some(Decided { body: status_json(asked, &status)?, seq, always: false, repeated: false }))
@@ -120,14 +121,14 @@ pub(crate) fn configure_many(engine: &Engine, asked: &Asked) -> Result<Vec<u8>, 
 }
 
 /// `POST /v1/reset`.
-pub(crate) fn reset(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
+pub(crate) fn reset(engine: &Engine, asked: &Asked, executor: Executor) -> Decision {
     let body: ResetBody<'_> = asked.json()?;
-    let seq = engine.try_reset(&body.key, patience)?;
+    let seq = executor.run(engine, &Reset { key: &body.key })?;
     seq.map(|seq| Decided::new(&ResetAnswer { reset: true }, seq)).transpose()
 }
 
 /// `DELETE /v1/limits/{key}`.
-pub(crate) fn delete(engine: &Engine, asked: &Asked, patience: Patience) -> Decision {
-    let seq = engine.try_delete(asked.key()?, patience)?;
+pub(crate) fn delete(engine: &Engine, asked: &Asked, executor: Executor) -> Decision {
+    let seq = executor.run(engine, &Delete { key: asked.key()? })?;
     seq.map(|seq| Decided::new(&DeletedAnswer { deleted: true }, seq)).transpose()
 }

@@ -1,14 +1,14 @@
 //! The log and what can be told from it.
 
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{Patience, TopBy};
+use flint_core::engine::TopBy;
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::limits::{page, statuses_json};
-use super::{Decided, Decision};
+use super::{Decided, Decision, Executor};
 use crate::asked::{Asked, to_json};
 use crate::problem::Problem;
 use crate::wire::answer::{CountersAnswer, EventAnswer, ReportAnswer};
@@ -50,7 +50,7 @@ pub(crate) struct RecordsAnswer {
 }
 
 /// `POST /v1/log/flush`.
-pub(crate) fn flush(engine: &Engine, asked: &Asked, _: Patience) -> Decision {
+pub(crate) fn flush(engine: &Engine, asked: &Asked, _: Executor) -> Decision {
     let crate::wire::request::NoBody {} = asked.json()?;
     let decided = Decided::new(&FlushedAnswer { flushed: true }, engine.newest_seq()?)?;
     Ok(Some(Decided { always: true, ..decided }))
@@ -69,7 +69,7 @@ pub(crate) fn doctor(engine: &Engine, _: &Asked) -> Result<Vec<u8>, Problem> {
 }
 
 /// `GET /v1/counters`.
-pub(crate) fn counters(engine: &Engine, _: &Asked, _: Patience) -> Decision {
+pub(crate) fn counters(engine: &Engine, _: &Asked, _: Executor) -> Decision {
     engine.health()?;
     Decided::new(&CountersAnswer::from(&engine.counters()), 0).map(Some)
 }

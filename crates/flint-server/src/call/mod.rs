@@ -8,6 +8,8 @@ pub(crate) mod check;
 pub(crate) mod limits;
 pub(crate) mod log;
 
+use flint_core::engine::{Operation, WaitPolicy};
+use flint_core::{Engine, Result as CoreResult};
 use serde::Serialize;
 
 use crate::asked::to_json;
@@ -32,5 +34,24 @@ impl Decided {
     }
 }
 
-/// What a call gives that could be decided; `None` takes more patience.
+/// Where an operation is executed, and so how long it may wait.
+#[derive(Clone, Copy)]
+pub(crate) enum Executor {
+    /// In the event loop, which never waits for the disk.
+    Loop(WaitPolicy),
+    /// In a thread.
+    Thread,
+}
+
+impl Executor {
+    /// `None` where only a thread can go on.
+    pub(crate) fn run<O: Operation>(self, engine: &Engine, operation: &O) -> CoreResult<Option<O::Output>> {
+        match self {
+            Self::Loop(wait) => engine.try_run(operation, wait),
+            Self::Thread => engine.run(operation).map(Some),
+        }
+    }
+}
+
+/// What a call gives that could be decided; `None` where only a thread can go on.
 pub(crate) type Decision = Result<Option<Decided>, Problem>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use flint_core::Engine;
 use flint_core::clock::{Clock as _, ManualClock};
-use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, Idempotent, Item, OnChange, Options, SyncMode};
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::SimDisk;
@@ -185,7 +185,7 @@ impl Life {
             7 => {
                 let call = CallId { id: [u8::try_from(number).unwrap_or(0); 16], fingerprint: [0; 8] };
                 let item = Item { key, cost: 1, limit: Some(&given) };
-                drop(engine.try_check_once(&item, &call, Patience::Disk));
+                drop(engine.run(&Idempotent { operation: Check::new(item), call }));
             }
             choice => {
                 engine.check(key, choice % 4 + 1, Some(&given)).map(drop).unwrap_or_default();

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use flint_core::Engine;
 use flint_core::clock::ManualClock;
-use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, OnChange, Options, SyncMode};
 use flint_core::files;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::{CrashPlan, SimDisk};
@@ -93,11 +93,11 @@ impl Session {
         let item = |key, limit| Item { key, cost: 1, limit };
         engine.check_all(&[item("bucket", None), item("log", None), item("new", Some(&brought))]).expect("a check");
         let call = |number| CallId { id: [number; 16], fingerprint: [0; 8] };
-        let told = engine.try_check_once(&item("bucket", None), &call(1), Patience::Disk).expect("a check");
-        assert!(told.is_some_and(|told| told.answer.allowed), "for a receipt");
+        let one = Idempotent { operation: Check::new(item("bucket", None)), call: call(1) };
+        assert!(engine.run(&one).expect("a check").answer.allowed, "for an idempotency record");
         let named = [item("log", None), item("new", None)];
-        let told = engine.try_check_all_once(&named, &call(2), Patience::Disk).expect("a check");
-        assert!(told.is_some_and(|told| told.answer.allowed), "for a receipt");
+        let all = Idempotent { operation: CheckAll { items: &named }, call: call(2) };
+        assert!(engine.run(&all).expect("a check").answer.allowed, "for an idempotency record");
         engine.reset("window").expect("it exists");
         engine.delete("gone").expect("it exists");
         clock.advance_ns(61 * SECOND);

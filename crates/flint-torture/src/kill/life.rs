@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flint_core::clock::{Clock, ManualClock};
-use flint_core::engine::{CallId, Item, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, Idempotent, Item, OnChange, Options, SyncMode};
 use flint_core::files::parse_snapshot_name;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::{Engine, Error, Result};
@@ -284,10 +284,7 @@ impl Session {
             Step::Once(number, key, cost, limit) => {
                 let call = CallId { id: u128::from(*number).to_le_bytes(), fingerprint: [7; 8] };
                 let item = Item { key, cost: *cost, limit: limit.as_ref() };
-                let told = engine.try_acquire_once(&item, &call, Patience::Disk)?.expect("all the patience there is");
-                if engine.must_wait(told.answer.seq) {
-                    engine.wait_durable(told.answer.seq)?;
-                }
+                let told = engine.run(&Idempotent { operation: Check::attempt(item), call })?;
                 let (again, o) = (told.repeated, told.answer);
                 Ok(format!("{again} {} {} {} {}", o.allowed, o.remaining, o.retry_after_ns, o.reset_at_wall_ns))
             }

@@ -1,7 +1,7 @@
 //! What the engine refuses: a clear error of the right kind, nothing written, no other key affected.
 
 use crate::support::engine::{MODES, World, bucket, item};
-use flint_core::engine::{Item, MAX_ITEMS, MAX_SPECS, OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{Check, CheckAll, Item, MAX_ITEMS, MAX_SPECS, OnChange, Options, SyncMode, WaitPolicy};
 use flint_core::limit::{Algorithm, Limit, Rate, parse_limit};
 use flint_core::{Engine, Error, Result};
 
@@ -155,8 +155,8 @@ fn after_close_every_call_says_so() {
         assert!(engine.is_closed());
         let ops = world.disk.ops();
         refused(engine.check("k", 1, None), "closed", &[]);
-        refused(engine.try_check(&item("k", 1), Patience::None), "closed", &[]);
-        refused(engine.try_acquire(&item("k", 1), Patience::None), "closed", &[]);
+        refused(engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Never), "closed", &[]);
+        refused(engine.try_run(&Check::attempt(item("k", 1)), WaitPolicy::Never), "closed", &[]);
         refused(engine.count_denial("k", 1), "closed", &[]);
         refused(engine.forecast("k", None, &[1]), "closed", &[]);
         refused(engine.check_all(&[item("k", 1)]), "closed", &[]);
@@ -183,9 +183,9 @@ fn who_only_looks_changes_nothing() {
     let (engine, ops) = (world.open_read_only(), world.disk.ops());
     for (result, name) in [
         (engine.check("k", 1, None).map(drop), "check"),
-        (engine.try_check(&item("k", 1), Patience::Disk).map(drop), "check"),
+        (engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).map(drop), "check"),
         (engine.check_all(&[item("k", 1)]).map(drop), "check_all"),
-        (engine.try_check_all(&[item("k", 1)], Patience::Disk).map(drop), "check_all"),
+        (engine.try_run(&CheckAll { items: &[item("k", 1)] }, WaitPolicy::Lock).map(drop), "check_all"),
         (engine.limit("k", &bucket("5/s"), OnChange::Keep), "limit"),
         (engine.limit_many(&[]), "limit_many"),
         (engine.reset("k"), "reset"),

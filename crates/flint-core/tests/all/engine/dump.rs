@@ -3,7 +3,7 @@
 use crate::support::engine::{HOUR, SECOND, World, bucket};
 use flint_core::clock::Clock;
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{CallId, Item, OnChange, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, OnChange, SyncMode};
 use flint_core::{Engine, files};
 use serde_json::Value;
 
@@ -159,9 +159,9 @@ fn calls_that_may_be_repeated_look_like_any_other_with_a_receipt() {
     let call = |number| CallId { id: [number; 16], fingerprint: [0xa0 | number; 8] };
     let (plain, brought) = (Item { key: "k", cost: 3, limit: None }, bucket("9/hour"));
     let with_limit = Item { key: "new", cost: 2, limit: Some(&brought) };
-    engine.try_check_once(&plain, &call(1), Patience::Disk).unwrap();
-    engine.try_check_once(&with_limit, &call(2), Patience::Disk).unwrap();
-    engine.try_check_all_once(&[plain, with_limit], &call(3), Patience::Disk).unwrap();
+    engine.run(&Idempotent { operation: Check::new(plain), call: call(1) }).unwrap();
+    engine.run(&Idempotent { operation: Check::new(with_limit), call: call(2) }).unwrap();
+    engine.run(&Idempotent { operation: CheckAll { items: &[plain, with_limit] }, call: call(3) }).unwrap();
     let found: Vec<Value> = look(&mut Follower::open_in(world.disk.dir(), 0))
         .into_iter()
         .flatten()

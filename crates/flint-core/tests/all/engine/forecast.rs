@@ -3,7 +3,7 @@
 use crate::support::engine::{HOUR, MS, SECOND, World, bucket, item, limit};
 use crate::support::seeded;
 use flint_core::algorithm::RateVerdict;
-use flint_core::engine::{OnChange, Patience, SyncMode};
+use flint_core::engine::{Check, OnChange, SyncMode};
 use flint_core::limit::{Algorithm, Limit};
 use flint_core::{Engine, Error};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ fn wait_for_all(world: &World, engine: &Engine, costs: &[u64]) -> u64 {
     let mut waited = 0;
     for &cost in costs {
         loop {
-            let outcome = engine.try_acquire(&item("k", cost), Patience::Disk).unwrap().unwrap();
+            let outcome = engine.run(&Check::attempt(item("k", cost))).unwrap();
             if outcome.allowed {
                 break;
             }

@@ -2,8 +2,8 @@
 
 use crate::support::engine::{HOUR, MINUTE, MODES, SECOND, World, bucket, item, limit};
 use flint_core::engine::{
-    CallId, EventKind, Item, MAX_RECEIPTS, MultiOutcome, OnChange, Outcome, Patience, RECEIPT_AGE_NS, Repeatable,
-    SyncMode,
+    CallId, Check, CheckAll, EventKind, Idempotent, Item, MAX_RECEIPTS, MultiOutcome, OnChange, Outcome,
+    RECEIPT_AGE_NS, Repeatable, SyncMode, WaitPolicy,
 };
 use flint_core::limit::Algorithm;
 use flint_core::{Engine, Error, Result};
@@ -15,11 +15,11 @@ fn call(number: u64) -> CallId {
 }
 
 fn check(engine: &Engine, item: &Item<'_>, call: &CallId) -> Result<Repeatable<Outcome>> {
-    Ok(engine.try_check_once(item, call, Patience::Disk)?.expect("with all the patience there is"))
+    engine.run(&Idempotent { operation: Check::new(*item), call: *call })
 }
 
 fn check_all(engine: &Engine, items: &[Item<'_>], call: &CallId) -> Result<Repeatable<MultiOutcome>> {
-    Ok(engine.try_check_all_once(items, call, Patience::Disk)?.expect("with all the patience there is"))
+    engine.run(&Idempotent { operation: CheckAll { items }, call: *call })
 }
 
 /// A key's remaining, and its totals of allowed and denied checks.
@@ -152,12 +152,13 @@ fn a_denial_is_remembered_until_the_store_is_closed_and_costs_no_disk() {
 }
 
 #[test]
-fn whoever_waits_asks_again_and_is_charged_once() {
+fn a_repeated_attempt_is_charged_once() {
     let world = World::new(SyncMode::Batch);
     let engine = world.open();
     engine.limit("k", &bucket("1/minute"), OnChange::Keep).unwrap();
     engine.check("k", 1, None).unwrap();
-    let acquire = || engine.try_acquire_once(&item("k", 1), &call(1), Patience::Lock).unwrap().unwrap();
+    let attempt = Idempotent { operation: Check::attempt(item("k", 1)), call: call(1) };
+    let acquire = || engine.try_run(&attempt, WaitPolicy::Lock).unwrap().unwrap();
     for _ in 0..3 {
         let denied = acquire();
         assert!(!denied.answer.allowed && !denied.repeated);

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use crate::support::engine::{MODES, World, bucket, item};
 use crate::support::gated_disk::Gate;
-use flint_core::engine::{OnChange, Options, Patience, SyncMode};
+use flint_core::engine::{Check, OnChange, Options, SyncMode, WaitPolicy};
 use flint_core::testing::sim::{CrashPlan, Fault};
 use flint_core::{Engine, Error};
 
 /// Long enough for any machine; nothing is decided by how long it really takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Bell {
     rings: AtomicU64,
@@ -35,7 +35,7 @@ fn bell() -> (Arc<Bell>, Waker, Receiver<()>) {
 }
 
 fn check(engine: &Engine) -> u64 {
-    engine.try_check(&item("k", 1), Patience::Lock).unwrap().expect("there is room").seq
+    engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).unwrap().expect("there is room").seq
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_record_is_made_durable_and_its_waker_woken() {
         let seq = check(&engine);
         assert!(engine.must_wait(seq));
         engine.wake_when_durable(&waker).unwrap();
-        heard.recv_timeout(PATIENCE).unwrap();
+        heard.recv_timeout(DEADLINE).unwrap();
         assert!(engine.poll_durable(seq).unwrap());
         assert_eq!(bell.rings.load(Ordering::SeqCst), n);
         let after_power_cut = World { disk: world.disk.power_cut(CrashPlan::LoseUnsynced), ..world.clone() };
@@ -78,9 +78,9 @@ fn many_records_share_a_sync_and_each_waker_is_woken_once() {
     assert!(!engine.poll_durable(alone).unwrap());
     assert_eq!(first.rings.load(Ordering::SeqCst), 0);
     gate.open();
-    heard_first.recv_timeout(PATIENCE).unwrap();
-    heard_first.recv_timeout(PATIENCE).unwrap();
-    heard_second.recv_timeout(PATIENCE).unwrap();
+    heard_first.recv_timeout(DEADLINE).unwrap();
+    heard_first.recv_timeout(DEADLINE).unwrap();
+    heard_second.recv_timeout(DEADLINE).unwrap();
     assert!(together.iter().all(|seq| engine.poll_durable(*seq).unwrap()));
     assert_eq!((first.rings.load(Ordering::SeqCst), second.rings.load(Ordering::SeqCst)), (2, 1));
     let counters = engine.counters();
@@ -98,14 +98,14 @@ fn a_failed_sync_wakes_everybody_with_the_error() {
     world.disk.set_fail(world.disk.ops(), Fault::FsyncFails, false);
     let seq = check(&engine);
     engine.wake_when_durable(&waker).unwrap();
-    heard.recv_timeout(PATIENCE).unwrap();
+    heard.recv_timeout(DEADLINE).unwrap();
     assert!(matches!(engine.poll_durable(seq), Err(Error::Stopped { .. })));
     // Whoever comes later is woken, too, and learns the same; also after close().
     engine.wake_when_durable(&waker).unwrap();
-    heard.recv_timeout(PATIENCE).unwrap();
+    heard.recv_timeout(DEADLINE).unwrap();
     assert!(engine.close().is_err());
     engine.wake_when_durable(&waker).unwrap();
-    heard.recv_timeout(PATIENCE).unwrap();
+    heard.recv_timeout(DEADLINE).unwrap();
     assert!(matches!(engine.poll_durable(seq), Err(Error::Stopped { .. })));
 }
 
@@ -131,15 +131,15 @@ fn closing_makes_durable_what_somebody_still_waits_for() {
         });
         gate.open();
         closing.join().unwrap().unwrap();
-        heard.recv_timeout(PATIENCE).unwrap();
-        heard_late.recv_timeout(PATIENCE).unwrap();
+        heard.recv_timeout(DEADLINE).unwrap();
+        heard_late.recv_timeout(DEADLINE).unwrap();
         assert!(engine.poll_durable(seq).unwrap());
         assert!(matches!(engine.poll_durable(seq + 100), Err(Error::Closed)), "nothing that was never written");
     }
 }
 
 #[test]
-fn who_has_no_patience_for_the_disk_is_told_instead_of_waiting() {
+fn a_call_that_may_not_wait_for_the_disk_returns_none() {
     let world = World::new(SyncMode::Batch);
     let options = Options { flush_every_events: u64::MAX, flush_every_ms: u64::MAX, ..world.options.clone() };
     let gate = Gate::new(world.disk.dir());
@@ -147,13 +147,13 @@ fn who_has_no_patience_for_the_disk_is_told_instead_of_waiting() {
     engine.limit("k", &bucket("1000000/day"), OnChange::Keep).unwrap();
     gate.close();
     // Unsynced log never exceeds a segment: sooner or later a call would have to wait for the disk.
-    let refused = (0..2_000).find(|_| engine.try_check(&item("k", 1), Patience::Lock).unwrap().is_none());
+    let refused = (0..2_000).find(|_| engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).unwrap().is_none());
     assert!(refused.is_some());
     let before = engine.status("k").unwrap().unwrap();
-    assert!(engine.try_check(&item("k", 1), Patience::Lock).unwrap().is_none());
+    assert!(engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).unwrap().is_none());
     assert_eq!(engine.status("k").unwrap().unwrap(), before, "nothing was consumed");
     gate.open();
-    assert!(engine.try_check(&item("k", 1), Patience::Disk).unwrap().expect("a blocking call answers").allowed);
+    assert!(engine.check("k", 1, None).unwrap().allowed);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn an_attempt_that_is_denied_counts_nothing_until_it_is_given_up() {
     let world = World::new(SyncMode::Batch);
     let engine = world.open();
     engine.limit("k", &bucket("2/minute"), OnChange::Keep).unwrap();
-    let attempt = || engine.try_acquire(&item("k", 1), Patience::Disk).unwrap().unwrap();
+    let attempt = || engine.run(&Check::attempt(item("k", 1))).unwrap();
     assert!(attempt().allowed && attempt().allowed);
     let denied = attempt();
     assert!(!denied.allowed && denied.retry_after_ns > 0);
@@ -196,7 +196,7 @@ fn compaction_holds_up_nobody() {
                 engine.flush().unwrap();
                 done.send(()).unwrap();
             });
-            let went_on = is_done.recv_timeout(PATIENCE);
+            let went_on = is_done.recv_timeout(DEADLINE);
             let was_compacting = !compacting.is_finished();
             // Whatever came of it, or the threads would wait for ever.
             gate.open();

@@ -8,7 +8,9 @@ use std::hash::{BuildHasher, RandomState};
 use crate::support::recovery::{
     START, clock_at, disk_of, everything, files_of, limit, open_at, options, read_at, tokens,
 };
-use flint_core::engine::{CallId, Item, Loss, OnChange, Patience, Salvage, Status, SyncMode, doctor_in, salvage_in};
+use flint_core::engine::{
+    CallId, Check, CheckAll, Idempotent, Item, Loss, OnChange, Salvage, Status, SyncMode, doctor_in, salvage_in,
+};
 use flint_core::limit::Algorithm;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
@@ -125,8 +127,9 @@ fn live(engine: &Engine, clock: &flint_core::clock::ManualClock, rotations: u64,
         engine.check_all(&[item("bucket", 1), item("log", 1), item("window", 1)]).unwrap();
         engine.check("given", 1, Some(&given)).unwrap();
         let call = |kind| CallId { id: [n.to_le_bytes(), [kind; 8]].concat().try_into().unwrap(), fingerprint: [0; 8] };
-        engine.try_check_once(&item("bucket", 1), &call(1), Patience::Disk).unwrap();
-        engine.try_check_all_once(&[item("log", 1), item("window", 1)], &call(2), Patience::Disk).unwrap();
+        engine.run(&Idempotent { operation: Check::new(item("bucket", 1)), call: call(1) }).unwrap();
+        let items = [item("log", 1), item("window", 1)];
+        engine.run(&Idempotent { operation: CheckAll { items: &items }, call: call(2) }).unwrap();
         engine.limit(&padded, &tokens(&format!("{n}/hour")), OnChange::Keep).unwrap();
         match n % 7 {
             0 => engine.reset("log").unwrap(),
