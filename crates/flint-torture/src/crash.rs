@@ -1,4 +1,4 @@
-//! Cutting the power and killing the process at every operation of a story, and looking at what is recovered.
+//! Cutting the power and killing the process at every operation of a scenario, and looking at what is recovered.
 //!
 //! For every state of the disk before an operation, outcomes are made: all lost, all kept, every prefix, names lost
 //! independently of contents, every choice of few dirty sectors, pages or files and some of many, sectors caught between two
@@ -16,9 +16,9 @@ use flint_core::engine::{Engine, Options, doctor_in};
 use flint_core::testing::sim::{CrashPlan, SimDisk, Unit};
 
 use crate::evidence;
-use crate::ledger::Ledger;
+use crate::expected_states::ExpectedStates;
+use crate::harness::{START, State, assert_continues, assert_repeatable, clock_at, open, options, state};
 use crate::random::Random;
-use crate::stage::{START, State, clock_at, goes_on, open, options, repeats, state};
 
 /// How much is tried.
 #[derive(Debug, Clone, Copy)]
@@ -85,30 +85,30 @@ struct Recovered {
 }
 
 struct Sweep<'a> {
-    ledger: &'a Ledger,
+    expected: &'a ExpectedStates,
     effort: Effort,
     tally: &'a Tally,
     /// By the disk's fingerprint: the mark that it leads to.
     known: Mutex<HashMap<u64, usize>>,
 }
 
-/// Tries what `effort` says at every operation of a told story, on two threads.
+/// Tries what `effort` says at every operation of an executed scenario, on two threads.
 ///
 /// # Panics
 /// At the first state that breaks a promise, saying how to get there.
-pub fn sweep(name: &str, ledger: &Ledger, effort: Effort, tally: &Tally) {
-    let sweep = Sweep { ledger, effort, tally, known: Mutex::default() };
+pub fn sweep(name: &str, expected: &ExpectedStates, effort: Effort, tally: &Tally) {
+    let sweep = Sweep { expected, effort, tally, known: Mutex::default() };
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
             let point = next.fetch_add(1, Ordering::Relaxed);
-            let Some(disk) = ledger.disks.get(point) else { break };
+            let Some(disk) = expected.disks.get(point) else { break };
             let at = catch_unwind(AssertUnwindSafe(|| sweep.point(point as u64, disk)));
             if let Err(panic) = at {
                 next.store(usize::MAX / 2, Ordering::Relaxed);
-                let mode = ledger.sync;
+                let mode = expected.sync;
                 let seed = effort.seed;
-                report(&format!("story {name:?}, {mode:?}, before operation {point}, seed {seed}"));
+                report(&format!("scenario {name:?}, {mode:?}, before operation {point}, seed {seed}"));
                 resume_unwind(panic);
             }
         }
@@ -165,12 +165,12 @@ pub fn plans(disk: &SimDisk, effort: &Effort, random: &mut Random) -> Vec<CrashP
 
 impl Sweep<'_> {
     fn options(&self, extra_ns: u64) -> Options {
-        options(self.ledger.sync, &clock_at(self.ledger.end_wall_ns + extra_ns))
+        options(self.expected.sync, &clock_at(self.expected.end_wall_ns + extra_ns))
     }
 
     fn point(&self, point: u64, disk: &SimDisk) {
         bump(&self.tally.points);
-        let promise = self.ledger.promise(point);
+        let promise = self.expected.promise(point);
         let mut random = Random::new(self.effort.seed ^ point);
         let killed = disk.kill();
         self.state(&killed, promise.kill, promise.power_cut, "the process is killed");
@@ -202,8 +202,8 @@ impl Sweep<'_> {
         assert!(
             mark >= promised,
             "{what}: led back to mark {mark} ({}), but mark {promised} ({}) was promised",
-            self.ledger.marks[mark].what,
-            self.ledger.marks[promised].what
+            self.expected.marks[mark].what,
+            self.expected.marks[promised].what
         );
     }
 
@@ -219,15 +219,15 @@ impl Sweep<'_> {
         }
         let (engine, recovered) = self.recover(&disk, what);
         let disks = if nested { disk.recorded() } else { Vec::new() };
-        let mark = self.ledger.find(recovered.seq, 0, &recovered.state).unwrap_or_else(|| {
+        let mark = self.expected.find(recovered.seq, 0, &recovered.state).unwrap_or_else(|| {
             panic!(
                 "{what}: a state that never was, at record {}: {:#?}\nthere was {}",
                 recovered.seq,
                 recovered.state,
-                self.ledger.around(recovered.seq)
+                self.expected.around(recovered.seq)
             )
         });
-        goes_on(&disk, engine, &self.options(1_000_000), what);
+        assert_continues(&disk, engine, &self.options(1_000_000), what);
         // What a killed process left is not all durable: while it is recovered the power may still take it back to the promise.
         let least = if left.unsynced() == 0 { mark } else { then };
         for (op, disk) in disks.iter().enumerate() {
@@ -262,14 +262,14 @@ impl Sweep<'_> {
             }
             let (engine, recovered) = self.recover(&left, &what);
             let disks = if once_more { left.recorded() } else { Vec::new() };
-            let mark = self.ledger.find(recovered.seq, depth, &recovered.state);
+            let mark = self.expected.find(recovered.seq, depth, &recovered.state);
             assert!(
                 mark.is_some_and(|mark| mark >= least),
                 "{what}: led back to mark {mark:?}, but mark {least} was promised; record {} and {:#?}",
                 recovered.seq,
                 recovered.state
             );
-            goes_on(&left, engine, &self.options(1_000_000), &what);
+            assert_continues(&left, engine, &self.options(1_000_000), &what);
             for (op, disk) in disks.iter().enumerate() {
                 self.nested(disk, least, &format!("{what}, then again before operation {op}"), depth + 1);
             }
@@ -296,7 +296,7 @@ impl Sweep<'_> {
         // A wall clock that goes back passes no time: everything that was remembered when the power went still is.
         let earlier = Options { clock: clock_at(START), ..self.options(0) };
         let engine = open(&left.kill(), earlier).unwrap_or_else(|error| panic!("{what}: {error}"));
-        repeats(&engine, what);
+        assert_repeatable(&engine, what);
         let (_, again) = self.recover(&disk.power_cut(CrashPlan::LoseUnsynced), what);
         assert_eq!(again.state, recovered.state, "{what}: shown by an open store and lost by a power cut");
     }

@@ -1,4 +1,4 @@
-//! A story on a disk that fails at one operation, or from one operation on.
+//! A scenario on a disk that fails at one operation, or from one operation on.
 //!
 //! What fails for want of room, memory or descriptors changes nothing, does not stop the engine, and works when there is
 //! some again. What fails otherwise may stop it: then every later call says so, no sync is tried again, and after opening
@@ -17,9 +17,9 @@ use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
 
 use crate::evidence;
-use crate::ledger::{Ledger, STEP_NS};
-use crate::stage::{START, State, clock_at, goes_on, is_refusal, open, options, state};
-use crate::story::{Step, Story, call};
+use crate::expected_states::{ExpectedStates, STEP_NS};
+use crate::harness::{START, State, assert_continues, clock_at, is_refusal, open, options, state};
+use crate::scenario::{Scenario, Step, call};
 
 /// Every way to fail.
 pub const FAULTS: [Fault; 7] =
@@ -57,10 +57,10 @@ impl Tally {
     }
 }
 
-/// One run of a story with a fault.
+/// One run of a scenario with a fault.
 struct Run<'a> {
     what: String,
-    ledger: &'a Ledger,
+    expected: &'a ExpectedStates,
     tally: &'a Tally,
     sync: SyncMode,
     history_bytes: u64,
@@ -69,32 +69,32 @@ struct Run<'a> {
     /// The newest step that returned, and the newest that a power cut must leave.
     returned: usize,
     durable: usize,
-    /// Stores of processes that died. They are dropped when nobody looks at the disk any more.
+    /// Stores of processes that died. They are dropped after the last look at the disk.
     dead: Vec<Rc<Engine>>,
 }
 
-/// The end of a run before the story's: the engine stopped in this step.
+/// The end of a run before the scenario's: the engine stopped in this step.
 struct Stopped {
     step: usize,
 }
 
-/// Goes through all operations of a told story (or its reads), on two threads, and further until a fault strikes no more. What
+/// Goes through all operations of a executed scenario (or its reads), on two threads, and further until a fault strikes no more. What
 /// cannot fail in this way, like a store into a mapping, is passed over.
 ///
 /// # Panics
 /// At the first broken promise, saying how to get there.
-pub fn sweep(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, tally: &Tally) {
-    let end = ledger.disks.last().expect("a recording has an end");
+pub fn sweep(scenario: &Scenario, expected: &ExpectedStates, fault: Fault, sticky: bool, tally: &Tally) {
+    let end = expected.disks.last().expect("a recording has an end");
     let without_faults = if fault == Fault::ReadFails { end.reads() } else { end.ops() };
     let (next, last) = (AtomicU64::new(0), AtomicU64::new(0));
     let work = || {
         loop {
             let op = next.fetch_add(1, Ordering::Relaxed);
-            if fault == Fault::FsyncFails && !is_sync(ledger, op) {
+            if fault == Fault::FsyncFails && !is_sync(expected, op) {
                 // It would wait for the next sync, which has a turn of its own.
                 continue;
             }
-            if one(story, ledger, fault, sticky, op, tally) {
+            if one(scenario, expected, fault, sticky, op, tally) {
                 last.fetch_max(op, Ordering::Relaxed);
             } else if op >= without_faults {
                 break;
@@ -108,44 +108,44 @@ pub fn sweep(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, tally: 
             std::panic::resume_unwind(panic);
         }
     });
-    let closing = ledger.marks.iter().rev().nth(1).expect("opening and closing").ops;
+    let closing = expected.marks.iter().rev().nth(1).expect("opening and closing").ops;
     let last = last.into_inner();
     let reached = matches!(fault, Fault::MapFails | Fault::ReadFails) || last >= closing;
     assert!(
         reached,
-        "story {:?}, {fault:?}: the last one was at operation {last}, close() began at {closing}",
-        story.name
+        "scenario {:?}, {fault:?}: the last one was at operation {last}, close() began at {closing}",
+        scenario.name
     );
 }
 
-/// Whether operation `op` of the told story was a sync; those behind its end count as ones.
-fn is_sync(ledger: &Ledger, op: u64) -> bool {
-    let at = |op: u64| usize::try_from(op).ok().and_then(|op| ledger.disks.get(op));
+/// Whether operation `op` of the executed scenario was a sync; those behind its end count as ones.
+fn is_sync(expected: &ExpectedStates, op: u64) -> bool {
+    let at = |op: u64| usize::try_from(op).ok().and_then(|op| expected.disks.get(op));
     let (Some(before), Some(after)) = (at(op), at(op + 1)) else { return true };
     after.syncs() > before.syncs()
 }
 
 /// One run; false if the fault did not strike.
-fn one(story: &Story, ledger: &Ledger, fault: Fault, sticky: bool, op: u64, tally: &Tally) -> bool {
+fn one(scenario: &Scenario, expected: &ExpectedStates, fault: Fault, sticky: bool, op: u64, tally: &Tally) -> bool {
     let disk = SimDisk::new();
-    for (name, bytes) in &story.before {
+    for (name, bytes) in &scenario.before {
         disk.write_file(name, bytes);
     }
     disk.set_fail(op, fault, sticky);
     let often = if sticky { "from" } else { "at" };
     let mut run = Run {
-        what: format!("story {:?}, {:?}, {fault:?} {often} operation {op}", story.name, ledger.sync),
-        ledger,
+        what: format!("scenario {:?}, {:?}, {fault:?} {often} operation {op}", scenario.name, expected.sync),
+        expected,
         tally,
-        sync: ledger.sync,
-        history_bytes: story.history_bytes,
+        sync: expected.sync,
+        history_bytes: scenario.history_bytes,
         disk,
         clock: clock_at(START),
         returned: 0,
         durable: 0,
         dead: Vec::new(),
     };
-    let end = run.tell(story);
+    let end = run.execute(scenario);
     run.disk.clear_fail();
     let struck = run.disk.was_struck();
     match end {
@@ -167,9 +167,9 @@ impl Run<'_> {
         Options { history_bytes: self.history_bytes, ..options(self.sync, &self.clock) }
     }
 
-    fn tell(&mut self, story: &Story) -> std::result::Result<(), Stopped> {
+    fn execute(&mut self, scenario: &Scenario) -> std::result::Result<(), Stopped> {
         let mut engine = Rc::new(self.open(0));
-        for (index, step) in story.steps.iter().enumerate() {
+        for (index, step) in scenario.steps.iter().enumerate() {
             let number = index + 1;
             self.clock.advance_ns(STEP_NS);
             match step {
@@ -200,13 +200,14 @@ impl Run<'_> {
                 self.durable = number;
             }
         }
-        self.close(&engine, story.steps.len() + 1)
+        self.close(&engine, scenario.steps.len() + 1)
     }
 
     /// What step `number` led to without faults.
     fn after(&self, number: usize) -> &State {
-        let last = self.ledger.marks.iter().rposition(|mark| mark.step <= number).expect("the first mark is of step 0");
-        &self.ledger.marks[last].state
+        let last =
+            self.expected.marks.iter().rposition(|mark| mark.step <= number).expect("the first mark is of step 0");
+        &self.expected.marks[last].state
     }
 
     fn returned(&mut self, engine: &Engine, number: usize) {
@@ -382,10 +383,10 @@ impl Run<'_> {
         let engine = open(disk, self.options()).unwrap_or_else(|error| panic!("{what}: {error}"));
         let found = state(&engine);
         let known = found == *self.after(least)
-            || self.ledger.marks.iter().any(|mark| mark.step > least && mark.step <= most && *mark.state == found);
+            || self.expected.marks.iter().any(|mark| mark.step > least && mark.step <= most && *mark.state == found);
         assert!(known, "{what}: not a state of steps {least} to {most}: {found:#?}");
         self.clock.advance_ns(1_000);
-        goes_on(disk, engine, &self.options(), &what);
+        assert_continues(disk, engine, &self.options(), &what);
     }
 }
 
@@ -394,7 +395,7 @@ fn refused_closed(what: &str, engine: &Engine) {
     assert!(matches!(again, Err(Error::Closed)), "{what}: after close(): {again:?}");
 }
 
-/// A refusal for what was asked is part of the story.
+/// A refusal for what was asked is part of the scenario.
 fn refusals_aside(result: Result<()>) -> Result<()> {
     match result {
         Err(error) if is_refusal(&error) => Ok(()),

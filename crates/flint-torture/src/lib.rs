@@ -3,24 +3,29 @@
 //! The tests of this crate run bounded parts of it and count what they did; `make soak` runs the same code for longer. It
 //! builds `flint-core` with the feature `test-hooks`, which nothing that is shipped enables.
 //!
-//! - `corruption` damages stores at rest: bits, lengths, records, files
-//! - `crash` cuts the power and kills the process at every operation of a `story`, whose `ledger` says what may be recovered
-//! - `faults` tells stories on disks that fail
-//! - `fuzz` feeds changed bytes, text and whole directories to everything that reads
-//! - `kill` starts real processes, kills them at exact points and judges what they left
-//! - `linearizability` explains what concurrent callers saw by calls one after the other, or says that nothing can
-//! - `old_release`: directories of releases 0.1 and 0.2
-//! - `stage`, `random`, `evidence`: how stores are opened here, chance, counting
+//! In order of layers; a module uses only those above it:
+//!
+//! - `evidence`, `random`: counting what was done, random numbers from a seed
+//! - `directory`, `old_release`: the files of a directory, and directories of releases 0.1 and 0.2
+//! - `harness`: how stores are opened on the simulated disk, their state, and what must hold of a recovered one
+//! - `scenario`: sequences of calls; `expected_states`: the states that a store may have after each of their disk operations
+//! - `crash`: the power is cut and the process killed at every operation of a scenario
+//! - `faults`: scenarios on disks that fail
+//! - `kill`: real processes, killed at exact points, and what they left
+//! - `corruption`: damaged stores at rest: bits, lengths, records, files
+//! - `fuzz`: changed bytes, text and whole directories for everything that reads
+//! - `linearizability`: whether a sequential order explains what concurrent callers saw
 
 pub mod corruption;
 pub mod crash;
+pub mod directory;
 pub mod evidence;
+pub mod expected_states;
 pub mod faults;
 pub mod fuzz;
+pub mod harness;
 pub mod kill;
-pub mod ledger;
 pub mod linearizability;
 pub mod old_release;
 pub mod random;
-pub mod stage;
-pub mod story;
+pub mod scenario;

@@ -1,13 +1,11 @@
 //! Directories as releases 0.1 and 0.2 left them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use flint_core::files;
 use sha2::{Digest as _, Sha256};
 
-/// Names and contents of a directory's files.
-pub type Files = BTreeMap<String, Vec<u8>>;
+use crate::directory::Files;
 
 /// Names of what old releases wrote and still opens, in `tests/legacy-data`.
 pub const SAMPLES: [&str; 4] = ["v0_1_log_only", "v0_2_log_only", "v0_2_torn_tail", "v0_2_snapshot_and_tail"];
@@ -101,7 +99,7 @@ fn line(second: u64, event: &str) -> String {
     format!("{body},\"checksum\":\"{}\"}}\n", sha256_hex(&format!("{body}}}")))
 }
 
-/// A few minutes before the stories begin.
+/// A few minutes before the scenarios begin.
 fn stamp(second: u64) -> String {
     format!("2023-11-14T22:10:{second:02}.500000000Z")
 }

@@ -14,7 +14,7 @@ impl Random {
     ///
     /// # Panics
     /// When the variable is no number.
-    #[expect(clippy::print_stdout, reason = "the seed has to reach whoever reads the failure")]
+    #[expect(clippy::print_stdout, reason = "the seed has to appear in the output of a failure")]
     pub fn seed() -> u64 {
         let seed = match std::env::var("FLINT_TEST_SEED") {
             Ok(text) => text.parse().expect("FLINT_TEST_SEED is a whole number"),

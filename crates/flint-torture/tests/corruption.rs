@@ -2,13 +2,13 @@
 //! late enough. `flint_torture::corruption` says exactly what is allowed.
 
 use flint_torture::corruption::{
-    Bits, Counts, Kind, LegacySpecimen, Specimen, bit_flips, file_edits, legacy_flips, legacy_truncations,
+    Bits, Counts, Kind, LegacySample, SampleStore, bit_flips, file_edits, legacy_flips, legacy_truncations,
     record_edits, truncations,
 };
 
 const SEED: u64 = 1;
 
-/// Which bits of which specimen: between them, every bit of every kind of file.
+/// Which bits of which sample: between them, every bit of every kind of file.
 const fn bits(kind: Kind) -> Bits {
     match kind {
         Kind::Single => Bits::All,
@@ -22,7 +22,7 @@ const fn bits(kind: Kind) -> Bits {
 fn every_bit() {
     let mut counts = Counts::default();
     for kind in Kind::ALL {
-        let flips = bit_flips(&Specimen::new(kind, SEED), bits(kind));
+        let flips = bit_flips(&SampleStore::new(kind, SEED), bits(kind));
         println!("{kind:?} of seed {SEED}: {flips:?}");
         assert!(flips.refused > 1_000 && flips.identical > 1_000, "{kind:?}: {flips:?}");
         assert!(flips.earlier == 0 || !kind.is_closed(), "{kind:?}: {flips:?}");
@@ -39,7 +39,7 @@ fn every_length() {
     for kind in Kind::ALL {
         // Whatever is missing of a segment, its length is wrong.
         let step = if matches!(kind, Kind::Single | Kind::WithoutHistory | Kind::RotatedKilled) { 1 } else { 61 };
-        let cuts = truncations(&Specimen::new(kind, SEED), step);
+        let cuts = truncations(&SampleStore::new(kind, SEED), step);
         println!("{kind:?} of seed {SEED}: {cuts:?}");
         assert!(cuts.refused > 300 && cuts.earlier == 0, "{kind:?}: {cuts:?}");
         counts.truncations += cuts;
@@ -54,8 +54,8 @@ fn every_record_and_every_file() {
     let mut counts = Counts::default();
     for seed in SEED..SEED + 4 {
         for kind in Kind::ALL {
-            let specimen = Specimen::new(kind, seed);
-            let (records, files) = (record_edits(&specimen, 60), file_edits(&specimen));
+            let sample = SampleStore::new(kind, seed);
+            let (records, files) = (record_edits(&sample, 60), file_edits(&sample));
             println!("{kind:?} of seed {seed}: {records:?}, {files:?}");
             assert!(records.refused > 200 && records.identical > 0, "{kind:?}: {records:?}");
             assert!(files.refused > 10 && files.identical > 10, "{kind:?}: {files:?}");
@@ -73,15 +73,15 @@ fn every_record_and_every_file() {
 #[expect(clippy::print_stdout, reason = "how much was tried belongs into the test's output")]
 fn directories_of_old_releases() {
     let mut counts = Counts::default();
-    for specimen in LegacySpecimen::all() {
-        let name = specimen.name();
+    for sample in LegacySample::all() {
+        let name = sample.name();
         // Each sample of a real log with one bit in three bytes or fewer; every bit of one log, and of a snapshot with its log.
         let step = match name {
             "v0_2_log_only" | "a small snapshot" => 1,
-            _ if specimen.is_large() => 397,
+            _ if sample.is_large() => 397,
             _ => 3,
         };
-        let (flips, cuts) = (legacy_flips(&specimen, step), legacy_truncations(&specimen, step));
+        let (flips, cuts) = (legacy_flips(&sample, step), legacy_truncations(&sample, step));
         println!("{name}: {flips:?}, {cuts:?}");
         assert!(flips.refused > 300, "{name}: {flips:?}");
         counts.bit_flips += flips;

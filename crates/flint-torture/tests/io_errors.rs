@@ -1,19 +1,19 @@
-//! Every storage operation of short stories fails once, and from then on.
+//! Every storage operation of short scenarios fails once, and from then on.
 
+use flint_torture::expected_states::record;
 use flint_torture::faults::{FAULTS, Tally, sweep};
-use flint_torture::ledger::tell;
+use flint_torture::harness::MODES;
 use flint_torture::random::Random;
-use flint_torture::stage::MODES;
-use flint_torture::story::{self, Story};
+use flint_torture::scenario::{self, Scenario};
 
-fn sweep_all(stories: &[Story]) {
+fn sweep_all(scenarios: &[Scenario]) {
     let tally = Tally::default();
-    for story in stories {
+    for scenario in scenarios {
         for sync in MODES {
-            let ledger = tell(story, sync);
+            let expected = record(scenario, sync);
             for fault in FAULTS {
                 for sticky in [false, true] {
-                    sweep(story, &ledger, fault, sticky, &tally);
+                    sweep(scenario, &expected, fault, sticky, &tally);
                 }
             }
         }
@@ -23,16 +23,16 @@ fn sweep_all(stories: &[Story]) {
 
 #[test]
 fn a_fault_at_any_operation_breaks_no_promise() {
-    let mut stories = story::all();
+    let mut scenarios = scenario::all();
     // Migrating the large sample takes some milliseconds each time; the small one with a snapshot makes the same kinds of
     // operations.
-    stories.retain(|story| story.before.iter().all(|(_, bytes)| bytes.len() <= 100_000));
-    sweep_all(&stories);
+    scenarios.retain(|scenario| scenario.before.iter().all(|(_, bytes)| bytes.len() <= 100_000));
+    sweep_all(&scenarios);
 }
 
 #[test]
-fn a_fault_at_any_operation_of_a_random_story_breaks_no_promise() {
+fn a_fault_at_any_operation_of_a_random_scenario_breaks_no_promise() {
     let seed = Random::seed();
-    let stories: Vec<_> = (0..3).map(|n| story::random(seed.wrapping_add(n), 40)).collect();
-    sweep_all(&stories);
+    let scenarios: Vec<_> = (0..3).map(|n| scenario::random(seed.wrapping_add(n), 40)).collect();
+    sweep_all(&scenarios);
 }

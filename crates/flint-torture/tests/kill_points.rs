@@ -1,5 +1,5 @@
 //! Processes that are killed between two stores into the mapping, in the middle of one, and right before and right after
-//! system calls: whatever they told is there, and the store goes on.
+//! system calls: whatever they reported is there, and the store goes on.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use flint_core::log::reader::{Step, Walker};
 use flint_core::log::segment::{Seal, SegmentHeader};
 use flint_torture::evidence;
 use flint_torture::kill::Report;
-use flint_torture::kill::chapter::{Chapter, data};
 use flint_torture::kill::process::{Files, Point};
+use flint_torture::kill::run::{Run, data};
 
-/// The lives of the sweeps; `FLINT_TEST_SEED` gives others.
+/// The workloads of the sweeps; `FLINT_TEST_SEED` gives others.
 const SEED: u64 = 4;
 
-#[expect(clippy::print_stdout, reason = "the seed has to reach whoever reads the failure")]
+#[expect(clippy::print_stdout, reason = "the seed has to appear in the output of a failure")]
 fn seed() -> u64 {
     let seed =
         std::env::var("FLINT_TEST_SEED").map_or(SEED, |text| text.parse().expect("FLINT_TEST_SEED is a whole number"));
@@ -34,34 +34,34 @@ fn left_out(test: &str) -> bool {
     left_out
 }
 
-/// At every store, all chapters; at every 24th the recovery dies too.
-fn at_stores(chapters: &[Chapter]) -> Report {
+/// At every store, all runs; at every 24th the recovery dies too.
+fn at_stores(runs: &[Run]) -> Report {
     let mut report = Report::default();
-    for chapter in chapters {
-        let points = chapter.store_points();
-        report.add(&chapter.kill_all(&points, &|index| (index % 24 == 13).then_some(4)));
+    for run in runs {
+        let points = run.store_points();
+        report.add(&run.kill_all(&points, &|index| (index % 24 == 13).then_some(4)));
     }
     report
 }
 
-fn at_calls(chapters: &[Chapter], most: usize, nested: usize) -> Report {
+fn at_calls(runs: &[Run], most: usize, nested: usize) -> Report {
     let mut report = Report::default();
-    for chapter in chapters {
-        let points = chapter.call_points(most);
-        report.add(&chapter.kill_all(&points, &|index| (index % 24 == 11).then_some(nested)));
+    for run in runs {
+        let points = run.call_points(most);
+        report.add(&run.kill_all(&points, &|index| (index % 24 == 11).then_some(nested)));
     }
     report
 }
 
 #[expect(clippy::print_stdout, reason = "how much was tried belongs into the test's output")]
-fn tell(report: &Report) {
+fn record(report: &Report) {
     println!("{report:?}");
     evidence::record("kill_points_store", report.stores);
     evidence::record("kill_points_syscall", report.calls);
     evidence::record("kill_points_nested", report.nested);
 }
 
-/// Calls that every life makes; `rename` stands for all of its kind.
+/// Calls that every workload makes; `rename` stands for all of its kind.
 const CALLS: [&str; 12] = [
     "close",
     "fdatasync",
@@ -91,10 +91,10 @@ fn assert_varied(report: &Report, stores: u64, calls: u64, nested: u64) {
 #[test]
 fn at_every_store_into_the_mapping() {
     let seed = seed();
-    let mut chapters = Chapter::ordinary(seed);
-    chapters.extend(Chapter::migrations(seed));
-    let report = at_stores(&chapters);
-    tell(&report);
+    let mut runs = Run::ordinary(seed);
+    runs.extend(Run::migrations(seed));
+    let report = at_stores(&runs);
+    record(&report);
     assert_varied(&report, 500, 0, 60);
     // Half a record, but not half a segment's header: that one is still under a temporary name.
     assert!(report.torn >= report.stores / 3, "{report:?}");
@@ -102,8 +102,8 @@ fn at_every_store_into_the_mapping() {
 
 #[test]
 fn at_stores_beside_a_compaction_in_the_background() {
-    let report = at_stores(&Chapter::backlog(seed()));
-    tell(&report);
+    let report = at_stores(&Run::backlog(seed()));
+    record(&report);
     assert_varied(&report, 60, 0, 4);
 }
 
@@ -112,8 +112,8 @@ fn at_system_calls() {
     if left_out("at_system_calls") {
         return;
     }
-    let report = at_calls(&Chapter::ordinary(seed()), 4, 6);
-    tell(&report);
+    let report = at_calls(&Run::ordinary(seed()), 4, 6);
+    record(&report);
     assert_varied(&report, 0, 300, 60);
     assert!(report.in_background >= 40, "background threads die too: {report:?}");
 }
@@ -123,8 +123,8 @@ fn at_system_calls_beside_a_compaction_in_the_background() {
     if left_out("at_system_calls_beside_a_compaction_in_the_background") {
         return;
     }
-    let report = at_calls(&Chapter::backlog(seed()), 4, 4);
-    tell(&report);
+    let report = at_calls(&Run::backlog(seed()), 4, 4);
+    record(&report);
     assert_varied(&report, 0, 100, 10);
     assert!(report.in_background >= 30, "the compaction dies too: {report:?}");
 }
@@ -134,8 +134,8 @@ fn at_system_calls_of_a_migration() {
     if left_out("at_system_calls_of_a_migration") {
         return;
     }
-    let report = at_calls(&Chapter::migrations(seed()), 4, 6);
-    tell(&report);
+    let report = at_calls(&Run::migrations(seed()), 4, 6);
+    record(&report);
     assert_varied(&report, 0, 200, 40);
 }
 
@@ -145,41 +145,42 @@ fn a_call_has_happened_or_has_not() {
     if left_out("a_call_has_happened_or_has_not") {
         return;
     }
-    let chapters = Chapter::ordinary(seed());
-    let first_rename = chapters[0].call_points(usize::MAX).0.into_iter().find_map(|point| match point {
+    let runs = Run::ordinary(seed());
+    let first_rename = runs[0].call_points(usize::MAX).0.into_iter().find_map(|point| match point {
         Point::Call { name, files: Files::Root, .. } if name.starts_with("rename") => Some(name),
         _ => None,
     });
     let name = first_rename.expect("the first segment gets its name");
     for after in [false, true] {
-        let scratch = chapters[0].begin(false);
+        let scratch = runs[0].begin(false);
         let dir = data(&scratch);
         let point = Point::Call { name: name.clone(), files: Files::Root, when: 1, after };
-        assert!(chapters[0].task(&dir).killed_at(&point).killed);
+        assert!(runs[0].task(&dir).killed_at(&point).killed);
         assert_eq!(dir.join(segment_name(1)).exists(), after, "{point:?}");
         assert_eq!(dir.join(SPARE).exists(), !after, "{point:?}");
     }
 }
 
 /// A process that died leaves records in the page cache that no sync has covered. The next one writes them again, so that
-/// they are dirty whatever became of an earlier sync, and syncs them and the directory, before it answers anybody.
+/// they are dirty whatever became of an earlier sync, and syncs them and the directory, before it answers a call.
 #[test]
 fn unsynced_records_are_written_again_and_synced_before_open_returns() {
     if left_out("unsynced_records_are_written_again_and_synced_before_open_returns") {
         return;
     }
     let mut unsynced = 0;
-    for chapter in Chapter::ordinary(seed()) {
+    for run in Run::ordinary(seed()) {
         for at in [5, 11, 18, 24, 31, 37, 44, 50] {
-            let scratch = chapter.begin(false);
+            let scratch = run.begin(false);
             let dir = data(&scratch);
-            let ran = chapter.task(&dir).killed_at(&Point::Store(at));
-            assert!(ran.killed, "{}", chapter.name());
-            let what = format!("{} (seed {}), killed at store {at}", chapter.name(), seed());
-            let done = chapter.look(&dir, &ran.told, &what);
+            let ran = run.task(&dir).killed_at(&Point::Store(at));
+            assert!(ran.killed, "{}", run.name());
+            let what = format!("{} (seed {}), killed at store {at}", run.name(), seed());
+            let done = run.inspect(&dir, &ran.reported, &what);
             let owed = unsynced_records(&dir);
-            let calls = chapter.rest(&dir, done, done).traced("pwrite64,fdatasync,fsync,write");
-            let opened = calls.iter().position(|line| line.contains("\"open\\n\"")).expect("it tells that it is open");
+            let calls = run.rest(&dir, done, done).traced("pwrite64,fdatasync,fsync,write");
+            let opened =
+                calls.iter().position(|line| line.contains("\"open\\n\"")).expect("it reports that it is open");
             let opening = &calls[..opened];
             for (path, records) in &owed {
                 unsynced += records.len();

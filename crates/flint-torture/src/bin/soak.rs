@@ -1,4 +1,4 @@
-//! The long run: `soak [--states N] [--kills N]`. A million crash states, faults in stories by chance, a thousand deaths of real
+//! The long run: `soak [--states N] [--kills N]`. A million crash states, faults in random scenarios, a thousand deaths of real
 //! processes, and everything that can happen to the bytes of a store at rest. `make soak` runs it, then the fuzzers, for a
 //! minute each.
 
@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use flint_torture::crash::{self, Effort};
+use flint_torture::expected_states::record;
 use flint_torture::faults::{self, FAULTS};
-use flint_torture::ledger::tell;
+use flint_torture::harness::MODES;
 use flint_torture::random::Random;
-use flint_torture::stage::MODES;
-use flint_torture::{corruption, evidence, kill, story};
+use flint_torture::{corruption, evidence, kill, scenario};
 
-/// Random stories that get a fault at every operation.
-const FAULTY_STORIES: u64 = 20;
+/// Random scenarios that get a fault at every operation.
+const FAULTY_SCENARIOS: u64 = 20;
 /// Seeds of damaged stores.
 const DAMAGED: u64 = 2;
 
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
     let seed = Random::seed();
     timed("crash states", || crash_states(states, seed));
-    timed("faults", || faulty_stories(seed));
+    timed("faults", || faulty_scenarios(seed));
     timed("kills", || {
         let report = kill::run(usize::try_from(kills).unwrap_or(usize::MAX), seed);
         evidence::record("kill_points", report.stores + report.calls);
@@ -60,18 +60,18 @@ fn timed(what: &str, run: impl FnOnce()) {
     say(&format!("{what}: {} s", began.elapsed().as_secs()));
 }
 
-/// The stories of the tests with more of each kind of outcome, then stories by chance until there are enough states.
+/// The scenarios of the tests with more of each kind of outcome, then random scenarios until there are enough states.
 fn crash_states(states: u64, seed: u64) {
     let effort = Effort { exhaustive: 8, random: 30, nested_every: 4, twice_every: 30, look_every: 16, seed };
     let tally = crash::Tally::default();
-    let mut told = 0;
-    for story in story::all() {
+    let mut executed = 0;
+    for scenario in scenario::all() {
         // Migrating the large sample takes some milliseconds each time: less of it.
-        let large = story.before.iter().any(|(_, bytes)| bytes.len() > 100_000);
+        let large = scenario.before.iter().any(|(_, bytes)| bytes.len() > 100_000);
         let effort = if large { Effort { exhaustive: 3, random: 4, nested_every: 100, ..effort } } else { effort };
         for sync in MODES {
-            crash::sweep(&story.name, &tell(&story, sync), effort, &tally);
-            told += 1;
+            crash::sweep(&scenario.name, &record(&scenario, sync), effort, &tally);
+            executed += 1;
         }
     }
     let effort = Effort { exhaustive: 6, random: 12, nested_every: 8, ..effort };
@@ -79,26 +79,26 @@ fn crash_states(states: u64, seed: u64) {
         if tally.total() >= states {
             break;
         }
-        let story = story::random(seed.wrapping_add(n), 60);
+        let scenario = scenario::random(seed.wrapping_add(n), 60);
         for sync in MODES {
-            crash::sweep(&story.name, &tell(&story, sync), effort, &tally);
-            told += 1;
+            crash::sweep(&scenario.name, &record(&scenario, sync), effort, &tally);
+            executed += 1;
         }
     }
-    evidence::record("stories", told);
+    evidence::record("scenarios", executed);
     evidence::record("crash_states_in_all", tally.total());
     tally.record();
 }
 
-fn faulty_stories(seed: u64) {
+fn faulty_scenarios(seed: u64) {
     let tally = faults::Tally::default();
-    for n in 0..FAULTY_STORIES {
-        let story = story::random(seed.wrapping_add(n), 40);
+    for n in 0..FAULTY_SCENARIOS {
+        let scenario = scenario::random(seed.wrapping_add(n), 40);
         for sync in MODES {
-            let ledger = tell(&story, sync);
+            let expected = record(&scenario, sync);
             for fault in FAULTS {
                 for sticky in [false, true] {
-                    faults::sweep(&story, &ledger, fault, sticky, &tally);
+                    faults::sweep(&scenario, &expected, fault, sticky, &tally);
                 }
             }
         }

@@ -4,8 +4,8 @@ use flint_core::files::{self, FileKind};
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN};
 use flint_core::storage::{Dir, Mode};
 
-use super::judge::{Allowed, Blame, Judge, Tally};
-use super::specimen::Specimen;
+use super::oracle::{Allowed, ExpectedError, Oracle, Tally};
+use super::sample::SampleStore;
 use super::sweep::sweep;
 
 /// Which bits of a file.
@@ -36,31 +36,31 @@ fn mask(bits: Bits, name: &str, bytes: &[u8], at: usize) -> u8 {
 ///
 /// # Panics
 /// When a flip makes a store what it must not be.
-pub fn bit_flips(specimen: &Specimen, bits: Bits) -> Tally {
+pub fn bit_flips(sample: &SampleStore, bits: Bits) -> Tally {
     let mut places = Vec::new();
-    for (name, bytes) in &specimen.files {
+    for (name, bytes) in &sample.files {
         for at in 0..bytes.len() {
             let mask = mask(bits, name, bytes, at);
             places.extend((0..8).filter(|bit| mask >> bit & 1 == 1).map(|bit| (name.as_str(), at, bit)));
         }
     }
-    let judge = Judge::new(specimen);
+    let oracle = Oracle::new(sample);
     let mut tally = sweep(places.len(), |index, tally| {
         let (name, at, bit) = places[index];
-        let disk = specimen.disk.kill();
+        let disk = sample.disk.kill();
         flip(&*disk.dir(), name, at, bit);
-        let allowed = allowed(specimen, name, at);
-        judge.judge(&disk, allowed, tally, &|| format!("bit {bit} of byte {at} of {name}"));
+        let allowed = allowed(sample, name, at);
+        oracle.check(&disk, allowed, tally, &|| format!("bit {bit} of byte {at} of {name}"));
     });
-    // What a migration kept of the old release is nobody's business any more.
-    if let Ok(kept) = specimen.disk.dir().subdir(files::LEGACY_DIR, false) {
+    // Nothing reads what a migration kept of the old release.
+    if let Ok(kept) = sample.disk.dir().subdir(files::LEGACY_DIR, false) {
         for name in kept.list().expect("a disk with power") {
             let len = kept.open(&name, Mode::Read).and_then(|file| file.len()).expect("a listed file");
             for at in (0..usize::try_from(len).unwrap_or(0)).step_by(64) {
-                let disk = specimen.disk.kill();
+                let disk = sample.disk.kill();
                 flip(&*disk.dir().subdir(files::LEGACY_DIR, false).expect("a directory"), &name, at, at / 64 % 8);
-                let allowed = Allowed { blame: Blame::Nobody, reach: None, other: None };
-                judge.judge(&disk, allowed, &mut tally, &|| format!("byte {at} of legacy/{name}"));
+                let allowed = Allowed { expected: ExpectedError::None, reach: None, other: None };
+                oracle.check(&disk, allowed, &mut tally, &|| format!("byte {at} of legacy/{name}"));
             }
         }
     }
@@ -75,49 +75,49 @@ fn flip(dir: &dyn Dir, name: &str, at: usize, bit: usize) {
 }
 
 /// What damage to byte `at` of a file may lead to.
-pub(super) fn allowed<'a>(specimen: &Specimen, name: &'a str, at: usize) -> Allowed<'a> {
+pub(super) fn allowed<'a>(sample: &SampleStore, name: &'a str, at: usize) -> Allowed<'a> {
     // Without its header a newest segment of which nothing is known is a rotation that was undone: its first record is gone.
     let at_record = at.max(HEADER_LEN);
     let damaged =
-        specimen.records.iter().position(|r| r.file == name && (r.offset..r.offset + r.len).contains(&at_record));
-    let blame = match files::classify(name) {
-        FileKind::Lock => Blame::Nobody,
+        sample.records.iter().position(|r| r.file == name && (r.offset..r.offset + r.len).contains(&at_record));
+    let expected = match files::classify(name) {
+        FileKind::Lock => ExpectedError::None,
         // A line is verified as a whole, and all of them by the SHA-256 at the end.
-        FileKind::Snapshot(_) => Blame::File(name, 0, specimen.files[name].len() as u64),
+        FileKind::Snapshot(_) => ExpectedError::File(name, 0, sample.files[name].len() as u64),
         FileKind::Segment(_) => {
-            let (from, to) = place(specimen, name, at);
-            Blame::File(name, from as u64, to as u64)
+            let (from, to) = place(sample, name, at);
+            ExpectedError::File(name, from as u64, to as u64)
         }
-        _ => Blame::File(name, 0, at as u64),
+        _ => ExpectedError::File(name, 0, at as u64),
     };
-    let reach = (!specimen.closed).then(|| reach(specimen, damaged.as_slice()));
-    Allowed { blame, reach, other: None }
+    let reach = (!sample.closed).then(|| reach(sample, damaged.as_slice()));
+    Allowed { expected, reach, other: None }
 }
 
 /// Where an error about byte `at` of a segment has to point: at the beginning of the record that it is in, at the header, or behind
 /// the last record.
-fn place(specimen: &Specimen, name: &str, at: usize) -> (usize, usize) {
+fn place(sample: &SampleStore, name: &str, at: usize) -> (usize, usize) {
     if at < HEADER_LEN {
         return (0, 0);
     }
-    let mut records = specimen.records.iter().filter(|record| record.file == name);
+    let mut records = sample.records.iter().filter(|record| record.file == name);
     match records.find(|record| (record.offset..record.offset + record.len).contains(&at)) {
         Some(record) => (record.offset, record.offset),
-        None => (end_of(specimen, name), at),
+        None => (end_of(sample, name), at),
     }
 }
 
 /// Where the last record of a segment ends.
-pub(super) fn end_of(specimen: &Specimen, name: &str) -> usize {
-    let last = specimen.records.iter().rfind(|record| record.file == name);
+pub(super) fn end_of(sample: &SampleStore, name: &str) -> usize {
+    let last = sample.records.iter().rfind(|record| record.file == name);
     last.map_or(HEADER_LEN, |record| record.offset + record.len)
 }
 
 /// The records that must survive when those with these indices are damaged: all before the first of them, and all that any
 /// other record, or the snapshot, says were on disk.
-pub(super) fn reach(specimen: &Specimen, damaged: &[usize]) -> u64 {
-    let before = damaged.iter().min().map_or(specimen.last_seq(), |&first| specimen.records[first].seq - 1);
-    let others = specimen.records.iter().enumerate().filter(|(index, _)| !damaged.contains(index));
+pub(super) fn reach(sample: &SampleStore, damaged: &[usize]) -> u64 {
+    let before = damaged.iter().min().map_or(sample.last_seq(), |&first| sample.records[first].seq - 1);
+    let others = sample.records.iter().enumerate().filter(|(index, _)| !damaged.contains(index));
     let marked = others.map(|(_, record)| record.durable_seq).max().unwrap_or(0);
-    before.max(marked).max(specimen.snapshot_end)
+    before.max(marked).max(sample.snapshot_end)
 }

@@ -1,34 +1,38 @@
 //! Damage to stores at rest: every bit, every length, every record and every file of small stores.
 //!
 //! A store that was closed is refused, with the place named and nothing changed, or gives the identical state. A crashed one may
-//! also give an earlier state of its life, one that reaches the last durable mark and everything before the damage. The
+//! also give an earlier state that it had, one that reaches the last durable mark and everything before the damage. The
 //! doctor and read-only opening agree with opening every time, and what opens goes on.
 //!
 //! What the files cannot tell, and the oracle therefore allows:
 //!
 //! - If every store file of a directory is another store's, or of an earlier moment, then that is the store. `flint.lock` says
-//!   which store was made there, but never speaks against one: its content is nobody's promise.
+//!   which store was made there, but a store is never refused for it: its content is not part of any promise.
 //! - The active segment of an earlier moment is what a power cut leaves, down to the newest snapshot's end.
 //! - The newest segment of a crashed store, missing while the one before it is not sealed, is a rotation that was undone.
 //! - Release 0.1 wrote no checksums.
 
-mod edits;
+mod file_edits;
 mod flips;
-mod judge;
-mod legacy;
-mod life;
-mod specimen;
+mod legacy_sample;
+mod oracle;
+mod record_edits;
+mod sample;
 mod sweep;
+mod truncations;
+mod workload;
 
 use std::ops::AddAssign;
 
 use crate::evidence;
 
-pub use edits::{file_edits, record_edits, truncations};
+pub use file_edits::file_edits;
 pub use flips::{Bits, bit_flips};
-pub use judge::Tally;
-pub use legacy::{LegacySpecimen, legacy_flips, legacy_truncations};
-pub use specimen::{Kind, Specimen};
+pub use legacy_sample::{LegacySample, legacy_flips, legacy_truncations};
+pub use oracle::Tally;
+pub use record_edits::record_edits;
+pub use sample::{Kind, SampleStore};
+pub use truncations::truncations;
 
 /// What was done to stores.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -67,19 +71,19 @@ impl Counts {
     }
 }
 
-/// Everything to one store of each kind, with lives that `seed` decides: some millions of cases.
+/// Everything to one store of each kind, with workloads that `seed` decides: some millions of cases.
 ///
 /// # Panics
 /// When damage makes a store what it must not be.
 pub fn every_kind(seed: u64) -> Counts {
     let mut counts = Counts::default();
     for kind in Kind::ALL {
-        let specimen = Specimen::new(kind, seed);
+        let sample = SampleStore::new(kind, seed);
         counts += Counts {
-            bit_flips: bit_flips(&specimen, Bits::All),
-            truncations: truncations(&specimen, 1),
-            record_edits: record_edits(&specimen, usize::MAX),
-            file_edits: file_edits(&specimen),
+            bit_flips: bit_flips(&sample, Bits::All),
+            truncations: truncations(&sample, 1),
+            record_edits: record_edits(&sample, usize::MAX),
+            file_edits: file_edits(&sample),
         };
     }
     counts
@@ -91,10 +95,10 @@ pub fn every_kind(seed: u64) -> Counts {
 /// When damage makes a store what it must not be.
 pub fn old_directories() -> Counts {
     let mut counts = Counts::default();
-    for specimen in LegacySpecimen::all() {
-        let step = if specimen.is_large() { 61 } else { 1 };
-        counts.bit_flips += legacy_flips(&specimen, step);
-        counts.truncations += legacy_truncations(&specimen, step);
+    for sample in LegacySample::all() {
+        let step = if sample.is_large() { 61 } else { 1 };
+        counts.bit_flips += legacy_flips(&sample, step);
+        counts.truncations += legacy_truncations(&sample, step);
     }
     counts
 }

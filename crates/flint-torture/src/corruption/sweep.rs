@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::judge::Tally;
+use super::oracle::Tally;
 
 /// Cases taken at a time.
 const BLOCK: usize = 16;

@@ -1,4 +1,4 @@
-//! How much memory an input costs. A few bytes that claim to be a gigabyte must not make anybody allocate it.
+//! How much memory an input costs. A few bytes that claim to be a gigabyte must not lead to that allocation.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

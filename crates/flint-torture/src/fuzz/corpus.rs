@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
-use super::Target;
+use super::target::Target;
 
 /// Bounds of a folder. What is full stays as it is.
 const MAX_FILES: usize = 200;

@@ -13,7 +13,8 @@ use flint_core::{Engine, Error, Result};
 
 use super::features::Features;
 use super::script;
-use super::stores::{self, Files, LATER, disk_of, files_of};
+use super::stores::{self, LATER};
+use crate::directory::{Files, disk_of, files_of};
 
 pub(super) const MAX_LEN: usize = 300;
 
@@ -33,7 +34,7 @@ fn read_only(disk: &SimDisk) -> Result<Engine> {
     Engine::open_in(disk.dir(), Options { read_only: true, ..stores::options(&clock) })
 }
 
-/// The files but for the lock, whose content nobody promises anything about.
+/// The files but for the lock, whose content is not part of any promise.
 fn store_files(disk: &SimDisk) -> Files {
     let mut files = files_of(disk);
     files.remove(files::LOCK);

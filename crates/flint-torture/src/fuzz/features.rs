@@ -31,7 +31,7 @@ impl Features {
 }
 
 /// The beginning of a message without what the input put into it, which would make each one look new: words with digits,
-/// quotations, and whatever stands in brackets.
+/// quotations, and everything in brackets.
 fn masked(text: &str) -> String {
     const MOST: usize = 90;
     let mut out = String::new();

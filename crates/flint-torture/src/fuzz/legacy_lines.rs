@@ -1,6 +1,6 @@
 //! The files of releases 0.1 and 0.2: they are read into a state that can be carried on, or refused, and never changed.
 //!
-//! The first byte of an input says whether checksums are put right and whether there is a snapshot, whose state then stands
+//! The first byte of an input says whether checksums are put right and whether there is a snapshot, whose state then comes
 //! before a byte 0xff; what follows is the log.
 
 use std::sync::Arc;
@@ -11,9 +11,10 @@ use flint_core::legacy::{self, LegacyStore};
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, files};
 
+use super::editable::{fix_old_line, old_snapshot, sha256_hex};
 use super::features::Features;
-use super::model::{fix_old_line, old_snapshot, sha256_hex};
 use super::stores::{self, LATER};
+use crate::directory;
 
 pub(super) const MAX_LEN: usize = 5_000;
 
@@ -60,12 +61,12 @@ pub(super) const WORDS: [&[u8]; 34] = [
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![vec![], vec![0], vec![1], vec![3, b'{', b'}', 0xff]];
-    for model in stores::all() {
-        let Some(log) = &model.old_log else { continue };
+    for editable in stores::all() {
+        let Some(log) = &editable.old_log else { continue };
         for part in log.chunks(8).take(4) {
             seeds.push([&[FIX], part.join(&b'\n').as_slice(), b"\n"].concat());
         }
-        if let Some(state) = &model.old_state {
+        if let Some(state) = &editable.old_state {
             seeds.push([&[FIX | SNAPSHOT], state.as_slice(), &[END_OF_SNAPSHOT], &log.join(&b'\n'), b"\n"].concat());
         }
     }
@@ -90,7 +91,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
         log.to_vec()
     };
     disk.write_file(files::LEGACY_AOF, &log);
-    let before = stores::files_of(&disk);
+    let before = directory::files_of(&disk);
     let result = legacy::read(&*disk.dir());
     assert_eq!(disk.ops(), 0, "reading changes nothing");
     let clock = Arc::new(ManualClock::new(LATER));
@@ -113,7 +114,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
             features.note("refused", &error);
             let refused = Engine::open_in(disk.dir(), stores::options(&clock));
             assert!(refused.is_err(), "it cannot be read and was migrated");
-            let mut after = stores::files_of(&disk);
+            let mut after = directory::files_of(&disk);
             after.remove(files::LOCK);
             assert!(after == before, "refused and changed");
         }

@@ -42,15 +42,16 @@ pub(super) const WORDS: [&[u8]; 12] = [
 /// Segments cut to a few records each, the seal kept.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for model in stores::all() {
-        let mut short = model.clone();
+    for editable in stores::all() {
+        let mut short = editable.clone();
         for segment in &mut short.segments {
             segment.len = 0;
             let records = std::mem::take(&mut segment.records);
             for part in records.chunks(12).take(3) {
                 segment.records = part.to_vec();
                 segment.records.iter_mut().for_each(|record| record.body.truncate(800));
-                let alone = super::model::Model { segments: vec![segment.clone()], ..Default::default() };
+                let alone =
+                    super::editable::EditableDirectory { segments: vec![segment.clone()], ..Default::default() };
                 let bytes = alone.write().into_values().next().unwrap_or_default();
                 let used =
                     bytes[..bytes.len() - SEAL_LEN].iter().rposition(|&byte| byte != 0).unwrap_or(0) / 8 * 8 + 64;

@@ -2,7 +2,7 @@
 
 use flint_core::files;
 
-use super::model::{Model, Record, Seal, Segment, decimals_of, set_decimal};
+use super::editable::{EditableDirectory, Record, Seal, Segment, decimals_of, set_decimal};
 use super::mutate::EDGES;
 use super::stores;
 
@@ -51,52 +51,52 @@ impl Script<'_> {
 }
 
 /// The directory that a script makes.
-pub(super) fn run(script: &[u8]) -> Model {
+pub(super) fn run(script: &[u8]) -> EditableDirectory {
     let mut script = Script(script);
     let all = stores::all();
-    let mut model = all[script.below(all.len())].clone();
+    let mut editable = all[script.below(all.len())].clone();
     for _ in 0..MAX_STEPS {
         if script.0.is_empty() {
             break;
         }
-        step(&mut model, &mut script);
+        step(&mut editable, &mut script);
     }
-    model
+    editable
 }
 
-fn step(model: &mut Model, script: &mut Script<'_>) {
+fn step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
     match script.byte() % 32 {
-        0..=7 => record_step(model, script),
-        8..=11 => list_step(model, script),
-        12..=14 => header_step(model, script),
-        15 | 16 => seal_step(model, script),
-        17..=22 => snapshot_step(model, script),
-        23..=26 => old_step(model, script),
-        27..=29 => file_step(model, script),
-        30 => other_step(model, script),
-        _ if script.chance() => shift(model, script),
-        _ => take_over(model, script),
+        0..=7 => record_step(editable, script),
+        8..=11 => list_step(editable, script),
+        12..=14 => header_step(editable, script),
+        15 | 16 => seal_step(editable, script),
+        17..=22 => snapshot_step(editable, script),
+        23..=26 => old_step(editable, script),
+        27..=29 => file_step(editable, script),
+        30 => other_step(editable, script),
+        _ if script.chance() => shift(editable, script),
+        _ => take_over(editable, script),
     }
 }
 
 /// The whole store at later sequence numbers.
-fn shift(model: &mut Model, script: &mut Script<'_>) {
-    let Some(first) = model.segments.first_mut() else { return };
+fn shift(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let Some(first) = editable.segments.first_mut() else { return };
     let old = first.first_seq.unwrap_or(1);
     let first_seq = if script.chance() { u64::MAX - u64::from(script.byte()) } else { script.number(old) };
     let delta = first_seq.wrapping_sub(old);
     first.first_seq = Some(first_seq);
-    let marks = model.segments.iter_mut().flat_map(|segment| &mut segment.records).filter(|record| record.kind == 8);
+    let marks = editable.segments.iter_mut().flat_map(|segment| &mut segment.records).filter(|record| record.kind == 8);
     for word in marks.flat_map(|record| record.body.chunks_exact_mut(8).skip(1)) {
         let moved = u64::from_le_bytes(word.try_into().unwrap_or_default()).wrapping_add(delta);
         word.copy_from_slice(&moved.to_le_bytes());
     }
-    for snapshot in &mut model.snapshots {
+    for snapshot in &mut editable.snapshots {
         snapshot.named = snapshot.named.wrapping_add(delta);
         let last = snapshot.lines.len().saturating_sub(1);
         for (number, line) in snapshot.lines.iter_mut().enumerate() {
             let field: &[u8] = if number == 0 { b"\"start\":" } else { b"\"seq\":" };
-            let at = if number == last { Some(0) } else { super::model::rfind(line, field) };
+            let at = if number == last { Some(0) } else { super::editable::rfind(line, field) };
             let numbers = decimals_of(line);
             if let Some(index) = at.and_then(|at| numbers.iter().position(|(range, _)| range.start >= at)) {
                 set_decimal(line, index, numbers[index].1.wrapping_add(delta));
@@ -105,14 +105,14 @@ fn shift(model: &mut Model, script: &mut Script<'_>) {
     }
 }
 
-fn segment<'a>(model: &'a mut Model, script: &mut Script<'_>) -> Option<&'a mut Segment> {
-    let index = script.below(model.segments.len());
-    model.segments.get_mut(index)
+fn segment<'a>(editable: &'a mut EditableDirectory, script: &mut Script<'_>) -> Option<&'a mut Segment> {
+    let index = script.below(editable.segments.len());
+    editable.segments.get_mut(index)
 }
 
 /// A field of one record.
-fn record_step(model: &mut Model, script: &mut Script<'_>) {
-    let Some(segment) = segment(model, script) else { return };
+fn record_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let Some(segment) = segment(editable, script) else { return };
     let index = script.below(segment.records.len());
     let Some(record) = segment.records.get_mut(index) else { return };
     match script.byte() % 12 {
@@ -155,8 +155,8 @@ fn record_step(model: &mut Model, script: &mut Script<'_>) {
 }
 
 /// The list of records of one segment.
-fn list_step(model: &mut Model, script: &mut Script<'_>) {
-    let Some(segment) = segment(model, script) else { return };
+fn list_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let Some(segment) = segment(editable, script) else { return };
     let records = &mut segment.records;
     let (a, b) = (script.below(records.len()), script.below(records.len() + 1));
     if records.is_empty() {
@@ -189,9 +189,9 @@ fn list_step(model: &mut Model, script: &mut Script<'_>) {
     }
 }
 
-fn header_step(model: &mut Model, script: &mut Script<'_>) {
-    let index = script.below(model.segments.len());
-    let Some(segment) = model.segments.get_mut(index) else { return };
+fn header_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let index = script.below(editable.segments.len());
+    let Some(segment) = editable.segments.get_mut(index) else { return };
     match script.byte() % 12 {
         0 => segment.version = u32::from(script.byte() % 4),
         1 => segment.features = script.number(0),
@@ -209,10 +209,10 @@ fn header_step(model: &mut Model, script: &mut Script<'_>) {
         10 => {
             // The whole store under another id.
             let id = script.number(segment.store_id);
-            model.segments.iter_mut().for_each(|segment| segment.store_id = id);
+            editable.segments.iter_mut().for_each(|segment| segment.store_id = id);
             let digits = format!("{id:016x}");
-            for header in model.snapshots.iter_mut().filter_map(|snapshot| snapshot.lines.first_mut()) {
-                if let Some(at) = super::model::rfind(header, b"\"store\":\"").filter(|at| header.len() > at + 25) {
+            for header in editable.snapshots.iter_mut().filter_map(|snapshot| snapshot.lines.first_mut()) {
+                if let Some(at) = super::editable::rfind(header, b"\"store\":\"").filter(|at| header.len() > at + 25) {
                     header[at + 9..at + 25].copy_from_slice(digits.as_bytes());
                 }
             }
@@ -221,8 +221,8 @@ fn header_step(model: &mut Model, script: &mut Script<'_>) {
     }
 }
 
-fn seal_step(model: &mut Model, script: &mut Script<'_>) {
-    let Some(segment) = segment(model, script) else { return };
+fn seal_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let Some(segment) = segment(editable, script) else { return };
     match script.byte() % 8 {
         0 => segment.seal = None,
         1 => drop(segment.seal.get_or_insert_default()),
@@ -277,7 +277,7 @@ fn text_step(text: &mut Vec<u8>, script: &mut Script<'_>) {
         _ => {
             // A word of the format in place of another.
             let (old, new) = (WORDS[script.below(3)], WORDS[script.below(3)]);
-            if let Some(at) = super::model::rfind(text, old) {
+            if let Some(at) = super::editable::rfind(text, old) {
                 text.splice(at..at + old.len(), new.iter().copied());
             }
         }
@@ -300,9 +300,9 @@ fn lines_step(lines: &mut Vec<Vec<u8>>, script: &mut Script<'_>) {
     }
 }
 
-fn snapshot_step(model: &mut Model, script: &mut Script<'_>) {
-    let index = script.below(model.snapshots.len());
-    let Some(snapshot) = model.snapshots.get_mut(index) else { return };
+fn snapshot_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    let index = script.below(editable.snapshots.len());
+    let Some(snapshot) = editable.snapshots.get_mut(index) else { return };
     match script.byte() % 10 {
         0..=4 => {
             let last = snapshot.lines.len().saturating_sub(1);
@@ -326,7 +326,7 @@ fn snapshot_step(model: &mut Model, script: &mut Script<'_>) {
             let end = if script.chance() { start } else { script.number(start) };
             snapshot.named = start;
             if let Some(header) = snapshot.lines.first_mut() {
-                let at = super::model::rfind(header, b"\"start\":").unwrap_or(0);
+                let at = super::editable::rfind(header, b"\"start\":").unwrap_or(0);
                 if let Some(index) = decimals_of(header).iter().position(|(range, _)| range.start > at) {
                     set_decimal(header, index, start);
                 }
@@ -340,8 +340,8 @@ fn snapshot_step(model: &mut Model, script: &mut Script<'_>) {
     }
 }
 
-fn old_step(model: &mut Model, script: &mut Script<'_>) {
-    match (script.byte() % 8, &mut model.old_log, &mut model.old_state) {
+fn old_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
+    match (script.byte() % 8, &mut editable.old_log, &mut editable.old_state) {
         (0..=2, _, Some(state)) => text_step(state, script),
         (0..=5, Some(log), _) => {
             let line = script.below(log.len());
@@ -360,51 +360,51 @@ fn old_step(model: &mut Model, script: &mut Script<'_>) {
             );
             log.push(line.into_bytes());
         }
-        _ => model.old_wrong = true,
+        _ => editable.old_wrong = true,
     }
 }
 
 /// Whole files: away, twice, under another name, too long, too short.
-fn file_step(model: &mut Model, script: &mut Script<'_>) {
+fn file_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
     let what = script.byte() % 12;
-    let (a, b) = (script.below(model.segments.len()), script.below(model.segments.len()));
+    let (a, b) = (script.below(editable.segments.len()), script.below(editable.segments.len()));
     match what {
-        0 if a < model.segments.len() => drop(model.segments.remove(a)),
-        1 if a < model.segments.len() => {
-            let mut copy = model.segments[a].clone();
+        0 if a < editable.segments.len() => drop(editable.segments.remove(a)),
+        1 if a < editable.segments.len() => {
+            let mut copy = editable.segments[a].clone();
             copy.named = Some(script.number(40));
-            model.segments.push(copy);
+            editable.segments.push(copy);
         }
-        2 if a < model.segments.len() => model.segments[a].named = Some(script.number(40)),
-        3 if !model.segments.is_empty() => model.segments.swap(a, b),
-        4 if a < model.segments.len() => model.segments[a].migrating ^= true,
-        5 if a < model.segments.len() => {
+        2 if a < editable.segments.len() => editable.segments[a].named = Some(script.number(40)),
+        3 if !editable.segments.is_empty() => editable.segments.swap(a, b),
+        4 if a < editable.segments.len() => editable.segments[a].migrating ^= true,
+        5 if a < editable.segments.len() => {
             let bytes = [-1, -64, -4096, 8, 4096, -8192, -16_383, -16_384][script.below(8)];
-            model.segments[a].cut = bytes;
+            editable.segments[a].cut = bytes;
         }
-        6 => drop(model.snapshots.pop()),
+        6 => drop(editable.snapshots.pop()),
         7 => {
-            if let Some(mut copy) = model.snapshots.first().cloned() {
+            if let Some(mut copy) = editable.snapshots.first().cloned() {
                 copy.named = script.number(copy.named);
-                model.snapshots.push(copy);
+                editable.snapshots.push(copy);
             }
         }
-        8 => model.old_log = None,
-        9 => model.old_state = None,
+        8 => editable.old_log = None,
+        9 => editable.old_state = None,
         10 => {
             // An empty segment behind the last one.
-            if let Some(last) = model.segments.last() {
+            if let Some(last) = editable.segments.last() {
                 let store_id = last.store_id;
-                model.segments.push(Segment { version: 1, store_id, len: 16 << 10, ..Segment::default() });
+                editable.segments.push(Segment { version: 1, store_id, len: 16 << 10, ..Segment::default() });
             }
         }
         _ => {
-            model.segments.truncate(a);
+            editable.segments.truncate(a);
         }
     }
 }
 
-fn other_step(model: &mut Model, script: &mut Script<'_>) {
+fn other_step(editable: &mut EditableDirectory, script: &mut Script<'_>) {
     const NAMES: [&str; 8] = [
         files::LOCK,
         files::SPARE,
@@ -427,38 +427,38 @@ fn other_step(model: &mut Model, script: &mut Script<'_>) {
     let name = NAMES[script.below(NAMES.len())];
     let content = CONTENTS[script.below(CONTENTS.len())];
     if script.chance() {
-        model.other.remove(name);
+        editable.other.remove(name);
     } else {
-        model.other.insert(name.to_owned(), content.to_vec());
+        editable.other.insert(name.to_owned(), content.to_vec());
     }
 }
 
 /// A part of another store.
-fn take_over(model: &mut Model, script: &mut Script<'_>) {
+fn take_over(editable: &mut EditableDirectory, script: &mut Script<'_>) {
     let all = stores::all();
     let other = &all[script.below(all.len())];
     match script.byte() % 5 {
         0 => {
-            let (from, to) = (script.below(other.segments.len()), script.below(model.segments.len() + 1));
+            let (from, to) = (script.below(other.segments.len()), script.below(editable.segments.len() + 1));
             if let Some(segment) = other.segments.get(from) {
-                model.segments.insert(to, segment.clone());
+                editable.segments.insert(to, segment.clone());
             }
         }
         1 => {
             let Some(segment) = other.segments.get(script.below(other.segments.len())) else { return };
             let record = segment.records.get(script.below(segment.records.len())).cloned();
-            let Some(to) = self::segment(model, script) else { return };
+            let Some(to) = self::segment(editable, script) else { return };
             let at = script.below(to.records.len() + 1);
             to.records.splice(at..at, record);
         }
-        2 => model.snapshots.clone_from(&other.snapshots),
+        2 => editable.snapshots.clone_from(&other.snapshots),
         3 => {
-            model.old_log.clone_from(&other.old_log);
-            model.old_state.clone_from(&other.old_state);
+            editable.old_log.clone_from(&other.old_log);
+            editable.old_state.clone_from(&other.old_state);
         }
         _ => {
             let line = other.snapshots.first().and_then(|from| from.lines.get(script.below(from.lines.len()))).cloned();
-            if let (Some(line), Some(to)) = (line, model.snapshots.first_mut()) {
+            if let (Some(line), Some(to)) = (line, editable.snapshots.first_mut()) {
                 let at = script.below(to.lines.len() + 1);
                 to.lines.insert(at, line);
             }

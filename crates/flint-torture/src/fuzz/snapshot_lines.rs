@@ -11,8 +11,8 @@ use flint_core::snapshot::{self, Body, Writer};
 use flint_core::storage::Mode;
 use flint_core::testing::sim::SimDisk;
 
+use super::editable::fix_snapshot;
 use super::features::Features;
-use super::model::fix_snapshot;
 use super::stores;
 
 pub(super) const MAX_LEN: usize = 6_000;
@@ -42,7 +42,7 @@ pub(super) const WORDS: [&[u8]; 20] = [
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
-    for (name, bytes) in stores::all().iter().flat_map(super::model::Model::write) {
+    for (name, bytes) in stores::all().iter().flat_map(super::editable::EditableDirectory::write) {
         if flint_core::files::parse_snapshot_name(&name).is_some() {
             // Long keys say nothing that short ones do not.
             let text = String::from_utf8_lossy(&bytes).replace(&"x".repeat(500), "x");

@@ -1,6 +1,5 @@
 //! The stores that fuzzing starts from: small, of every shape that a real one can have, and the same in every run.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +10,8 @@ use flint_core::files;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::{CrashPlan, SimDisk};
 
-use super::model::Model;
-
-/// The files of a directory.
-pub(super) type Files = BTreeMap<String, Vec<u8>>;
+use super::editable::EditableDirectory;
+use crate::directory::{Files, disk_of, files_of};
 
 const SECOND: u64 = 1_000_000_000;
 /// When every store begins.
@@ -35,21 +32,6 @@ pub(super) fn options(clock: &Arc<ManualClock>) -> Options {
         threads: false,
         ..Options::default()
     }
-}
-
-/// All files of the root directory.
-pub(super) fn files_of(disk: &SimDisk) -> Files {
-    let names = disk.dir().list().expect("a disk with power");
-    names.into_iter().map(|name| (name.clone(), disk.read_file(&name).expect("a listed file"))).collect()
-}
-
-/// A disk with these files.
-pub(super) fn disk_of(files: &Files) -> SimDisk {
-    let disk = SimDisk::new();
-    for (name, bytes) in files {
-        disk.write_file(name, bytes);
-    }
-    disk
 }
 
 fn limit(text: &str, algorithm: Algorithm) -> Limit {
@@ -153,13 +135,14 @@ const OLD_LINES: [&str; 6] = [
 
 /// A directory of release 0.2 with both files, checksums included.
 fn old_store() -> Files {
-    let mut model = Model { old_state: Some(OLD_STATE.as_bytes().to_vec()), ..Model::default() };
+    let mut editable =
+        EditableDirectory { old_state: Some(OLD_STATE.as_bytes().to_vec()), ..EditableDirectory::default() };
     let with_checksum = |line: &&str| match line.starts_with("{\"version\"") {
         true => [&line.as_bytes()[..line.len() - 1], br#","checksum":""}"#].concat(),
         false => line.as_bytes().to_vec(),
     };
-    model.old_log = Some(OLD_LINES.iter().map(with_checksum).collect());
-    model.write()
+    editable.old_log = Some(OLD_LINES.iter().map(with_checksum).collect());
+    editable.write()
 }
 
 /// What a migration leaves when it is interrupted after so many of its storage operations.
@@ -229,7 +212,29 @@ pub(super) fn build() -> Vec<Files> {
 }
 
 /// All of them, taken apart, the same in every run.
-pub(super) fn all() -> &'static [Model] {
-    static STORES: OnceLock<Vec<Model>> = OnceLock::new();
-    STORES.get_or_init(|| build().iter().map(|files| Model::read(files).with_id(STORE_ID)).collect())
+pub(super) fn all() -> &'static [EditableDirectory] {
+    static STORES: OnceLock<Vec<EditableDirectory>> = OnceLock::new();
+    STORES.get_or_init(|| build().iter().map(|files| EditableDirectory::read(files).with_id(STORE_ID)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::editable::inner_state;
+    use super::*;
+
+    #[test]
+    fn what_is_taken_apart_is_put_together_again() {
+        for (index, files) in build().iter().enumerate() {
+            let mut again = EditableDirectory::read(files).write();
+            // The old snapshot has other fields around the same state.
+            if let (Some(old), Some(new)) = (files.get(files::LEGACY_SNAPSHOT), again.get_mut(files::LEGACY_SNAPSHOT)) {
+                assert_eq!(inner_state(old), inner_state(new), "store {index}");
+                new.clone_from(old);
+            }
+            for (name, bytes) in files {
+                assert!(again.get(name) == Some(bytes), "store {index}: {name}");
+            }
+            assert_eq!(again.len(), files.len(), "store {index}");
+        }
+    }
 }

@@ -4,8 +4,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Target;
 use super::corpus::Corpus;
+use super::target::Target;
 
 /// Far beyond the slowest input, which takes a second on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);

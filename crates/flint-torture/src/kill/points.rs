@@ -5,7 +5,7 @@ use flint_core::files;
 use super::process::{Calls, Files, Point};
 use crate::random::Random;
 
-/// Points at which one chapter can be cut short.
+/// Points at which one run can be cut short.
 #[derive(Debug, Clone, Default)]
 pub struct Points(pub Vec<Point>);
 
@@ -38,7 +38,7 @@ impl Points {
                 });
             }
         };
-        // What belongs to no file of the store: directories above it, and what is told.
+        // What belongs to no file of the store: directories above it, and what is reported.
         for name in ["mkdirat", "write"] {
             add(&Files::Any, name, any.most.get(name).copied().unwrap_or(0));
         }

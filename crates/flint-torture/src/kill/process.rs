@@ -1,7 +1,7 @@
 //! Starting a worker and killing it at an exact point.
 //!
 //! strace sends a signal when a thread enters a system call for the nth time. SIGKILL ends the process there: the call does
-//! not happen. SIGTERM, which nobody handles, is delivered on the way back: the call has happened, and no instruction of
+//! not happen. SIGTERM, which the worker does not handle, is delivered on the way back: the call has happened, and no instruction of
 //! the program runs after it in that thread. strace counts for each thread by itself, so that the thread that comes first
 //! to its nth call dies; naming the files narrows that down to the thread that works on them.
 
@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flint_core::engine::SyncMode;
 use flint_core::files::{self, FileKind};
 
-use super::life::Life;
+use super::workload::Workload;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
-/// The calls that read or change files, and the one that tells. A question mark: not every platform has it.
+/// The calls that read or change files, and the one that reports. A question mark: not every platform has it.
 const CALLS: &str = "openat,mkdirat,?renameat,?renameat2,?rename,unlinkat,fsync,fdatasync,pwrite64,write,ftruncate,flock,\
                      mmap,close,getdents64";
 
@@ -101,15 +101,15 @@ pub enum Point {
     },
 }
 
-/// A part of a life for a worker.
+/// A part of a workload for a worker.
 #[derive(Debug, Clone)]
 pub struct Task<'a> {
     /// The data directory.
     pub dir: &'a Path,
     /// The sync mode.
     pub sync: SyncMode,
-    /// The whole life.
-    pub life: &'a Life,
+    /// The whole workload.
+    pub workload: &'a Workload,
     /// Steps made before.
     pub from: usize,
     /// Steps made in the end.
@@ -118,11 +118,11 @@ pub struct Task<'a> {
     pub dies: bool,
 }
 
-/// What a worker said until its end.
+/// What a worker reported until its end.
 #[derive(Debug)]
-pub struct Ran {
+pub struct Outcome {
     /// Its lines.
-    pub told: Vec<String>,
+    pub reported: Vec<String>,
     /// Whether it was killed; otherwise it came to its end.
     pub killed: bool,
     /// Whether the thread that met the point was not the caller's. Only known for system calls.
@@ -159,35 +159,35 @@ impl Task<'_> {
 
     fn arguments(&self, command: &mut Command) {
         let sync = if self.sync == SyncMode::Always { "always" } else { "batch" };
-        let (seed, from, to) = (self.life.seed.to_string(), self.from.to_string(), self.to.to_string());
+        let (seed, from, to) = (self.workload.seed.to_string(), self.from.to_string(), self.to.to_string());
         let ending = if self.dies { "die" } else { "close" };
-        command.arg(self.dir).args([sync, self.life.scene.name(), &seed, &from, &to, ending]);
+        command.arg(self.dir).args([sync, self.workload.kind.name(), &seed, &from, &to, ending]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     }
 
-    fn finish(&self, mut command: Command) -> Ran {
+    fn finish(&self, mut command: Command) -> Outcome {
         let output = command.output().unwrap_or_else(|error| {
             panic!("{}: {error} (sh scripts/install-system-tools.sh strace)", command.get_program().display())
         });
         let text = String::from_utf8(output.stdout).expect("lines of text");
-        let told = text.lines().map(str::to_owned).collect();
+        let reported = text.lines().map(str::to_owned).collect();
         let killed = match (output.status.code(), output.status.signal()) {
             (Some(0), None) => false,
             (None, Some(SIGKILL | SIGTERM)) => true,
             _ => panic!("{self:?} ended with {}: {}\n{text}", output.status, String::from_utf8_lossy(&output.stderr)),
         };
-        Ran { told, killed, in_background: false }
+        Outcome { reported, killed, in_background: false }
     }
 
     /// Runs it to its end.
     ///
     /// # Panics
     /// When it fails.
-    pub fn undisturbed(&self) -> Ran {
+    pub fn undisturbed(&self) -> Outcome {
         let mut command = Command::new(program());
         self.arguments(&mut command);
         let ran = self.finish(command);
-        assert!(!ran.killed, "{self:?} was killed by somebody else");
+        assert!(!ran.killed, "{self:?} was killed by another process");
         ran
     }
 
@@ -195,7 +195,7 @@ impl Task<'_> {
     ///
     /// # Panics
     /// When it ends in another way.
-    pub fn killed_at(&self, point: &Point) -> Ran {
+    pub fn killed_at(&self, point: &Point) -> Outcome {
         match point {
             Point::Store(at) => {
                 let mut command = Command::new(program());
@@ -227,7 +227,7 @@ impl Task<'_> {
         let mut command = self.strace(&log, CALLS, files);
         command.arg(program());
         self.arguments(&mut command);
-        assert!(!self.finish(command).killed, "{self:?} was killed by somebody else");
+        assert!(!self.finish(command).killed, "{self:?} was killed by another process");
         Calls::read(&fs::read_to_string(&log).expect("what strace wrote"))
     }
 }
@@ -243,7 +243,7 @@ impl Task<'_> {
         let mut command = self.strace(&log, trace, &Files::Any);
         command.arg("-y").arg(program());
         self.arguments(&mut command);
-        assert!(!self.finish(command).killed, "{self:?} was killed by somebody else");
+        assert!(!self.finish(command).killed, "{self:?} was killed by another process");
         fs::read_to_string(&log).expect("what strace wrote").lines().map(str::to_owned).collect()
     }
 }

@@ -29,7 +29,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// The next moment. Every store before it is visible to whoever gets a later one.
+    /// The next moment. Every store before it is visible to the thread that gets a later one.
     pub fn moment(&self) -> u64 {
         self.moments.fetch_add(1, Ordering::SeqCst)
     }

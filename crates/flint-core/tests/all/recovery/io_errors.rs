@@ -1,5 +1,5 @@
 //! A disk that fails or is full, with the background threads at work: what fails changes nothing, a failed fsync stops the engine
-//! until it is reopened. A fault at every operation of whole stories is in `flint-torture`.
+//! until it is reopened. A fault at every operation of whole scenarios is in `flint-torture`.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What a power cut may take of a batch, and what closing leaves. Every crash state of whole stories is in `flint-torture`.
+//! What a power cut may take of a batch, and what closing leaves. Every crash state of whole scenarios is in `flint-torture`.
 
 use crate::support::recovery::{START, clock_at, everything, open_at, options, tokens};
 use flint_core::Engine;

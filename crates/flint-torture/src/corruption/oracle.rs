@@ -1,4 +1,4 @@
-//! What may become of a damaged store.
+//! What opening a damaged store may lead to.
 
 use std::collections::HashSet;
 use std::ops::AddAssign;
@@ -12,8 +12,9 @@ use flint_core::limit::Algorithm;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error};
 
-use super::life::{files_of, limit, options};
-use super::specimen::Specimen;
+use super::sample::SampleStore;
+use super::workload::{limit, options};
+use crate::directory::files_of;
 
 /// How many cases ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -43,49 +44,49 @@ impl AddAssign for Tally {
 
 /// Where a refusal has to point.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Blame<'a> {
+pub(super) enum ExpectedError<'a> {
     /// Into this file, at one of these bytes; a sealed segment may also be refused as a whole, at byte 0, by its SHA-256.
     File(&'a str, u64, u64),
     /// At any file of the store, one that is missing, or the directory.
     Store,
     /// Nowhere: it has to open.
-    Nobody,
+    None,
 }
 
 /// What is allowed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Allowed<'a> {
-    pub(super) blame: Blame<'a>,
+    pub(super) expected: ExpectedError<'a>,
     /// Records that must have survived, if the state may be an earlier one at all.
     pub(super) reach: Option<u64>,
-    /// Another state that is as good, where the directory cannot tell.
+    /// Another state that is as good, where the directory does not distinguish them.
     pub(super) other: Option<&'a [KeyImage]>,
 }
 
-/// Judges damaged copies of one specimen. Remembers the stores that were shown to go on, by their files.
-pub(super) struct Judge<'a> {
-    pub(super) specimen: &'a Specimen,
+/// Checks damaged copies of one sample. Remembers, by their files, the stores that were shown to keep working.
+pub(super) struct Oracle<'a> {
+    pub(super) sample: &'a SampleStore,
     going_on: Mutex<HashSet<u64>>,
 }
 
-impl<'a> Judge<'a> {
-    pub(super) fn new(specimen: &'a Specimen) -> Self {
-        Self { specimen, going_on: Mutex::default() }
+impl<'a> Oracle<'a> {
+    pub(super) fn new(sample: &'a SampleStore) -> Self {
+        Self { sample, going_on: Mutex::default() }
     }
 
     /// Opens a damaged copy in every way. Panics if that is not `allowed`.
-    pub(super) fn judge(&self, disk: &SimDisk, allowed: Allowed<'_>, tally: &mut Tally, what: &dyn Fn() -> String) {
-        let specimen = self.specimen;
-        let fail = |detail: String| -> ! { panic!("{}, {}: {detail}", specimen.name, what()) };
+    pub(super) fn check(&self, disk: &SimDisk, allowed: Allowed<'_>, tally: &mut Tally, what: &dyn Fn() -> String) {
+        let sample = self.sample;
+        let fail = |detail: String| -> ! { panic!("{}, {}: {detail}", sample.name, what()) };
         let before = disk.kill();
         let ops = disk.ops();
         let report = doctor_in(&*disk.dir()).unwrap_or_else(|error| fail(format!("the doctor: {error}")));
-        let (looking, _) = options(specimen.sync, 0, specimen.wall_ns);
+        let (looking, _) = options(sample.sync, 0, sample.wall_ns);
         let reader = Engine::open_in(disk.dir(), Options { read_only: true, ..looking });
         if disk.ops() != ops {
             fail("looking changed something".to_owned());
         }
-        let writer = specimen.open(disk);
+        let writer = sample.open(disk);
         if report.ok != writer.is_ok() {
             fail(format!("the doctor says {report:?}, open {:?}", writer.err()));
         }
@@ -94,9 +95,9 @@ impl<'a> Judge<'a> {
         }
         match writer {
             Err(error) => {
-                self.refused(disk, &before, &error, allowed.blame).unwrap_or_else(|detail| fail(detail));
+                self.refused(disk, &before, &error, allowed.expected).unwrap_or_else(|detail| fail(detail));
                 let problem = report.problems.first().map(|problem| (problem.path.as_path(), problem.offset));
-                if problem != place(&error) && !self.knows_better(problem, &error, allowed.blame) {
+                if problem != place(&error) && !self.doctor_is_more_exact(problem, &error, allowed.expected) {
                     fail(format!("the doctor points to {problem:?}, open says {error}"));
                 }
                 tally.refused += 1;
@@ -106,10 +107,10 @@ impl<'a> Judge<'a> {
                 if reader.is_ok_and(|reader| reader.images().expect("an open store") != images) {
                     fail("read-only opening shows another state".to_owned());
                 }
-                let identical = images == specimen.last().images;
+                let identical = images == sample.last().images;
                 if identical {
                     let whole = allowed.reach.is_none();
-                    if whole && engine.list(None, None, None).expect("an open store") != specimen.statuses {
+                    if whole && engine.list(None, None, None).expect("an open store") != sample.statuses {
                         fail("opened with other totals".to_owned());
                     }
                     tally.identical += 1;
@@ -125,14 +126,14 @@ impl<'a> Judge<'a> {
     }
 
     /// Opening a sealed segment refuses it as a whole; the doctor goes through its records and finds the damaged one.
-    fn knows_better(&self, problem: Option<(&Path, u64)>, error: &Error, blame: Blame<'_>) -> bool {
+    fn doctor_is_more_exact(&self, problem: Option<(&Path, u64)>, error: &Error, expected: ExpectedError<'_>) -> bool {
         let (Some((path, offset)), Some((blamed, 0))) = (problem, place(error)) else { return false };
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let damaged = match blame {
-            Blame::File(_, from, to) => (from..=to).contains(&offset),
+        let damaged = match expected {
+            ExpectedError::File(_, from, to) => (from..=to).contains(&offset),
             _ => true,
         };
-        path == blamed && self.specimen.is_sealed(name) && damaged
+        path == blamed && self.sample.is_sealed(name) && damaged
     }
 
     fn earlier(&self, images: &[KeyImage], reached: u64, allowed: Allowed<'_>) -> Result<(), String> {
@@ -145,7 +146,7 @@ impl<'a> Judge<'a> {
         if reached < reach {
             return Err(format!("opened with the state of record {reached}, but {reach} was promised"));
         }
-        let moments = &self.specimen.moments;
+        let moments = &self.sample.moments;
         let next = moments.partition_point(|moment| moment.seq <= reached);
         let exact = next > 0 && moments[next - 1].images == images;
         // A call may write a record that changes no state before the one that does.
@@ -156,26 +157,32 @@ impl<'a> Judge<'a> {
         Err(format!("opened with a state that the store never had, of record {reached}"))
     }
 
-    fn refused(&self, disk: &SimDisk, before: &SimDisk, error: &Error, blame: Blame<'_>) -> Result<(), String> {
+    fn refused(
+        &self,
+        disk: &SimDisk,
+        before: &SimDisk,
+        error: &Error,
+        expected: ExpectedError<'_>,
+    ) -> Result<(), String> {
         let known = |path: &Path| {
             let kind = path.file_name().and_then(|name| name.to_str()).map(files::classify);
             path == disk.dir().path() || kind.is_some_and(|kind| kind != FileKind::Foreign)
         };
-        let pointed = match (blame, error) {
-            (Blame::Nobody, _) => false,
-            (Blame::File(name, from, to), Error::Corrupt { path, offset, .. }) => {
-                let whole = *offset == 0 && self.specimen.is_sealed(name);
+        let pointed = match (expected, error) {
+            (ExpectedError::None, _) => false,
+            (ExpectedError::File(name, from, to), Error::Corrupt { path, offset, .. }) => {
+                let whole = *offset == 0 && self.sample.is_sealed(name);
                 path.ends_with(name) && ((from..=to).contains(offset) || whole)
             }
-            // A damaged mark of a migration makes it an old log beside a new store.
-            (Blame::File(files::LEGACY_AOF, ..) | Blame::Store, Error::Unsupported { path, .. }) => {
+            // A damaged mark of a migration makes it an old log in the directory of a new store.
+            (ExpectedError::File(files::LEGACY_AOF, ..) | ExpectedError::Store, Error::Unsupported { path, .. }) => {
                 path == disk.dir().path()
             }
-            (Blame::Store, Error::Corrupt { path, .. }) => known(path),
+            (ExpectedError::Store, Error::Corrupt { path, .. }) => known(path),
             _ => false,
         };
         if !pointed {
-            return Err(format!("refused, but it should point to {blame:?}: {error:?}"));
+            return Err(format!("refused, but it should point to {expected:?}: {error:?}"));
         }
         let (mut now, mut before) = (files_of(disk), files_of(before));
         let (lock, old_lock) = (now.remove(files::LOCK), before.remove(files::LOCK));
@@ -188,7 +195,7 @@ impl<'a> Judge<'a> {
             text.lines().find(|line| line.starts_with("store ")).map(str::to_owned)
         };
         let (now, old) = (lock.as_ref().and_then(store), old_lock.as_ref().and_then(store));
-        let whole = self.specimen.files.get(files::LOCK).and_then(store);
+        let whole = self.sample.files.get(files::LOCK).and_then(store);
         if old == whole && now != old { Err("refused and forgot which store it was".to_owned()) } else { Ok(()) }
     }
 
@@ -217,7 +224,7 @@ impl<'a> Judge<'a> {
         if !report.ok {
             return Err(format!("the doctor after closing: {report:?}"));
         }
-        let again = self.specimen.open(disk).map_err(failed("opening again"))?;
+        let again = self.sample.open(disk).map_err(failed("opening again"))?;
         if again.images().map_err(failed("looking again"))? != after || !again.recovery().clean {
             return Err(format!("another state after closing and opening again: {:?}", again.recovery()));
         }

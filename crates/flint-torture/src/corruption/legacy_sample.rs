@@ -1,33 +1,32 @@
 //! Directories of releases 0.1 and 0.2, as those releases left them. Their logs know no durable mark and no close record: whatever
 //! is damaged about the last line may be what a crash left of it.
 
-use std::collections::BTreeMap;
-
 use flint_core::engine::{Options, SyncMode, doctor_in};
 use flint_core::files;
 use flint_core::image::KeyImage;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, Result};
 
-use super::judge::{Tally, place};
-use super::life::{files_of, options};
+use super::oracle::{Tally, place};
 use super::sweep::sweep;
+use super::workload::options;
+use crate::directory::{Files, disk_of, files_of};
 use crate::old_release::{self, SAMPLES};
 
-/// A clock from before the data: it then stands at the newest time in the data.
+/// A clock from before the data: it then shows the newest time in the data.
 const EARLY_NS: u64 = 1;
 
 /// A directory of an old release, undamaged.
-pub struct LegacySpecimen {
+pub struct LegacySample {
     name: String,
-    files: BTreeMap<String, Vec<u8>>,
+    files: Files,
     /// Whether every line has a checksum: release 0.1 wrote none.
     checksums: bool,
     /// The states with the log cut after each line, and the lengths of those logs.
     prefixes: Vec<(usize, Vec<KeyImage>)>,
 }
 
-impl LegacySpecimen {
+impl LegacySample {
     /// One of each: the samples of `tests/legacy-data`, and the small directory with a snapshot.
     pub fn all() -> Vec<Self> {
         let samples = SAMPLES.map(|name| Self::new(name, old_release::sample(name)));
@@ -48,7 +47,7 @@ impl LegacySpecimen {
     ///
     /// # Panics
     /// When it does not.
-    pub fn new(name: &str, files: BTreeMap<String, Vec<u8>>) -> Self {
+    pub fn new(name: &str, files: Files) -> Self {
         let log = &files[files::LEGACY_AOF];
         let ends = log.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         let mut prefixes = Vec::new();
@@ -73,7 +72,7 @@ impl LegacySpecimen {
     }
 
     /// Judges a damaged directory; the damage to the log starts at byte `from` and ends before `until`.
-    fn judge(&self, files: &BTreeMap<String, Vec<u8>>, from: usize, until: usize, what: &str, tally: &mut Tally) {
+    fn check(&self, files: &Files, from: usize, until: usize, what: &str, tally: &mut Tally) {
         let fail = |detail: String| -> ! { panic!("{}, {what}: {detail}", self.name) };
         let disk = disk_of(files);
         let ops = disk.ops();
@@ -137,14 +136,6 @@ impl LegacySpecimen {
     }
 }
 
-fn disk_of(files: &BTreeMap<String, Vec<u8>>) -> SimDisk {
-    let disk = SimDisk::new();
-    for (name, bytes) in files {
-        disk.write_file(name, bytes);
-    }
-    disk
-}
-
 fn look(disk: &SimDisk) -> Result<Engine> {
     Engine::open_in(disk.dir(), Options { read_only: true, ..options(SyncMode::Always, 0, EARLY_NS).0 })
 }
@@ -153,18 +144,18 @@ fn look(disk: &SimDisk) -> Result<Engine> {
 ///
 /// # Panics
 /// When a flip makes a store what it must not be.
-pub fn legacy_flips(specimen: &LegacySpecimen, step: usize) -> Tally {
+pub fn legacy_flips(sample: &LegacySample, step: usize) -> Tally {
     let mut places = Vec::new();
-    for (name, bytes) in &specimen.files {
+    for (name, bytes) in &sample.files {
         let bits = |at: usize| if step == 1 { 0..8 } else { at / step % 8..at / step % 8 + 1 };
         places.extend((0..bytes.len()).step_by(step).flat_map(|at| bits(at).map(move |bit| (name, at, bit))));
     }
     sweep(places.len(), |index, tally| {
         let (name, at, bit) = places[index];
-        let mut files = specimen.files.clone();
+        let mut files = sample.files.clone();
         files.entry(name.clone()).and_modify(|bytes| bytes[at] ^= 1 << bit);
-        let at_log = if name == files::LEGACY_AOF { at } else { specimen.files[files::LEGACY_AOF].len() };
-        specimen.judge(&files, at_log, at_log + 1, &format!("bit {bit} of byte {at} of {name}"), tally);
+        let at_log = if name == files::LEGACY_AOF { at } else { sample.files[files::LEGACY_AOF].len() };
+        sample.check(&files, at_log, at_log + 1, &format!("bit {bit} of byte {at} of {name}"), tally);
     })
 }
 
@@ -172,17 +163,17 @@ pub fn legacy_flips(specimen: &LegacySpecimen, step: usize) -> Tally {
 ///
 /// # Panics
 /// When that makes a store what it must not be.
-pub fn legacy_truncations(specimen: &LegacySpecimen, step: usize) -> Tally {
+pub fn legacy_truncations(sample: &LegacySample, step: usize) -> Tally {
     let mut lengths = Vec::new();
-    for (name, bytes) in &specimen.files {
+    for (name, bytes) in &sample.files {
         lengths.extend((0..bytes.len()).step_by(step).map(|len| (name, len)));
     }
     sweep(lengths.len(), |index, tally| {
         let (name, len) = lengths[index];
-        let mut files = specimen.files.clone();
+        let mut files = sample.files.clone();
         files.entry(name.clone()).and_modify(|bytes| bytes.truncate(len));
-        let log = specimen.files[files::LEGACY_AOF].len();
+        let log = sample.files[files::LEGACY_AOF].len();
         let at_log = if name == files::LEGACY_AOF { len } else { log };
-        specimen.judge(&files, at_log, log, &format!("{name} of {len} bytes"), tally);
+        sample.check(&files, at_log, log, &format!("{name} of {len} bytes"), tally);
     })
 }

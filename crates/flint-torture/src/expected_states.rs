@@ -1,4 +1,4 @@
-//! Telling a story on a recorded disk, and what every state of that disk may lead to.
+//! Executing a scenario on a recorded disk, and the states of the store that each state of that disk may lead to.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -11,18 +11,18 @@ use flint_core::hooks::visit_between_slices;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Error, files};
 
-use crate::stage::{START, State, clock_at, is_refusal, open, options, state};
-use crate::story::{Step, Story, call};
+use crate::harness::{START, State, clock_at, is_refusal, open, options, state};
+use crate::scenario::{Scenario, Step, call};
 
 /// How long each step takes, at least.
 pub const STEP_NS: u64 = 137_000_001;
 
-/// How things stood when a call returned.
+/// The state of the store when a call returned.
 #[derive(Debug, Clone)]
 pub struct Mark {
     /// What returned.
     pub what: String,
-    /// Index of the story's step that it was part of; 0 is opening the store, 1 the first step.
+    /// Index of the scenario's step that it was part of; 0 is opening the store, 1 the first step.
     pub step: usize,
     /// Disk operations so far.
     pub ops: u64,
@@ -36,8 +36,8 @@ pub struct Mark {
     pub state: Arc<State>,
 }
 
-/// A story that was told.
-pub struct Ledger {
+/// A scenario that was executed: the states of its store, and the disks that led there.
+pub struct ExpectedStates {
     /// Mode of the store.
     pub sync: SyncMode,
     /// In the order in which calls returned; the first is the state before the store was opened.
@@ -52,7 +52,7 @@ pub struct Ledger {
     pub compactions: u64,
 }
 
-/// What must be true of a store recovered from some state of the disk: indexes into [`Ledger::marks`].
+/// What must be true of a store recovered from some state of the disk: indexes into [`ExpectedStates::marks`].
 #[derive(Debug, Clone, Copy)]
 pub struct Promise {
     /// The oldest mark that a power cut may lead back to.
@@ -61,7 +61,7 @@ pub struct Promise {
     pub kill: usize,
 }
 
-impl Ledger {
+impl ExpectedStates {
     /// What was promised when the disk had done `ops` operations: whatever calls that had returned by then had changed, in a batch
     /// up to the last of them that syncs, or as far as the engine said.
     pub fn promise(&self, ops: u64) -> Promise {
@@ -127,7 +127,7 @@ impl Ledger {
     }
 }
 
-struct Teller {
+struct Recorder {
     sync: SyncMode,
     history_bytes: u64,
     disk: SimDisk,
@@ -141,7 +141,7 @@ struct Teller {
     dead: RefCell<Vec<Rc<Engine>>>,
 }
 
-impl Teller {
+impl Recorder {
     fn options(&self) -> Options {
         Options { history_bytes: self.history_bytes, ..options(self.sync, &self.clock) }
     }
@@ -212,11 +212,11 @@ impl Teller {
                 self.open();
             }
             Step::Compact(between) => {
-                let (teller, between) = (self.clone(), between.clone());
+                let (recorder, between) = (self.clone(), between.clone());
                 let mut done = false;
                 visit_between_slices(Some(Box::new(move || {
                     if !std::mem::replace(&mut done, true) {
-                        between.iter().for_each(|step| teller.step(step));
+                        between.iter().for_each(|step| recorder.step(step));
                     }
                 })));
                 self.call(step);
@@ -235,20 +235,20 @@ impl Teller {
     }
 }
 
-/// Tells `story` from beginning to end on a recorded disk; it ends with a clean close.
+/// Executes `scenario` from beginning to end on a recorded disk; it ends with a clean close.
 ///
 /// # Panics
 /// When a call fails that should not.
-pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
+pub fn record(scenario: &Scenario, sync: SyncMode) -> ExpectedStates {
     let disk = SimDisk::new();
-    for (name, bytes) in &story.before {
+    for (name, bytes) in &scenario.before {
         disk.write_file(name, bytes);
     }
     let first = Arc::new(state_of_old(&disk));
     disk.record();
-    let teller = Rc::new(Teller {
+    let recorder = Rc::new(Recorder {
         sync,
-        history_bytes: story.history_bytes,
+        history_bytes: scenario.history_bytes,
         disk,
         clock: clock_at(START),
         engine: RefCell::new(None),
@@ -266,17 +266,24 @@ pub fn tell(story: &Story, sync: SyncMode) -> Ledger {
         step: Cell::new(0),
         dead: RefCell::default(),
     });
-    teller.open();
-    for (index, step) in story.steps.iter().enumerate() {
-        teller.step.set(index + 1);
-        teller.step(step);
+    recorder.open();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        recorder.step.set(index + 1);
+        recorder.step(step);
     }
-    teller.step.set(story.steps.len() + 1);
-    teller.close();
-    let disks = teller.disk.recorded();
-    let marks = teller.marks.borrow().clone();
-    let (rotations, compactions) = (*teller.rotations.borrow(), *teller.compactions.borrow());
-    Ledger { sync, marks, end_wall_ns: teller.clock.wall_ns() + 86_400_000_000_000, disks, rotations, compactions }
+    recorder.step.set(scenario.steps.len() + 1);
+    recorder.close();
+    let disks = recorder.disk.recorded();
+    let marks = recorder.marks.borrow().clone();
+    let (rotations, compactions) = (*recorder.rotations.borrow(), *recorder.compactions.borrow());
+    ExpectedStates {
+        sync,
+        marks,
+        end_wall_ns: recorder.clock.wall_ns() + 86_400_000_000_000,
+        disks,
+        rotations,
+        compactions,
+    }
 }
 
 /// What an old directory holds: what its migration gives.
@@ -285,6 +292,6 @@ fn state_of_old(disk: &SimDisk) -> State {
     match open(&copy, options(SyncMode::Always, &clock_at(START))) {
         Ok(engine) => state(&engine),
         Err(Error::Corrupt { .. }) => State::default(),
-        Err(error) => panic!("the story cannot start: {error}"),
+        Err(error) => panic!("the scenario cannot start: {error}"),
     }
 }

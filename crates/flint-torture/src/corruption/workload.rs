@@ -1,6 +1,5 @@
-//! A store's life, from which specimens are taken: every kind of call in a random order that the seed decides.
+//! A store's workload, from which specimens are taken: every kind of call in a random order that the seed decides.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flint_core::Engine;
@@ -10,9 +9,10 @@ use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::SimDisk;
 
+use crate::directory::{Files, files_of};
 use crate::random::Random;
 
-/// When every life begins.
+/// When every workload begins.
 const START_NS: u64 = 1_700_000_000_000_000_000;
 
 /// The state after the records up to `seq`.
@@ -35,18 +35,12 @@ pub(super) fn options(sync: SyncMode, history_bytes: u64, wall_ns: u64) -> (Opti
     (options, clock)
 }
 
-/// Every file of the root directory.
-pub(super) fn files_of(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
-    let names = disk.dir().list().expect("a disk with power");
-    names.into_iter().map(|name| (name.clone(), disk.read_file(&name).expect("a listed file"))).collect()
-}
-
 pub(super) fn limit(text: &str, algorithm: Algorithm) -> Limit {
     parse_limit(text, algorithm).expect("a valid limit")
 }
 
 /// An open store and what it was at every record so far.
-pub(super) struct Life {
+pub(super) struct Workload {
     pub(super) disk: SimDisk,
     clock: Arc<ManualClock>,
     engine: Engine,
@@ -54,18 +48,18 @@ pub(super) struct Life {
     calls: u64,
     pub(super) moments: Vec<Moment>,
     /// All files as they were at some moments.
-    pub(super) earlier: Vec<BTreeMap<String, Vec<u8>>>,
+    pub(super) earlier: Vec<Files>,
 }
 
-impl Life {
-    /// A store on `disk` that is opened `late_ns` after the time at which lives begin.
+impl Workload {
+    /// A store on `disk` that is opened `late_ns` after the time at which workloads begin.
     pub(super) fn begin(disk: SimDisk, sync: SyncMode, history_bytes: u64, seed: u64, late_ns: u64) -> Self {
         let (options, clock) = options(sync, history_bytes, START_NS + late_ns);
         let engine = Engine::open_in(disk.dir(), options).expect("a good disk");
         let random = Random::new(seed);
-        let mut life = Self { disk, clock, engine, random, calls: 0, moments: Vec::new(), earlier: Vec::new() };
-        life.note();
-        life
+        let mut workload = Self { disk, clock, engine, random, calls: 0, moments: Vec::new(), earlier: Vec::new() };
+        workload.note();
+        workload
     }
 
     pub(super) fn wall_ns(&self) -> u64 {
@@ -158,7 +152,7 @@ impl Life {
         let key = KEYS[usize::try_from(self.random.below(6)).unwrap_or(0)];
         let number = self.random.below(40) + 3;
         let given = limit(&format!("{number}/minute"), Algorithm::FixedWindowCounter);
-        // A call may be denied, and a key may not be there: both are part of a life.
+        // A call may be denied, and a key may not be there: both are part of a workload.
         match self.random.below(20) {
             0 => drop(engine.reset(key)),
             1 => drop(engine.delete(key)),

@@ -1,14 +1,15 @@
-//! Short lives of a store, step by step. Without background threads a story makes the same operations every time it is told.
+//! Short sequences of calls to a store, step by step. Without background threads a scenario makes the same disk operations in each run.
 
 use flint_core::Result;
 use flint_core::engine::{CallId, Check, CheckAll, Engine, Idempotent, Item, OnChange};
 use flint_core::limit::Algorithm;
 
-use crate::old_release::{self, Files};
+use crate::directory::Files;
+use crate::harness::limit;
+use crate::old_release;
 use crate::random::Random;
-use crate::stage::limit;
 
-/// One thing that happens.
+/// One step of a scenario.
 #[derive(Debug, Clone)]
 pub enum Step {
     /// `limit(key, text)`.
@@ -44,7 +45,7 @@ pub enum Step {
     Compact(Vec<Self>),
     /// Time passes: so many milliseconds.
     Wait(u64),
-    /// Somebody sets the wall clock forward or back: seconds.
+    /// The wall clock is set forward or back: seconds.
     StepWallClock(i64),
     /// `close()` and open again.
     Reopen,
@@ -53,15 +54,15 @@ pub enum Step {
 }
 
 impl Step {
-    /// Whether everything is on disk when it has returned, in both modes. Closing and opening are seen to elsewhere.
+    /// Whether everything is on disk when it has returned, in both modes. Closing and opening are handled elsewhere.
     pub const fn syncs(&self) -> bool {
         matches!(self, Self::Flush | Self::Turn)
     }
 }
 
-/// A story with its name and the files that it starts with.
+/// A scenario with its name and the files that it starts with.
 #[derive(Debug, Clone)]
-pub struct Story {
+pub struct Scenario {
     /// Names it in failures.
     pub name: String,
     /// Names and contents: a directory of an old release, or nothing.
@@ -84,8 +85,7 @@ fn call_id(number: u64, kind: u8) -> CallId {
     CallId { id, fingerprint: [kind; 8] }
 }
 
-/// Waits as a caller who wants to be told.
-/// Makes the call that a step stands for; steps that are no calls do nothing here.
+/// Makes the call that a step describes; steps that are no calls do nothing here.
 ///
 /// # Errors
 /// Those of the call.
@@ -146,7 +146,7 @@ fn set(key: &str, text: &'static str, algorithm: Algorithm) -> Step {
 }
 
 /// Every kind of call and every algorithm, a death, a clean end.
-fn calls() -> Story {
+fn calls() -> Scenario {
     let mut steps = vec![set("bucket", "10/minute; 12/hour", BUCKET), set("log", "6/second; 9/minute", LOG)];
     steps.push(set("window", "5/second; 7/10s", WINDOW));
     steps.extend(checks("bucket", 3, 4));
@@ -174,11 +174,11 @@ fn calls() -> Story {
     steps.push(Step::Limit("bucket".to_owned(), "10/minute; 40/hour", BUCKET, OnChange::Reset));
     steps.push(Step::Reopen);
     steps.extend(checks("bucket", 1, 2));
-    Story { name: "calls".to_owned(), before: Vec::new(), history_bytes: 64 << 20, steps }
+    Scenario { name: "calls".to_owned(), before: Vec::new(), history_bytes: 64 << 20, steps }
 }
 
 /// Segments fill, are sealed, and some of them are removed.
-fn rotation() -> Story {
+fn rotation() -> Scenario {
     let mut steps = vec![set("a", "1000/hour", BUCKET)];
     for n in 0..7 {
         steps.push(Step::LimitMany { keys: 8, len: 500, rate: 5 + n });
@@ -196,11 +196,11 @@ fn rotation() -> Story {
     steps.extend(checks("a", 1, 2));
     steps.push(Step::Reopen);
     steps.extend(checks("a", 1, 2));
-    Story { name: "rotation".to_owned(), before: Vec::new(), history_bytes: 20 << 10, steps }
+    Scenario { name: "rotation".to_owned(), before: Vec::new(), history_bytes: 20 << 10, steps }
 }
 
 /// Snapshots come and go, with calls between their slices.
-fn compaction() -> Story {
+fn compaction() -> Scenario {
     let key = |n: usize| many(n + 1, 12).pop().expect("one more than none");
     let mut steps = vec![Step::LimitMany { keys: 80, len: 12, rate: 9 }, set("zz", "6/minute", LOG)];
     steps.extend(checks("zz", 1, 2));
@@ -227,21 +227,26 @@ fn compaction() -> Story {
     steps.push(Step::Reopen);
     steps.extend([once(1, "zz", 1), once(5, "new", 1)]);
     steps.extend([Step::Check(key(5), 1), Step::Compact(Vec::new())]);
-    Story { name: "compaction".to_owned(), before: Vec::new(), history_bytes: 0, steps }
+    Scenario { name: "compaction".to_owned(), before: Vec::new(), history_bytes: 0, steps }
 }
 
 /// A directory of an old release, its keys used from then on.
-fn migration(name: &str, files: Files) -> Story {
+fn migration(name: &str, files: Files) -> Scenario {
     let mut steps = vec![set("new", "5/minute", BUCKET)];
     steps.extend(checks("new", 1, 2));
     steps.push(Step::Turn);
     steps.push(Step::Compact(Vec::new()));
     steps.extend(checks("new", 1, 1));
-    Story { name: format!("migration of {name}"), before: files.into_iter().collect(), history_bytes: 64 << 20, steps }
+    Scenario {
+        name: format!("migration of {name}"),
+        before: files.into_iter().collect(),
+        history_bytes: 64 << 20,
+        steps,
+    }
 }
 
-/// The stories that cover every kind of call and of file operation.
-pub fn all() -> Vec<Story> {
+/// The scenarios that cover every kind of call and of file operation.
+pub fn all() -> Vec<Scenario> {
     let mut all = vec![calls(), rotation(), compaction()];
     all.push(migration("a small snapshot", old_release::small_snapshot()));
     let samples = ["v0_1_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"];
@@ -249,12 +254,12 @@ pub fn all() -> Vec<Story> {
     all
 }
 
-/// A story by chance.
-pub fn random(seed: u64, length: usize) -> Story {
+/// A random scenario.
+pub fn random(seed: u64, length: usize) -> Scenario {
     let mut random = Random::new(seed);
     let history_bytes = *random.choose(&[0, 20 << 10, 64 << 20]);
     let steps = (0..length).map(|_| random_step(&mut random, true)).collect();
-    Story { name: format!("random {seed}"), before: Vec::new(), history_bytes, steps }
+    Scenario { name: format!("random {seed}"), before: Vec::new(), history_bytes, steps }
 }
 
 fn random_step(random: &mut Random, outer: bool) -> Step {

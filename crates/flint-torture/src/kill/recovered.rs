@@ -9,22 +9,24 @@ use flint_core::Engine;
 use flint_core::clock::ManualClock;
 use flint_core::engine::{self, Options, SyncMode};
 
-use crate::stage::{State, repeats};
+use crate::harness::{State, assert_repeatable};
 
-use super::life::{Life, Reference, Session, options, resumed_ns};
+use super::expected::Expected;
+use super::session::{Session, options, resumed_ns};
+use super::workload::Workload;
 
 /// How many more steps are made after a recovery.
 const MORE: usize = 8;
 
-/// How many steps a worker that went on at `from` told, each of them with the answer of an undisturbed life.
+/// How many steps a worker that went on at `from` reported, each of them with the answer of an undisturbed workload.
 ///
 /// # Panics
 /// When it gave another answer.
-pub fn steps_told(reference: &Reference, from: usize, told: &[String], what: &str) -> usize {
-    let answers = told.iter().filter(|line| *line != "open" && *line != "closed");
+pub(super) fn steps_reported(expected: &Expected, from: usize, reported: &[String], what: &str) -> usize {
+    let answers = reported.iter().filter(|line| *line != "open" && *line != "closed");
     let mut done = from;
     for answer in answers {
-        assert_eq!(*answer, reference.told[done], "{what}: another answer than that of an undisturbed life");
+        assert_eq!(*answer, expected.answers[done], "{what}: another answer than that of an undisturbed workload");
         done += 1;
     }
     done
@@ -49,29 +51,29 @@ fn assert_sound(dir: &Path, what: &str) {
     assert!(report.ok, "{what}: doctor: {:?}", report.problems);
 }
 
-/// Looks at what is there, which must change nothing, and gives the number of steps that it holds: those that were told,
+/// Looks at what is there, which must change nothing, and gives the number of steps that it holds: those that were reported,
 /// or one more.
 ///
 /// # Panics
 /// When it holds anything else.
-pub fn look(reference: &Reference, dir: &Path, told: usize, what: &str) -> usize {
+pub(super) fn inspect(expected: &Expected, dir: &Path, reported: usize, what: &str) -> usize {
     if !dir.exists() {
-        assert_eq!(told, 0, "{what}: the directory is not there");
+        assert_eq!(reported, 0, "{what}: the directory is not there");
         return 0;
     }
     let before = contents(dir);
     assert_sound(dir, what);
-    let clock = Arc::new(ManualClock::new(resumed_ns(told)));
+    let clock = Arc::new(ManualClock::new(resumed_ns(reported)));
     let read_only = Options { read_only: true, ..options(SyncMode::Always, clock) };
     let engine = Engine::open(dir, read_only).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
     let seen = State::of(&engine).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));
     assert!(contents(dir) == before, "{what}: looking changed a file");
-    let holds = |done: &usize| reference.states.get(*done) == Some(&seen);
-    [told, told + 1].into_iter().find(holds).unwrap_or_else(|| {
-        let matching: Vec<usize> = (0..reference.states.len()).filter(holds).collect();
+    let holds = |done: &usize| expected.states.get(*done) == Some(&seen);
+    [reported, reported + 1].into_iter().find(holds).unwrap_or_else(|| {
+        let matching: Vec<usize> = (0..expected.states.len()).filter(holds).collect();
         panic!(
-            "{what}: {told} steps were told, and the state is that after {matching:?}\n{}",
-            difference(&seen, &reference.states[told])
+            "{what}: {reported} steps were reported, and the state is that after {matching:?}\n{}",
+            difference(&seen, &expected.states[reported])
         )
     })
 }
@@ -86,27 +88,27 @@ fn difference(seen: &State, expected: &State) -> String {
     )
 }
 
-fn assert_state(session: &Session, reference: &Reference, done: usize, what: &str) {
+fn assert_state(session: &Session, expected: &Expected, done: usize, what: &str) {
     let seen = session.state();
     assert!(
-        seen == reference.states[done],
+        seen == expected.states[done],
         "{what}: not the state after {done} steps: {}",
-        difference(&seen, &reference.states[done])
+        difference(&seen, &expected.states[done])
     );
 }
 
 /// How a store goes on after a recovery.
 #[derive(Debug, Clone, Copy)]
-pub struct Future {
+pub(super) struct Continuation {
     /// The first session after the recovery ends before it wrote anything of its own.
-    pub idle_first: bool,
-    /// To the end of its life, not only some steps.
-    pub to_the_end: bool,
+    pub(super) idle_first: bool,
+    /// To the end of its workload, not only some steps.
+    pub(super) to_the_end: bool,
 }
 
-impl Future {
+impl Continuation {
     /// Each kind now and then.
-    pub const fn of(index: usize) -> Self {
+    pub(super) const fn of(index: usize) -> Self {
         Self { idle_first: (index / 2).is_multiple_of(2), to_the_end: index % 16 == 15 }
     }
 }
@@ -114,32 +116,32 @@ impl Future {
 /// The store goes on after `done` steps: opened, written to, closed, opened again. Says whether a torn tail was cut.
 ///
 /// # Panics
-/// When anything is not as in an undisturbed life.
-pub fn go_on(
-    life: &Life,
-    reference: &Reference,
+/// When anything is not as in an undisturbed workload.
+pub(super) fn check_continues(
+    workload: &Workload,
+    expected: &Expected,
     dir: &Path,
     sync: SyncMode,
     done: usize,
-    future: Future,
+    continuation: Continuation,
     what: &str,
 ) -> bool {
     let open = |wall_ns: u64| Session::open(dir, sync, wall_ns, true).unwrap_or_else(|error| panic!("{what}: {error}"));
     let mut session = open(resumed_ns(done));
-    assert_state(&session, reference, done, what);
-    repeats(&session.engine, what);
+    assert_state(&session, expected, done, what);
+    assert_repeatable(&session.engine, what);
     let torn = session.engine.recovery().cut_bytes > 0;
-    if future.idle_first {
+    if continuation.idle_first {
         session = closed_and_opened(session, &open, dir, what);
-        assert_state(&session, reference, done, what);
+        assert_state(&session, expected, done, what);
     }
-    let end = if future.to_the_end { life.steps.len() } else { life.steps.len().min(done + MORE) };
+    let end = if continuation.to_the_end { workload.steps.len() } else { workload.steps.len().min(done + MORE) };
     for n in done..end {
-        assert_eq!(session.make(n, &life.steps[n]), reference.told[n], "{what}: after the recovery");
-        assert_state(&session, reference, n + 1, what);
+        assert_eq!(session.execute(n, &workload.steps[n]), expected.answers[n], "{what}: after the recovery");
+        assert_state(&session, expected, n + 1, what);
     }
     session = closed_and_opened(session, &open, dir, what);
-    assert_state(&session, reference, end, what);
+    assert_state(&session, expected, end, what);
     session.engine.close().unwrap_or_else(|error| panic!("{what}: {error}"));
     torn
 }

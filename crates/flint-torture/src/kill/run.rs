@@ -1,4 +1,4 @@
-//! Parts of lives, each from a directory as an earlier part left it, and the points at which one can be cut short.
+//! Parts of workloads, each from a directory as an earlier part left it, and the points at which one can be cut short.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,20 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use flint_core::engine::SyncMode;
 use flint_core::files;
 
-use super::Report;
-use super::life::{self, Life, Reference, Scene};
+use super::expected::{Expected, run_undisturbed};
 use super::points::Points;
 use super::process::{Files, Point, Scratch, Task, copy};
-use super::verdict;
+use super::recovered;
+use super::report::Report;
+use super::workload::{Workload, WorkloadKind};
 
 /// Old stores that open.
 const SAMPLES: [&str; 4] = ["v0_1_log_only", "v0_2_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"];
 
-/// A part of a life.
+/// A part of a workload.
 #[derive(Debug)]
-pub struct Chapter {
-    life: Arc<Life>,
-    reference: Arc<Reference>,
+pub struct Run {
+    workload: Arc<Workload>,
+    expected: Arc<Expected>,
     sync: SyncMode,
     from: usize,
     to: usize,
@@ -38,11 +39,11 @@ fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/legacy-data").join(name).join("data")
 }
 
-impl Chapter {
-    /// Every scene in both modes.
+impl Run {
+    /// Every kind in both modes.
     ///
     /// # Panics
-    /// When an undisturbed life fails.
+    /// When an undisturbed workload fails.
     pub fn all(seed: u64) -> Vec<Self> {
         let mut all = Self::ordinary(seed);
         all.extend(Self::backlog(seed));
@@ -53,47 +54,54 @@ impl Chapter {
     /// From nothing to a clean close; from there to a death; from there to a clean close.
     ///
     /// # Panics
-    /// When an undisturbed life fails.
+    /// When an undisturbed workload fails.
     pub fn ordinary(seed: u64) -> Vec<Self> {
-        let life = Arc::new(Life::new(Scene::Ordinary, seed));
-        let reference = rehearsed(&life, None);
-        let third = life.steps.len() / 3;
-        let mut chapters: Vec<Self> = Vec::new();
+        let workload = Arc::new(Workload::new(WorkloadKind::Ordinary, seed));
+        let expected = expected_of(&workload, None);
+        let third = workload.steps.len() / 3;
+        let mut runs: Vec<Self> = Vec::new();
         for sync in [SyncMode::Always, SyncMode::Batch] {
             let mut base = None;
             for part in 0..3 {
-                let (life, reference) = (life.clone(), reference.clone());
-                let chapter =
-                    Self { life, reference, sync, from: part * third, to: (part + 1) * third, dies: part == 1, base };
-                base = (part < 2).then(|| Arc::new(chapter.lived()));
-                chapters.push(chapter);
+                let (workload, expected) = (workload.clone(), expected.clone());
+                let run = Self {
+                    workload,
+                    expected,
+                    sync,
+                    from: part * third,
+                    to: (part + 1) * third,
+                    dies: part == 1,
+                    base,
+                };
+                base = (part < 2).then(|| Arc::new(run.completed()));
+                runs.push(run);
             }
         }
-        chapters
+        runs
     }
 
-    /// Calls beside a compaction in the background.
+    /// Calls during a compaction in the background.
     ///
     /// # Panics
-    /// When an undisturbed life fails.
+    /// When an undisturbed workload fails.
     pub fn backlog(seed: u64) -> Vec<Self> {
-        let life = Arc::new(Life::new(Scene::Backlog, seed));
-        let reference = rehearsed(&life, None);
-        let (prelude, to) = (life.prelude(), life.steps.len());
+        let workload = Arc::new(Workload::new(WorkloadKind::Backlog, seed));
+        let expected = expected_of(&workload, None);
+        let (prelude, to) = (workload.prelude(), workload.steps.len());
         let first = Self {
-            life: life.clone(),
-            reference: reference.clone(),
+            workload: workload.clone(),
+            expected: expected.clone(),
             sync: SyncMode::Batch,
             from: 0,
             to: prelude,
             dies: true,
             base: None,
         };
-        let base = Arc::new(first.lived());
+        let base = Arc::new(first.completed());
         let both = [SyncMode::Always, SyncMode::Batch].into_iter();
         both.map(|sync| Self {
-            life: life.clone(),
-            reference: reference.clone(),
+            workload: workload.clone(),
+            expected: expected.clone(),
             sync,
             from: prelude,
             to,
@@ -106,29 +114,29 @@ impl Chapter {
     /// Directories of old releases.
     ///
     /// # Panics
-    /// When an undisturbed life fails.
+    /// When an undisturbed workload fails.
     pub fn migrations(seed: u64) -> Vec<Self> {
-        let mut chapters = Vec::new();
+        let mut runs = Vec::new();
         for (index, name) in SAMPLES.into_iter().enumerate() {
-            let life = Arc::new(Life::new(Scene::Migration(name.to_owned()), seed));
+            let workload = Arc::new(Workload::new(WorkloadKind::Migration(name.to_owned()), seed));
             let base = Arc::new(Scratch::new(false));
             copy(&sample(name), &data(&base));
-            let reference = rehearsed(&life, Some(&data(&base)));
-            let to = life.steps.len();
+            let expected = expected_of(&workload, Some(&data(&base)));
+            let to = workload.steps.len();
             let sync = if index % 2 == 0 { SyncMode::Always } else { SyncMode::Batch };
-            chapters.push(Self { life, reference, sync, from: 0, to, dies: false, base: Some(base) });
+            runs.push(Self { workload, expected, sync, from: 0, to, dies: false, base: Some(base) });
         }
-        chapters
+        runs
     }
 
     /// What to call it.
     pub fn name(&self) -> String {
-        format!("{} {:?} {}..{}", self.life.scene.name(), self.sync, self.from, self.to)
+        format!("{} {:?} {}..{}", self.workload.kind.name(), self.sync, self.from, self.to)
     }
 
     /// What its worker does in `dir`.
     pub fn task<'a>(&'a self, dir: &'a Path) -> Task<'a> {
-        Task { dir, sync: self.sync, life: &self.life, from: self.from, to: self.to, dies: self.dies }
+        Task { dir, sync: self.sync, workload: &self.workload, from: self.from, to: self.to, dies: self.dies }
     }
 
     /// What a process does that goes on after a death.
@@ -145,22 +153,22 @@ impl Chapter {
         scratch
     }
 
-    /// The directory after the whole chapter.
-    fn lived(&self) -> Scratch {
+    /// The directory after the whole run.
+    fn completed(&self) -> Scratch {
         let scratch = self.begin(false);
         let ran = self.task(&data(&scratch)).undisturbed();
         let what = format!("{}, undisturbed", self.name());
-        assert_eq!(verdict::steps_told(&self.reference, self.from, &ran.told, &what), self.to, "{what}");
+        assert_eq!(recovered::steps_reported(&self.expected, self.from, &ran.reported, &what), self.to, "{what}");
         scratch
     }
 
-    /// How many steps the directory holds that a worker left who told this.
+    /// How many steps the directory holds that a worker left who reported this.
     ///
     /// # Panics
     /// When it holds something else.
-    pub fn look(&self, dir: &Path, told: &[String], what: &str) -> usize {
-        let told = verdict::steps_told(&self.reference, self.from, told, what);
-        verdict::look(&self.reference, dir, told, what)
+    pub fn inspect(&self, dir: &Path, reported: &[String], what: &str) -> usize {
+        let reported = recovered::steps_reported(&self.expected, self.from, reported, what);
+        recovered::inspect(&self.expected, dir, reported, what)
     }
 
     /// Every store into the mapping, before it and in the middle of it.
@@ -219,15 +227,15 @@ impl Chapter {
     }
 
     fn kill(&self, index: usize, point: &Point, nested: Option<usize>) -> Report {
-        let what = format!("{} (seed {}), killed at {point:?}", self.name(), self.life.seed);
+        let what = format!("{} (seed {}), killed at {point:?}", self.name(), self.workload.seed);
         let mut report = Report::default();
         // Death is the same everywhere; a few on the usual file system, where syncing takes its time.
         let scratch = self.begin(index % 8 == 7);
         let dir = data(&scratch);
         let ran = self.task(&dir).killed_at(point);
-        let told = verdict::steps_told(&self.reference, self.from, &ran.told, &what);
+        let reported = recovered::steps_reported(&self.expected, self.from, &ran.reported, &what);
         if !ran.killed {
-            assert_eq!(told, self.to, "{what}");
+            assert_eq!(reported, self.to, "{what}");
             report.missed = 1;
             return report;
         }
@@ -239,11 +247,11 @@ impl Chapter {
                 report.by_call.insert(name.clone(), 1);
             }
         }
-        let done = verdict::look(&self.reference, &dir, told, &what);
+        let done = recovered::inspect(&self.expected, &dir, reported, &what);
         if let Some(count) = nested {
             self.kill_again(&dir, done, matches!(point, Point::Call { .. }), count, &what, &mut report);
         }
-        report.torn += u64::from(self.goes_on(&dir, done, index, &what));
+        report.torn += u64::from(self.check_continues(&dir, done, index, &what));
         report
     }
 
@@ -256,7 +264,7 @@ impl Chapter {
             }
             scratch
         };
-        let to = self.life.steps.len().min(done + 3);
+        let to = self.workload.steps.len().min(done + 3);
         let points = if at_calls {
             let calls = |files: &Files| {
                 let scratch = fresh();
@@ -271,20 +279,28 @@ impl Chapter {
             let scratch = fresh();
             let dir = data(&scratch);
             let ran = self.rest(&dir, done, to).killed_at(point);
-            let told = verdict::steps_told(&self.reference, done, &ran.told, &what);
+            let reported = recovered::steps_reported(&self.expected, done, &ran.reported, &what);
             if !ran.killed {
                 report.missed += 1;
                 continue;
             }
             report.nested += 1;
-            let done = verdict::look(&self.reference, &dir, told, &what);
-            report.torn += u64::from(self.goes_on(&dir, done, index, &what));
+            let done = recovered::inspect(&self.expected, &dir, reported, &what);
+            report.torn += u64::from(self.check_continues(&dir, done, index, &what));
         }
     }
 
-    fn goes_on(&self, dir: &Path, done: usize, index: usize, what: &str) -> bool {
-        let torn = verdict::go_on(&self.life, &self.reference, dir, self.sync, done, verdict::Future::of(index), what);
-        if let Scene::Migration(name) = &self.life.scene {
+    fn check_continues(&self, dir: &Path, done: usize, index: usize, what: &str) -> bool {
+        let torn = recovered::check_continues(
+            &self.workload,
+            &self.expected,
+            dir,
+            self.sync,
+            done,
+            recovered::Continuation::of(index),
+            what,
+        );
+        if let WorkloadKind::Migration(name) = &self.workload.kind {
             self.assert_old_files_kept(name, dir, what);
         }
         torn
@@ -299,10 +315,10 @@ impl Chapter {
     }
 }
 
-fn rehearsed(life: &Life, base: Option<&Path>) -> Arc<Reference> {
+fn expected_of(workload: &Workload, base: Option<&Path>) -> Arc<Expected> {
     let scratch = Scratch::new(false);
     if let Some(base) = base {
         copy(base, &data(&scratch));
     }
-    Arc::new(life::rehearse(life, &data(&scratch)))
+    Arc::new(run_undisturbed(workload, &data(&scratch)))
 }

@@ -1,6 +1,4 @@
-//! Small stores at rest, one for each way in which a store can stand there.
-
-use std::collections::BTreeMap;
+//! Small stores at rest, one for each state that a session can leave.
 
 use flint_core::Engine;
 use flint_core::engine::{Status, SyncMode};
@@ -11,9 +9,10 @@ use flint_core::log::reader::{Step, Walker};
 use flint_core::log::segment::{SEAL_LEN, SegmentHeader};
 use flint_core::testing::sim::SimDisk;
 
-use super::life::{Life, Moment, files_of, options};
+use super::workload::{Moment, Workload, options};
+use crate::directory::{Files, files_of};
 
-/// Enough for all the history of a specimen.
+/// Enough for all the history of a sample.
 const ALL_HISTORY: u64 = 64 << 20;
 
 /// In which state a store is left.
@@ -78,7 +77,7 @@ impl Kind {
         }
     }
 
-    fn live(self, seed: u64, late_ns: u64) -> Life {
+    fn generate(self, seed: u64, late_ns: u64) -> Workload {
         let history = if self == Self::WithoutHistory { 0 } else { ALL_HISTORY };
         let disk = SimDisk::new();
         if matches!(self, Self::Migrated | Self::MigratedCompacted) {
@@ -87,47 +86,47 @@ impl Kind {
                 include_bytes!("../../../../tests/legacy-data/v0_2_log_only/data/flint.aof"),
             );
         }
-        let mut life = Life::begin(disk, self.sync(), history, seed, late_ns);
+        let mut workload = Workload::begin(disk, self.sync(), history, seed, late_ns);
         match self {
-            Self::Single | Self::SingleKilled => life.calls(45),
+            Self::Single | Self::SingleKilled => workload.calls(45),
             Self::SingleUnsynced => {
-                life.calls(30);
-                life.flush();
-                life.calls(15);
+                workload.calls(30);
+                workload.flush();
+                workload.calls(15);
             }
             Self::Compacted | Self::CompactedUnsynced | Self::WithoutHistory => {
-                life.calls(20);
-                life.compact();
-                life.until_rotation();
-                life.turn();
-                life.calls(5);
-                life.compact();
-                life.until_rotation();
-                life.turn();
-                life.calls(20);
-                life.flush();
-                life.calls(10);
+                workload.calls(20);
+                workload.compact();
+                workload.until_rotation();
+                workload.turn();
+                workload.calls(5);
+                workload.compact();
+                workload.until_rotation();
+                workload.turn();
+                workload.calls(20);
+                workload.flush();
+                workload.calls(10);
             }
-            Self::Rotated | Self::RotatedKilled => life.until_rotation(),
+            Self::Rotated | Self::RotatedKilled => workload.until_rotation(),
             Self::UnsealedKilled => {
-                life.until_rotation();
-                life.until_rotation();
-                life.flush();
-                life.calls(10);
+                workload.until_rotation();
+                workload.until_rotation();
+                workload.flush();
+                workload.calls(10);
             }
-            Self::Migrated => life.calls(30),
+            Self::Migrated => workload.calls(30),
             Self::MigratedCompacted => {
-                life.calls(20);
-                life.compact();
-                life.calls(20);
+                workload.calls(20);
+                workload.compact();
+                workload.calls(20);
             }
         }
-        life.save();
-        life
+        workload.save();
+        workload
     }
 }
 
-/// Where a record of the log stands.
+/// Where a record of the log is.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     pub(super) file: String,
@@ -139,10 +138,10 @@ pub(super) struct Record {
 }
 
 /// A store at rest, undamaged, and everything that is known about it.
-pub struct Specimen {
+pub struct SampleStore {
     pub(super) name: String,
     pub(super) disk: SimDisk,
-    pub(super) files: BTreeMap<String, Vec<u8>>,
+    pub(super) files: Files,
     pub(super) closed: bool,
     pub(super) sync: SyncMode,
     /// The time at which it is opened.
@@ -154,28 +153,28 @@ pub struct Specimen {
     /// The newest snapshot's end.
     pub(super) snapshot_end: u64,
     /// All files at earlier moments.
-    pub(super) earlier: Vec<BTreeMap<String, Vec<u8>>>,
-    /// Another store with the same life, a little later, and its state.
-    pub(super) twin: BTreeMap<String, Vec<u8>>,
-    pub(super) twin_images: Vec<KeyImage>,
+    pub(super) earlier: Vec<Files>,
+    /// A store made by the same workload a little later, and its state.
+    pub(super) sibling: Files,
+    pub(super) sibling_images: Vec<KeyImage>,
 }
 
-impl Specimen {
-    /// Lives a life of this kind. The same seed makes the same calls; the store's id differs each time.
+impl SampleStore {
+    /// Makes a store by the workload of this kind. The same seed makes the same calls; the store's id differs each time.
     ///
     /// # Panics
     /// When a store on a good disk does not work.
     pub fn new(kind: Kind, seed: u64) -> Self {
-        let end = |life: Life| if kind.is_closed() { life.close() } else { life.crash() };
-        let mut life = kind.live(seed, 0);
-        let (moments, earlier) = (std::mem::take(&mut life.moments), std::mem::take(&mut life.earlier));
-        let wall_ns = life.wall_ns() + 1_000_000_000;
-        let disk = end(life);
-        let twin = kind.live(seed, 777);
-        let twin_images = twin.moments.last().expect("a life has moments").images.clone();
-        let twin = files_of(&end(twin));
+        let end = |workload: Workload| if kind.is_closed() { workload.close() } else { workload.crash() };
+        let mut workload = kind.generate(seed, 0);
+        let (moments, earlier) = (std::mem::take(&mut workload.moments), std::mem::take(&mut workload.earlier));
+        let wall_ns = workload.wall_ns() + 1_000_000_000;
+        let disk = end(workload);
+        let sibling = kind.generate(seed, 777);
+        let sibling_images = sibling.moments.last().expect("a workload has moments").images.clone();
+        let sibling = files_of(&end(sibling));
         let files = files_of(&disk);
-        let mut specimen = Self {
+        let mut sample = Self {
             name: format!("{kind:?} of seed {seed}"),
             snapshot_end: snapshot_end(&files),
             records: records_of(&files),
@@ -187,19 +186,19 @@ impl Specimen {
             moments,
             statuses: Vec::new(),
             earlier,
-            twin,
-            twin_images,
+            sibling,
+            sibling_images,
         };
-        let engine = specimen.open(&specimen.disk.kill()).expect("a good store opens");
-        specimen.statuses = engine.list(None, None, None).expect("an open store");
-        assert_eq!(engine.images().expect("an open store"), specimen.last().images, "{}", specimen.name);
-        assert_eq!(engine.recovery().clean, specimen.closed, "{}", specimen.name);
-        specimen
+        let engine = sample.open(&sample.disk.kill()).expect("a good store opens");
+        sample.statuses = engine.list(None, None, None).expect("an open store");
+        assert_eq!(engine.images().expect("an open store"), sample.last().images, "{}", sample.name);
+        assert_eq!(engine.recovery().clean, sample.closed, "{}", sample.name);
+        sample
     }
 
     /// The state at the end.
     pub(super) fn last(&self) -> &Moment {
-        self.moments.last().expect("a life has moments")
+        self.moments.last().expect("a workload has moments")
     }
 
     /// The number of the last record in the log.
@@ -212,8 +211,8 @@ impl Specimen {
     }
 
     /// Whether there is another store that differs. A store made from an old directory has its id from there, so that two made
-    /// from the same one are one store with two lives.
-    pub(super) fn has_twin(&self) -> bool {
+    /// from the same one are one store that was used in two ways.
+    pub(super) fn has_sibling(&self) -> bool {
         !self.files.contains_key(files::LEGACY_AOF)
     }
 
@@ -235,7 +234,7 @@ impl Specimen {
 }
 
 /// All records of a store's segments in order.
-pub(super) fn records_of(files: &BTreeMap<String, Vec<u8>>) -> Vec<Record> {
+pub(super) fn records_of(files: &Files) -> Vec<Record> {
     let mut records = Vec::new();
     for (name, bytes) in files {
         let FileKind::Segment(_) = files::classify(name) else { continue };
@@ -251,7 +250,7 @@ pub(super) fn records_of(files: &BTreeMap<String, Vec<u8>>) -> Vec<Record> {
 }
 
 /// What the newest snapshot says in its trailer.
-pub(super) fn snapshot_end(files: &BTreeMap<String, Vec<u8>>) -> u64 {
+pub(super) fn snapshot_end(files: &Files) -> u64 {
     let newest = files.iter().rfind(|(name, _)| files::parse_snapshot_name(name).is_some());
     newest.map_or(0, |(_, bytes)| {
         let text = String::from_utf8_lossy(bytes);
