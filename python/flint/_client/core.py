@@ -1,39 +1,43 @@
-"""What the methods of one client share: its settings, its requests, and the answers without a server."""
+"""What the methods of one client share: its settings, and how an operation is run."""
 
 from __future__ import annotations
 
-import logging
-import math
 import os
 import ssl
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from flint._client import io_asyncio, io_thread
 from flint._client.address import parse
 from flint._client.endpoint import Endpoint
-from flint._client.exchange import Decode, InFlight, exchange
-from flint._errors import FlintError, FlintServerError
-from flint._native import CheckResult, MultiCheckResult, _Codec, _decode_check
-from flint._validate import bearer_token, call_timeout, integer, one_of, tls_context
+from flint._client.error_policy import ErrorPolicy
+from flint._client.exchange import InFlight, exchange
+from flint._client.operations import Check, Operation, Sequence
+from flint._errors import ClosedError, FlintConnectionError, FlintServerError
+from flint._native import CheckResult, _Codec
+from flint._validate import bearer_token, call_timeout, integer, tls_context
 
+if TYPE_CHECKING:
+    from flint._types import LimitLike
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
-_log = logging.getLogger("flint")
-
 _MEDIA_TYPE = "application/vnd.flint.exact+json"
-# on_error, and whether a check without a server is then allowed; None raises.
-_ERROR_POLICIES = {"raise": None, "allow": True, "deny": False}
-# `retry_after` of a check that was denied because the server was unavailable.
-_DEGRADED_RETRY_NS = 1_000_000_000
-_WARN_EVERY_S = 60.0
 _MAX_RETRIES = 100
+
+# What an operation may recover from.
+_FAILURES = (FlintConnectionError, FlintServerError, ClosedError)
 
 
 class Core:
-    """One client."""
+    """One client.
+
+    `run` makes a call in a thread, `arun` in a coroutine: they make the operation of the arguments, and differ in how
+    its exchange is driven.
+    """
 
     def __init__(
         self,
@@ -46,40 +50,64 @@ class Core:
     ) -> None:
         address = parse(url)
         self.timeout = call_timeout(timeout)
-        self.degraded_decision = _ERROR_POLICIES[one_of("on_error", on_error, _ERROR_POLICIES)]
+        self.error_policy = ErrorPolicy(on_error)
         self.retries = integer("retries", retries, 0, _MAX_RETRIES)
         self.endpoint = Endpoint(address, tls_context(ssl_context, tls=address.tls))
         self.codec = _Codec(_headers(address.authority, bearer_token(token)), os.urandom(16))
-        self._warned_at = -math.inf
         # What the owner has to do in a forked child.
         self.after_fork: Callable[[], None] | None = None
         _cores.add(self)
 
-    def run(self, request: bytes, decode: Decode[T], argument: Any = None, *, repeatable: bool = True) -> T:
-        """Make one call in this thread."""
-        deadline = monotonic() + self.timeout
-        steps = exchange(self.endpoint, request, decode, argument, deadline, self.retries, repeatable=repeatable)
-        return io_thread.run(self.endpoint, steps, deadline)
+    def run(self, operation: Callable[Concatenate[_Codec, P], Operation[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one operation."""
+        return self._run(operation(self.codec, *args, **kwargs))
 
-    async def arun(self, request: bytes, decode: Decode[T], argument: Any = None, *, repeatable: bool = True) -> T:
-        """Make one call in this coroutine."""
-        deadline = monotonic() + self.timeout
-        steps = exchange(self.endpoint, request, decode, argument, deadline, self.retries, repeatable=repeatable)
-        return await io_asyncio.run(self.endpoint, steps, deadline)
+    async def arun(
+        self, operation: Callable[Concatenate[_Codec, P], Operation[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The async variant of run()."""
+        return await self._arun(operation(self.codec, *args, **kwargs))
 
-    def check(self, request: bytes, key: str) -> CheckResult:
-        """Make one call, a check of `key`, in this thread.
+    def run_all(
+        self, operations: Callable[Concatenate[_Codec, P], Sequence[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run a sequence of operations, each with the whole timeout."""
+        sequence = operations(self.codec, *args, **kwargs)
+        try:
+            operation = next(sequence)
+            while True:
+                operation = sequence.send(self._run(operation))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def arun_all(
+        self, operations: Callable[Concatenate[_Codec, P], Sequence[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The async variant of run_all()."""
+        sequence = operations(self.codec, *args, **kwargs)
+        try:
+            operation = next(sequence)
+            while True:
+                operation = sequence.send(await self._arun(operation))
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def check(self, key: str, cost: int, limit: LimitLike | None) -> CheckResult:
+        """Run a check.
 
         On an open connection, and if nothing unusual happens, this takes two native calls and no step of an exchange.
         """
+        operation = Check(self.codec, key, cost, limit)
         pool = self.endpoint.pool
         connection = pool.take_idle()
         if connection is None:
-            return self.run(request, _decode_check, key)
+            return self._run(operation)
         deadline = monotonic() + self.timeout
         outcome: CheckResult | bytes | OSError
         try:
-            outcome = connection.for_thread().check(request, key, self.timeout)
+            outcome = connection.for_thread().check(operation.request, key, self.timeout)
         except OSError as error:
             outcome = error
         except BaseException:
@@ -88,42 +116,24 @@ class Core:
         if type(outcome) is CheckResult:
             pool.release(connection, reusable=True)
             return outcome
-        in_flight = InFlight(connection, outcome)
-        steps = exchange(self.endpoint, request, _decode_check, key, deadline, self.retries, in_flight)
-        return io_thread.run(self.endpoint, steps, deadline)
+        return self._run(operation, deadline, InFlight(connection, outcome))
 
-    def degraded_check(self, failure: FlintError, key: str, cost: int) -> CheckResult:
-        """The answer to a check without a server. Raises `failure` where the error policy does not apply to it."""
-        allowed = self._decide(failure)
-        wait_ns = 0 if allowed else _DEGRADED_RETRY_NS
-        return CheckResult(allowed, key, cost, 0, 0, wait_ns, degraded=True)
+    def _run(self, operation: Operation[T], deadline: float | None = None, in_flight: InFlight | None = None) -> T:
+        if deadline is None:
+            deadline = monotonic() + self.timeout
+        steps = exchange(self.endpoint, operation, deadline, self.retries, in_flight)
+        try:
+            return io_thread.run(self.endpoint, steps, deadline)
+        except _FAILURES as failure:
+            return operation.recover(failure, self.error_policy)
 
-    def degraded_look_ahead(self, failure: FlintError, key: str, cost: int) -> CheckResult:
-        """The forecast of a wait without a server: no time where checks are allowed."""
-        wait_ns = self.degraded_check(failure, key, cost).retry_after_ns
-        return CheckResult(False, key, cost, 0, 0, wait_ns, degraded=True)
-
-    def degraded_check_all(self, failure: FlintError, keys: Sequence[str], costs: Sequence[int]) -> MultiCheckResult:
-        """The answer to a check of several keys without a server."""
-        allowed = self._decide(failure)
-        results = [self.degraded_check(failure, key, cost) for key, cost in zip(keys, costs, strict=True)]
-        denied_key = None if allowed else keys[0]
-        return MultiCheckResult(allowed, denied_key, 0 if allowed else _DEGRADED_RETRY_NS, results, degraded=True)
-
-    def _decide(self, failure: FlintError) -> bool:
-        allowed = self.degraded_decision
-        if allowed is None or (isinstance(failure, FlintServerError) and failure.status < 500):
-            raise failure
-        now = monotonic()
-        if now - self._warned_at >= _WARN_EVERY_S:
-            # Without this line an application whose limits are not enforced looks healthy to its operators.
-            self._warned_at = now
-            _log.warning(
-                "checks are answered with %r without a server, which is logged once a minute: %s",
-                "allow" if allowed else "deny",
-                failure,
-            )
-        return allowed
+    async def _arun(self, operation: Operation[T]) -> T:
+        deadline = monotonic() + self.timeout
+        steps = exchange(self.endpoint, operation, deadline, self.retries)
+        try:
+            return await io_asyncio.run(self.endpoint, steps, deadline)
+        except _FAILURES as failure:
+            return operation.recover(failure, self.error_policy)
 
     def forked(self) -> None:
         """In the child: start again with connections of its own."""

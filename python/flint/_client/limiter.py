@@ -1,23 +1,11 @@
 """`flint.SharedLimiter`: the limits of a server, with the API of `flint.Limiter`.
 
-Nothing is decided here. A method has the native codec make a request of its arguments, the core exchange it, and the
-codec make a result of the answer. A twin does the same and awaits the exchange.
+Nothing is decided here. Each method and its async counterpart run the same operation of `flint._client.operations`.
 """
 
 from __future__ import annotations
 
-from flint._algorithm import TOKEN_BUCKET, named
-from flint._errors import ClosedError, FlintConnectionError, FlintServerError
-from flint._native import (
-    CheckResult,
-    Event,
-    LimitStatus,
-    MultiCheckResult,
-    _decode_check,
-    _decode_check_all,
-    _decode_events,
-    _decode_statuses,
-)
+from flint._algorithm import TOKEN_BUCKET
 from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
@@ -31,14 +19,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from flint._client import operations
     from flint._client.core import Core
+    from flint._native import CheckResult, Event, LimitStatus, MultiCheckResult
     from flint._types import Counters, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
-
-
-_FAILURES = (FlintConnectionError, FlintServerError)
-# Statuses in one answer to list().
-_PAGE = 10_000
 
 
 class SharedLimiter(Waiting):
@@ -48,18 +33,18 @@ class SharedLimiter(Waiting):
     token: the server's token, where it has one.
     timeout: seconds that one call may take, retries and connecting included; looking up a host's name is up to the
         operating system.
-    on_error: what check, allow, check_all, allow_all, acquire and their twins do when no server can be reached or it
-        fails (5xx): "raise", or answer "allow" or "deny"; such a result has `degraded` set. Whatever the server says
-        about the call itself is raised all the same.
+    on_error: what check, allow, check_all, allow_all, acquire and their async variants do when the server cannot be
+        reached or fails (5xx): "raise", or answer "allow" or "deny"; such a result has `degraded` set. Errors that the
+        server reports about the call itself are raised in any case.
     retries: how often a call is repeated after a failed connection, a lost answer, or 502, 503 or 504. A repeated check
-        takes no tokens twice.
+        takes tokens only once.
     ssl_context: an ssl.SSLContext for https, instead of the system's certificates.
 
-    Any method may be called from any thread, and its twin with an `a` in front from any event loop; connections are
-    kept and used again by all of them. In a forked process the object goes on with connections of its own. Proxies of
-    the environment are not used and redirects not followed.
+    Any method may be called from any thread, and its async variant, with an `a` in front of its name, from any event
+    loop; all of them share the open connections. After a fork, the object in the child uses connections of its own.
+    Proxy settings of the environment are not used, and redirects are not followed.
 
-    Cancelling an await does not take the decision back: the call may have been made.
+    Cancelling an await does not undo the decision: the call may have been made.
 
     Raises InvalidArgument; calls raise FlintConnectionError, FlintServerError, what flint.Limiter raises, and
     ClosedError after close().
@@ -80,6 +65,9 @@ class SharedLimiter(Waiting):
         retries: int = 1,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
+        # Here instead of at the top: `import flint` does without asyncio, json and ssl.
+        global operations
+        from flint._client import operations
         from flint._client.core import Core
 
         self._core = Core(url, token, timeout, on_error, retries, ssl_context)
@@ -104,21 +92,11 @@ class SharedLimiter(Waiting):
 
         Raises LimitNotFound, InvalidKey, InvalidCost, InvalidLimit, FlintConnectionError, FlintServerError.
         """
-        core = self._core
-        request = core.codec.check(key, cost, limit, True)
-        try:
-            return core.check(request, key)
-        except _FAILURES as failure:
-            return core.degraded_check(failure, key, cost)
+        return self._core.check(key, cost, limit)
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
-        core = self._core
-        request = core.codec.check(key, cost, limit, True)
-        try:
-            return await core.arun(request, _decode_check, key)
-        except _FAILURES as failure:
-            return core.degraded_check(failure, key, cost)
+        return await self._core.arun(operations.Check, key, cost, limit)
 
     def allow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """The decision of check() alone: True when `cost` tokens were taken.
@@ -138,21 +116,11 @@ class SharedLimiter(Waiting):
 
         Raises what check() raises, and InvalidArgument.
         """
-        core = self._core
-        request, keys, costs = core.codec.check_all(items)
-        try:
-            return core.run(request, _decode_check_all, keys)
-        except _FAILURES as failure:
-            return core.degraded_check_all(failure, keys, costs)
+        return self._core.run(operations.CheckAll, items)
 
     async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
-        core = self._core
-        request, keys, costs = core.codec.check_all(items)
-        try:
-            return await core.arun(request, _decode_check_all, keys)
-        except _FAILURES as failure:
-            return core.degraded_check_all(failure, keys, costs)
+        return await self._core.arun(operations.CheckAll, items)
 
     def allow_all(self, items: Iterable[Item]) -> bool:
         """The decision of check_all() alone.
@@ -170,11 +138,11 @@ class SharedLimiter(Waiting):
 
         Raises what check() raises.
         """
-        return self._core.run(self._core.codec.peek(key, cost, limit), _decode_check, key)
+        return self._core.run(operations.Peek, key, cost, limit)
 
     async def apeek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like peek(), without holding up the event loop."""
-        return await self._core.arun(self._core.codec.peek(key, cost, limit), _decode_check, key)
+        return await self._core.arun(operations.Peek, key, cost, limit)
 
     def limit(
         self,
@@ -190,8 +158,7 @@ class SharedLimiter(Waiting):
 
         Raises InvalidKey, InvalidLimit, InvalidArgument, FlintConnectionError, FlintServerError.
         """
-        request = self._core.codec.limit(key, rate, per, burst, on_change, *named(algorithm))
-        self._core.run(request, _done)
+        self._core.run(operations.SetLimit, key, rate, per, algorithm, burst, on_change)
 
     async def alimit(
         self,
@@ -204,8 +171,7 @@ class SharedLimiter(Waiting):
         on_change: str = "keep",
     ) -> None:
         """Like limit(), without holding up the event loop."""
-        request = self._core.codec.limit(key, rate, per, burst, on_change, *named(algorithm))
-        await self._core.arun(request, _done)
+        await self._core.arun(operations.SetLimit, key, rate, per, algorithm, burst, on_change)
 
     def limit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Set many limits, at most 100,000, with one durable write: all of them, or none when one is refused.
@@ -214,19 +180,19 @@ class SharedLimiter(Waiting):
 
         Raises what limit() raises.
         """
-        self._core.run(self._core.codec.limit_many(specs), _done)
+        self._core.run(operations.SetLimits, specs)
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Like limit_many(), without holding up the event loop."""
-        await self._core.arun(self._core.codec.limit_many(specs), _done)
+        await self._core.arun(operations.SetLimits, specs)
 
     def status(self, key: str) -> LimitStatus | None:
         """The limit of `key`, what is left of it and its totals; None for a key without a limit."""
-        return _only(self._core.run(self._core.codec.status(key), _statuses))
+        return self._core.run(operations.Status, key)
 
     async def astatus(self, key: str) -> LimitStatus | None:
         """Like status(), without holding up the event loop."""
-        return _only(await self._core.arun(self._core.codec.status(key), _statuses))
+        return await self._core.arun(operations.Status, key)
 
     def list(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
@@ -236,105 +202,91 @@ class SharedLimiter(Waiting):
         Those that start with `prefix`, from the first one after the key `after`, at most `limit` of them. More than
         10,000 come in several requests, between which others may change something.
         """
-        found: builtins.list[LimitStatus] = []
-        while True:
-            page = _PAGE if limit is None else _page(limit, len(found))
-            part = self._core.run(self._core.codec.list(prefix, page, after), _statuses)
-            found += part
-            if len(part) < _PAGE or len(found) == limit:
-                return found
-            after = part[-1].key
+        return self._core.run_all(operations.list_pages, prefix, limit, after)
 
     async def alist(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> builtins.list[LimitStatus]:
         """Like list(), without holding up the event loop."""
-        found: builtins.list[LimitStatus] = []
-        while True:
-            page = _PAGE if limit is None else _page(limit, len(found))
-            part = await self._core.arun(self._core.codec.list(prefix, page, after), _statuses)
-            found += part
-            if len(part) < _PAGE or len(found) == limit:
-                return found
-            after = part[-1].key
+        return await self._core.arun_all(operations.list_pages, prefix, limit, after)
 
     def top(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """The statuses of the `limit` keys, at most 10,000, with the largest total, largest first.
 
         by: "allowed", "denied", "allowed_cost" or "denied_cost".
         """
-        return self._core.run(self._core.codec.top(by, limit), _statuses)
+        return self._core.run(operations.Top, by, limit)
 
     async def atop(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """Like top(), without holding up the event loop."""
-        return await self._core.arun(self._core.codec.top(by, limit), _statuses)
+        return await self._core.arun(operations.Top, by, limit)
 
     def history(self, key: str, limit: int = 100) -> builtins.list[Event]:
         """The newest `limit` events of `key`, at most 10,000, oldest first."""
-        return self._core.run(self._core.codec.history(key, limit), _events)
+        return self._core.run(operations.History, key, limit)
 
     async def ahistory(self, key: str, limit: int = 100) -> builtins.list[Event]:
         """Like history(), without holding up the event loop."""
-        return await self._core.arun(self._core.codec.history(key, limit), _events)
+        return await self._core.arun(operations.History, key, limit)
 
     def reset(self, key: str) -> None:
         """Give `key` its full limit back. Totals stay.
 
         Raises LimitNotFound, FlintConnectionError, FlintServerError.
         """
-        self._core.run(self._core.codec.post_key("/v1/reset", key), _done)
+        self._core.run(operations.Reset, key)
 
     async def areset(self, key: str) -> None:
         """Like reset(), without holding up the event loop."""
-        await self._core.arun(self._core.codec.post_key("/v1/reset", key), _done)
+        await self._core.arun(operations.Reset, key)
 
     def delete(self, key: str) -> None:
         """Forget `key`: its limit, state and totals.
 
         Raises LimitNotFound, also where a repeated request finds the key gone; FlintConnectionError, FlintServerError.
         """
-        self._core.run(self._core.codec.delete(key), _done)
+        self._core.run(operations.Delete, key)
 
     async def adelete(self, key: str) -> None:
         """Like delete(), without holding up the event loop."""
-        await self._core.arun(self._core.codec.delete(key), _done)
+        await self._core.arun(operations.Delete, key)
 
     def flush(self) -> None:
         """Return when everything that the server acknowledged so far is on its disk."""
-        self._core.run(self._core.codec.post("/v1/log/flush"), _done)
+        self._core.run(operations.Flush)
 
     async def aflush(self) -> None:
         """Like flush(), without holding up the event loop."""
-        await self._core.arun(self._core.codec.post("/v1/log/flush"), _done)
+        await self._core.arun(operations.Flush)
 
     def compact(self) -> None:
         """Have the server write a snapshot and drop the log that it replaces."""
-        self._core.run(self._core.codec.post("/v1/log/compact"), _done)
+        self._core.run(operations.Compact)
 
     async def acompact(self) -> None:
         """Like compact(), without holding up the event loop."""
-        await self._core.arun(self._core.codec.post("/v1/log/compact"), _done)
+        await self._core.arun(operations.Compact)
 
     def doctor(self) -> Report:
         """Have the server verify its files; the dict of flint.Limiter.doctor()."""
-        return self._core.run(self._core.codec.get("/v1/doctor"), _report)
+        return self._core.run(operations.Doctor)
 
     async def adoctor(self) -> Report:
         """Like doctor(), without holding up the event loop."""
-        return await self._core.arun(self._core.codec.get("/v1/doctor"), _report)
+        return await self._core.arun(operations.Doctor)
 
     def counters(self) -> Counters:
         """Totals since the server opened its directory; the dict of flint.Limiter.counters()."""
-        return self._core.run(self._core.codec.get("/v1/counters"), _counters)
+        return self._core.run(operations.Counters)
 
     async def acounters(self) -> Counters:
         """Like counters(), without holding up the event loop."""
-        return await self._core.arun(self._core.codec.get("/v1/counters"), _counters)
+        return await self._core.arun(operations.Counters)
 
     def close(self) -> None:
-        """Close the connections; whoever waits in acquire() gets ClosedError, and so do later calls.
+        """Close the connections. Callers that wait in acquire() get ClosedError, and so do later calls.
 
-        Calls that are under way are answered. Closing again does nothing.
+        Calls in flight are answered. Closing again does nothing.
         """
         self._core.endpoint.pool.close()
         self._queues.wake_all()
@@ -373,63 +325,36 @@ class SharedLimiter(Waiting):
         )
         raise TypeError(message)
 
-    # What the command line asks of it.
+    # For the command line.
 
     def _log_records(self, after: int, limit: int, /) -> tuple[builtins.list[dict[str, Any]], int]:
         """Records of the server's log above the number `after`, at most `limit`, and the newest number among them."""
-        path = f"/v1/log/records?after={after}&limit={limit}"
-        return self._core.run(self._core.codec.get(path), _records)
+        return self._core.run(operations.LogRecords, after, limit)
 
     # flint._backend.Attempts: what flint._waiting needs.
 
     def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        core = self._core
-        request = core.codec.check(key, cost, limit, False)
-        try:
-            return core.run(request, _decode_check, key)
-        except _FAILURES as failure:
-            return core.degraded_check(failure, key, cost)
+        return self._core.run(operations.Attempt, key, cost, limit)
 
     async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        core = self._core
-        request = core.codec.check(key, cost, limit, False)
-        try:
-            return await core.arun(request, _decode_check, key)
-        except _FAILURES as failure:
-            return core.degraded_check(failure, key, cost)
+        return await self._core.arun(operations.Attempt, key, cost, limit)
 
     def _look_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        core = self._core
-        request = core.codec.peek(key, cost, limit, costs)
-        try:
-            return core.run(request, _decode_check, key)
-        except _FAILURES as failure:
-            return core.degraded_look_ahead(failure, key, cost)
+        return self._core.run(operations.LookAhead, key, cost, limit, costs)
 
     async def _alook_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        core = self._core
-        request = core.codec.peek(key, cost, limit, costs)
-        try:
-            return await core.arun(request, _decode_check, key)
-        except _FAILURES as failure:
-            return core.degraded_look_ahead(failure, key, cost)
+        return await self._core.arun(operations.LookAhead, key, cost, limit, costs)
 
     def _count_denial(self, key: str, cost: int, /) -> None:
         """Who gave up is told that, not that nobody counts it; it is not repeated, because it would count twice."""
-        try:
-            self._core.run(self._core.codec.post_key("/v1/deny", key, cost), _done, repeatable=False)
-        except (*_FAILURES, ClosedError):
-            return
+        self._core.run(operations.CountDenial, key, cost)
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
-        try:
-            await self._core.arun(self._core.codec.post_key("/v1/deny", key, cost), _done, repeatable=False)
-        except (*_FAILURES, ClosedError):
-            return
+        await self._core.arun(operations.CountDenial, key, cost)
 
     def _start_queues(self) -> None:
         """At the start and in a forked child, where no caller waits."""
@@ -438,56 +363,5 @@ class SharedLimiter(Waiting):
         self._queues = Queues(join_first=True)
 
 
-# What people see is `flint.SharedLimiter`.
+# Its public name is `flint.SharedLimiter`.
 SharedLimiter.__module__ = "flint"
-
-
-def _done(_data: bytes, _start: int, _argument: object) -> None:
-    """Decodes what says nothing but that it is done."""
-
-
-def _statuses(data: bytes, start: int, _argument: object) -> list[LimitStatus]:
-    return _decode_statuses(data, start)
-
-
-def _events(data: bytes, start: int, _argument: object) -> list[Event]:
-    return _decode_events(data, start)
-
-
-def _object(data: bytes, start: int) -> Any:
-    import json
-
-    value = json.loads(data[start:])
-    if not isinstance(value, dict):
-        raise ValueError("its body is no JSON object")
-    return value
-
-
-def _report(data: bytes, start: int, _argument: object) -> Report:
-    report: Report = _object(data, start)
-    return report
-
-
-def _records(data: bytes, start: int, _argument: object) -> tuple[list[dict[str, Any]], int]:
-    answer = _object(data, start)
-    records, newest = answer.get("records"), answer.get("newest")
-    if not isinstance(records, list) or not isinstance(newest, int):
-        raise ValueError("it has no records")
-    return records, newest
-
-
-def _counters(data: bytes, start: int, _argument: object) -> Counters:
-    counters: Counters = _object(data, start)
-    for name in ("sync_ns", "sync_records"):
-        distribution = counters[name]
-        distribution["bounds"], distribution["counts"] = tuple(distribution["bounds"]), tuple(distribution["counts"])
-    return counters
-
-
-def _only(statuses: list[LimitStatus]) -> LimitStatus | None:
-    return statuses[0] if statuses else None
-
-
-def _page(limit: int, have: int) -> int:
-    """How many statuses to ask for next; what is no number is left to the codec, which refuses it."""
-    return min(limit - have, _PAGE) if type(limit) is int and limit > _PAGE else limit

@@ -64,7 +64,7 @@ def test_somebody_learns_that_there_is_no_server(
         assert "'allow' without a server" in record.getMessage()
         assert client.url in record.getMessage()
         # A minute later, again.
-        monkeypatch.setattr(client._core, "_warned_at", client._core._warned_at - 60)
+        monkeypatch.setattr(client._core.error_policy, "_warned_at", client._core.error_policy._warned_at - 60)
         client.check("k")
         assert len(caplog.records) == 2
 

@@ -13,7 +13,7 @@ from tests.python.certificates import Files
 from tests.python.shared.conftest import running
 
 import flint
-from flint._client import limiter as shared_limiter
+from flint._client.operations import Page
 from flint._native import Server
 
 LIMITS = [
@@ -81,7 +81,7 @@ def test_every_key_works_everywhere(limiter: flint.Limiter, client: flint.Shared
 def test_long_lists_come_in_pages(
     limiter: flint.Limiter, client: flint.SharedLimiter, monkeypatch: pytest.MonkeyPatch, limit: int | None
 ) -> None:
-    monkeypatch.setattr(shared_limiter, "_PAGE", 2)
+    monkeypatch.setattr(Page, "SIZE", 2)
     limiter.limit_many({"key": f"k{n}", "rate": "1/s"} for n in range(7))
     expected = limiter.list(limit=limit)
     assert client.list(limit=limit) == expected
