@@ -1,6 +1,6 @@
 //! What must hold of a recovered store from then on.
 
-use flint_core::engine::{Engine, Item, Options, Patience, SyncMode};
+use flint_core::engine::{Check, CheckAll, Engine, Idempotent, Item, Options, SyncMode};
 use flint_core::limit::Algorithm;
 use flint_core::receipts::{Answer, decode_answer};
 use flint_core::testing::sim::SimDisk;
@@ -21,11 +21,11 @@ pub fn assert_repeatable(engine: &Engine, what: &str) {
         let (first, _) = decode_answer(answer, *seq).unwrap_or_else(|reason| panic!("{what}: {reason}"));
         let same = match first {
             Answer::One(first) => engine
-                .try_check_once(&item, call, Patience::Disk)
-                .map(|again| again.is_some_and(|again| again.repeated && again.answer == first)),
+                .run(&Idempotent { operation: Check::new(item), call: *call })
+                .map(|again| again.repeated && again.answer == first),
             Answer::Multi(first) => engine
-                .try_check_all_once(&[item], call, Patience::Disk)
-                .map(|again| again.is_some_and(|again| again.repeated && again.answer == first)),
+                .run(&Idempotent { operation: CheckAll { items: &[item] }, call: *call })
+                .map(|again| again.repeated && again.answer == first),
         };
         assert!(matches!(same, Ok(true)), "{what}: {call:?} does not get its first answer: {same:?}");
     }

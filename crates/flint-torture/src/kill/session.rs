@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flint_core::clock::{Clock, ManualClock};
-use flint_core::engine::{CallId, Item, Options, Patience, SyncMode};
+use flint_core::engine::{CallId, Check, Idempotent, Item, Options, SyncMode};
 use flint_core::files::parse_snapshot_name;
 use flint_core::{Engine, Error, Result};
 
@@ -99,11 +99,7 @@ impl Session {
             Step::Once(number, key, cost, limit) => {
                 let call = CallId { id: u128::from(*number).to_le_bytes(), fingerprint: [7; 8] };
                 let item = Item { key, cost: *cost, limit: limit.as_ref() };
-                let answered =
-                    engine.try_acquire_once(&item, &call, Patience::Disk)?.expect("the policy allows every wait");
-                if engine.must_wait(answered.answer.seq) {
-                    engine.wait_durable(answered.answer.seq)?;
-                }
+                let answered = engine.run(&Idempotent { operation: Check::attempt(item), call })?;
                 let (again, o) = (answered.repeated, answered.answer);
                 Ok(format!("{again} {} {} {} {}", o.allowed, o.remaining, o.retry_after_ns, o.reset_at_wall_ns))
             }
