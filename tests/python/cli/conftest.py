@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,11 @@ def environment(tmp_path: Path, data_dir: Path) -> Environment:
 @pytest.fixture
 def command() -> list[str]:
     return [sys.executable, "-m", "flint"]
+
+
+def heed_interrupts() -> None:
+    """Before a child's program starts: a shell's background jobs, such as these tests, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 from tests.python.served import Served, serving
 
 import flint
+from flint.cli.limit import top
 
 if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli, Ran
@@ -154,7 +155,8 @@ def test_a_unix_socket(cli: Cli, data_dir: Path) -> None:
         assert cli("limit", "list", FLINT_URL=served.url, FLINT_DATA_DIR="").out.splitlines()[1].startswith("k ")
 
 
-def test_watching(cli: Cli, served: Served) -> None:
+def test_watching(cli: Cli, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top, "_REFRESH_S", 0.01)
     cli("--url", served.url, "limit", "check", "k", "--limit", "9/day")
     watched = cli("--url", served.url, "limit", "top", "--by", "allowed", "--watch", "--rounds", "2", "--json")
     assert watched.status == 0

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from tests.python.cli.conftest import heed_interrupts
 from tests.python.served import serving
 
 import flint
@@ -24,7 +25,12 @@ def following(
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     whole = [*command, "--url", url, "log", "dump", "--follow", *options]
     with subprocess.Popen(
-        whole, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        whole,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     ) as process:
         assert process.stdout is not None
         try:

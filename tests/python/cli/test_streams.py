@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+from tests.python.cli.conftest import heed_interrupts
 
 import flint
+from flint.cli.limit import top
 
 if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli, Environment
@@ -32,7 +34,12 @@ def start(
     command: list[str], environment: Environment, *arguments: str, stdout: int | IO[Any] = subprocess.PIPE
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*command, *arguments], env=environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE
+        [*command, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     )
 
 
@@ -208,7 +215,8 @@ def test_dump_after_a_sequence_number(cli: Cli, data_dir: Path) -> None:
     assert cli("log", "dump", "--after", str(2**64)).status == 2
 
 
-def test_watch_without_a_terminal_prints_each_look(cli: Cli, data_dir: Path) -> None:
+def test_watch_without_a_terminal_prints_each_look(cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(top, "_REFRESH_S", 0.01)
     with flint.Limiter(data_dir) as limiter:
         limiter.limit("k", 1, "1d")
         limiter.check("k")
