@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from tests.python import installed
 from tests.python.installed import ROOT, output_of
 from tests.python.served import serving
@@ -110,9 +113,25 @@ def test_the_licence_is_bsd_with_three_clauses() -> None:
     assert text.endswith("EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.")
 
 
+def toml(name: str) -> Any:
+    parser = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    return parser.loads((ROOT / name).read_text(encoding="utf-8"))
+
+
 def deny() -> Any:
-    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
-    return toml.loads((ROOT / "deny.toml").read_text(encoding="utf-8"))
+    return toml("deny.toml")
+
+
+def test_what_pip_installs_along_with_the_package() -> None:
+    found: set[str] = set()
+    waiting = list(toml("pyproject.toml")["project"]["dependencies"])
+    while waiting:
+        requirement = Requirement(waiting.pop())
+        name = canonicalize_name(requirement.name)
+        if name not in found and (requirement.marker is None or requirement.marker.evaluate({"extra": ""})):
+            found.add(name)
+            waiting += importlib.metadata.requires(requirement.name) or []
+    assert found == {"click", "rich", "markdown-it-py", "mdurl", "pygments", "prometheus-client"}
 
 
 def allows(allowed: list[str], expression: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
@@ -42,8 +42,7 @@ class ReaderGoneError(Exception):
     """The process that read standard output has closed it; nothing is left to do."""
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """The message and the exit status for an error."""
 
     status: int

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import click
 
@@ -19,8 +19,7 @@ TOKEN_VARIABLE = "FLINT_TOKEN"  # noqa: S105 - the name of a variable
 _MAX_FILE_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True)
-class Remote:
+class Remote(NamedTuple):
     """A server. `token_file` comes before the variable FLINT_TOKEN."""
 
     url: str

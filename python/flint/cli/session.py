@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -35,17 +34,17 @@ def tidy(path: str) -> str:
 AnyLimiter = flint.Limiter | flint.SharedLimiter
 
 
-@dataclass
 class Session:
     """The state of one run. `status` is the exit status if nothing fails from here on.
 
     With a `remote`, commands work on that server, and `data_dir` is unused.
     """
 
-    data_dir: str = DEFAULT_DATA_DIR
-    remote: Remote | None = None
-    json: bool = False
-    status: int = 0
+    def __init__(self, json: bool = False) -> None:
+        self.data_dir = DEFAULT_DATA_DIR
+        self.remote: Remote | None = None
+        self.json = json
+        self.status = 0
 
     @contextmanager
     def reading(self) -> Iterator[AnyLimiter]:

@@ -12,7 +12,17 @@ import flint
 
 # A run of the command line that then prints what it imported.
 PROGRAM = "import sys; from flint.cli import main; s = main(sys.argv[1:]); print(*sys.modules); sys.exit(s)"
-SLOW = {"asyncio", "ssl", "importlib.metadata", "rich", "prometheus_client", "pathlib", "difflib", "unicodedata"}
+SLOW = {
+    "asyncio",
+    "dataclasses",
+    "ssl",
+    "importlib.metadata",
+    "rich",
+    "prometheus_client",
+    "pathlib",
+    "difflib",
+    "unicodedata",
+}
 COMMANDS = {"flint.cli.limit", "flint.cli.log", "flint.cli.server", "flint.cli.doctor", "flint.cli.completion"}
 
 
