@@ -1,18 +1,19 @@
-"""The algorithm that a limit has unless one is named."""
+"""The default of the argument `algorithm`."""
 
 from __future__ import annotations
 
 
 class _Unnamed(str):
-    """Text that says that nobody gave it."""
+    """The text of a default, distinct from an equal str of a caller."""
 
     __slots__ = ()
 
 
-# A default of "token_bucket" that can be told from the same word of a caller: beside a flint.Limit none may be named.
+# The default of `algorithm`. The native half refuses an algorithm together with a flint.Limit, which has its own, also
+# when it is "token_bucket"; so a default has to be left out.
 TOKEN_BUCKET = _Unnamed("token_bucket")
 
 
 def named(algorithm: str) -> tuple[str, ...]:
-    """The algorithm as a last argument, if a caller named it."""
+    """The algorithm as a last positional argument, unless it is the default."""
     return () if algorithm is TOKEN_BUCKET else (algorithm,)

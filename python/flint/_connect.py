@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 _SCHEMES = ("http://", "https://", "unix:")
 
 _lock = _thread.allocate_lock()
-# By what a directory is, whatever it is called: the limiter that connect() gave, as long as somebody holds it, and the
-# options it was made with.
+# The open limiter of each directory, by its device and inode numbers: two paths may name the same directory. With the
+# options that it was opened with. A limiter that is not referenced any more drops out.
 _opened: dict[tuple[int, int], tuple[_weakref.ref[Limiter], dict[str, Any]]] = {}
 
 
 def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | SharedLimiter:
     """The limiter of a directory or a server.
 
-    url_or_path: a URL (http://, https://, unix://) gives a flint.SharedLimiter; anything else is a directory and gives
-        a flint.Limiter, the same one as long as it is open and somebody in the process holds it.
-    options: what the class takes beside it.
+    url_or_path: a URL (http://, https://, unix://) opens a flint.SharedLimiter; anything else is a directory and opens
+        a flint.Limiter, or returns the one that is open in this process.
+    options: the other arguments of the class.
 
     Raises InvalidArgument when the directory is open with other options, and what the class raises.
     """
@@ -36,7 +36,8 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
         if not url_or_path.lower().startswith(_SCHEMES):
             scheme = url_or_path.partition("://")[0]
             raise InvalidArgument(
-                f"{scheme!r} is no scheme of a Flint server; use http://, https:// or unix://, or a directory's path"
+                f"url {url_or_path!r} has the scheme {scheme!r}; a Flint server's URL is http://host:port, "
+                "https://host:port or unix:///path/to/socket, and anything without a scheme is a directory"
             )
         return SharedLimiter(url_or_path, **options)
     with _lock:
@@ -57,7 +58,7 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
 
 
 def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None:
-    """The open limiter of that directory, with its options. Forgets what nobody holds."""
+    """The open limiter of that directory, with its options. Drops closed and unreferenced limiters."""
     for place, (held, _) in list(_opened.items()):
         limiter = held()
         if limiter is None or limiter.closed:
@@ -65,7 +66,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None
     try:
         there = os.stat(path)
     except (OSError, ValueError, TypeError):
-        # The constructor says what is wrong, or makes it.
+        # The constructor creates the directory, or reports the error.
         return None
     entry = _opened.get((there.st_dev, there.st_ino))
     if entry is None:
@@ -76,7 +77,7 @@ def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None
 
 
 def _after_fork() -> None:
-    """In the child: what was open is the parent's."""
+    """In the child: the limiters are the parent's, and one of its threads may hold the lock."""
     global _lock
     _lock = _thread.allocate_lock()
     _opened.clear()

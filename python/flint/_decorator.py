@@ -1,8 +1,8 @@
-"""`rate_limit`, the decorator: a function that asks its limiter before it runs.
+"""`rate_limit`, the decorator: the function checks its limiter before it runs.
 
 There is one wrapper for each kind of function, so that `inspect`, and with it frameworks and `contextlib`, finds the
-kind that the function had. The limiter's method imports this module when it is called: `import flint` does without
-`inspect`.
+kind that the function had. The limiter's method imports this module when it is called, so that `import flint` does
+without `inspect`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DEFAULT_ALGORITHM = "token_bucket"
 
 
 class Decorator(Protocol):
-    """Gives back the function, limited, with the parameters, the result and the kind that it had."""
+    """Returns the function, limited, with its parameters, its result type and its kind."""
 
     @overload
     def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
@@ -57,11 +57,14 @@ def rate_limit(
 ) -> Decorator:
     """A decorator for functions that `limiter` limits; `Limiter.rate_limit` describes the arguments.
 
-    Raises InvalidKey, InvalidCost, InvalidLimit, InvalidArgument or TypeError for what no call could succeed with.
+    Raises InvalidKey, InvalidCost, InvalidLimit, InvalidArgument or TypeError for arguments that no call could succeed
+    with.
     """
     limit = _limit_of(rate, per, burst, algorithm)
     if wait is not True and wait is not False:
-        raise InvalidArgument(f"wait must be True or False, not {wait!r}; the seconds to wait go into timeout")
+        raise InvalidArgument(
+            f"wait must be True or False, not {wait!r}; the seconds to wait go into timeout, as in wait=True, timeout=5"
+        )
     gate = _Gate(limiter, _checked_key(key), _checked_cost(cost, limit), limit, wait, _checked_timeout(timeout, wait))
 
     def decorator(function: Any) -> Any:
@@ -72,7 +75,7 @@ def rate_limit(
 
 @dataclass(frozen=True)
 class _Gate:
-    """What is asked of the limiter before each call."""
+    """The check before each call."""
 
     limiter: Acquires
     key: str | Callable[..., str]
@@ -83,7 +86,7 @@ class _Gate:
 
     def enter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Takes the call's cost. Raises RateLimitExceeded, and everything that check() or acquire() raises."""
-        key, cost = self._question(args, kwargs)
+        key, cost = self._key_and_cost(args, kwargs)
         if self.wait:
             self.limiter.acquire(key, cost, limit=self.limit, timeout=self.timeout)
         elif not (result := self.limiter.check(key, cost, limit=self.limit)).allowed:
@@ -91,13 +94,13 @@ class _Gate:
 
     async def aenter(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """The same without blocking the event loop."""
-        key, cost = self._question(args, kwargs)
+        key, cost = self._key_and_cost(args, kwargs)
         if self.wait:
             await self.limiter.aacquire(key, cost, limit=self.limit, timeout=self.timeout)
         elif not (result := await self.limiter.acheck(key, cost, limit=self.limit)).allowed:
             raise RateLimitExceeded(result)
 
-    def _question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
+    def _key_and_cost(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, int]:
         key = self.key if isinstance(self.key, str) else self.key(*args, **kwargs)
         cost = self.cost if isinstance(self.cost, int) else self.cost(*args, **kwargs)
         return key, cost
@@ -109,13 +112,13 @@ def _limited(gate: _Gate, function: Any) -> Any:
     if isinstance(function, type):
         raise TypeError(
             f"rate_limit limits calls of functions, and {function.__qualname__} is a class: "
-            "decorate those of its methods that are to be limited, __init__ to limit making instances"
+            "decorate those of its methods that are to be limited, or __init__ to limit the creation of instances"
         )
     if not callable(function):
         kind = type(function).__name__
         remedy = f"put it below @{kind}" if hasattr(function, "__get__") else "write @limiter.rate_limit(key, ...)"
         raise TypeError(f"rate_limit limits calls of functions, and this {kind} cannot be called: {remedy}")
-    # What a partial or an instance with __call__ leads to decides on the kind, and names the wrapper.
+    # The function behind a partial, or an instance with __call__, decides on the kind and on the wrapper's name.
     target = function
     while isinstance(target, functools.partial):
         target = target.func
@@ -126,7 +129,7 @@ def _limited(gate: _Gate, function: Any) -> Any:
     else:
         functools.update_wrapper(wrapper, type(target).__call__, updated=())
         functools.update_wrapper(wrapper, type(target), ("__module__", "__name__", "__qualname__", "__doc__"), ())
-    # The signature is this one's: a partial's lacks what is bound already.
+    # inspect.signature() follows this: a partial's signature lacks the arguments that it binds.
     wrapper.__wrapped__ = function  # type: ignore[attr-defined]
     return wrapper
 
@@ -177,24 +180,24 @@ def _async_generator(gate: _Gate, function: Function) -> Callable[..., AsyncGene
                 try:
                     sent = yield item
                 except BaseException as error:
-                    # GeneratorExit too, which aclose() throws: how `inner` ends comes back out of the step.
+                    # GeneratorExit too, which aclose() throws: the step raises what `inner` ends with.
                     step = inner.athrow(error)
                 else:
                     step = inner.asend(sent)
         except StopAsyncIteration:
             return
         finally:
-            # It holds what was thrown, whose traceback holds this frame.
+            # It references what was thrown, whose traceback references this frame: a cycle.
             del step
 
     return limited
 
 
 def _first_step(inner: AsyncGenerator[Any, Any]) -> Any:
-    """The step to the first item. The event loop gets to know the wrapper alone.
+    """The step to the first item, without registering `inner` with the event loop: the wrapper is registered already.
 
-    A loop that shuts down closes all generators that it knows at the same time. It would close `inner` while the
-    wrapper does, and one of the two would find the other at it.
+    A loop that shuts down closes all registered generators at the same time. It would close `inner` while the wrapper
+    does, and the second of them would raise, because the generator is already running.
     """
     hooks = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(None, None)
@@ -205,14 +208,15 @@ def _first_step(inner: AsyncGenerator[Any, Any]) -> Any:
 
 
 def _limit_of(rate: RateLike | None, per: Period | None, burst: int | None, algorithm: str) -> Limit | None:
-    # A flint.Limit has its algorithm, and none may be given beside it.
+    # Limit() refuses an algorithm together with a flint.Limit, which has its own, so the default is left out.
     named = {} if algorithm == _DEFAULT_ALGORITHM else {"algorithm": algorithm}
     if rate is not None:
         return Limit(rate, per, burst=burst, **named)
     for name, value in {"per": per, "burst": burst, **named}.items():
         if value is not None:
             raise InvalidLimit(
-                f"invalid limit: {name} was given without rate; give both, or neither for a key that limit() has set"
+                f"invalid limit: {name} was given without rate; give both, as in rate='9/minute', burst=9, or neither "
+                "for a key whose limit was set with limit()"
             )
     return None
 
@@ -221,7 +225,10 @@ def _checked_key(key: str | Callable[..., str]) -> str | Callable[..., str]:
     if isinstance(key, str):
         validate_key(key)
     elif not callable(key):
-        raise TypeError(f"key must be a str or a function of the call's arguments, not {type(key).__name__}")
+        raise TypeError(
+            f"key must be a str or a function of the call's arguments, not {type(key).__name__} {key!r}; "
+            "an example is key=lambda user: f'user:{user}'"
+        )
     elif inspect.iscoroutinefunction(key):
         raise TypeError("key must be a str or a function that returns one, not a coroutine function")
     return key

@@ -1,24 +1,24 @@
-"""Everything that Flint raises of its own.
+"""The exceptions of Flint.
 
-Each message says what was wrong, where, and what is accepted or can be done.
+Each message says what happened, to what, and what is accepted or can be done.
 
     FlintError
-    ├── RateLimitExceeded                  a limit said no, where saying no is an exception
+    ├── RateLimitExceeded                  a limit denied the call, where a denial is an exception
     │   └── AcquireTimeout (TimeoutError)  the wait for a limit would take too long
-    ├── LimitNotFound (LookupError)        no limit is set for the key and none came with the call
-    ├── InvalidLimit (ValueError)          the caller's input; nothing was written
+    ├── LimitNotFound (LookupError)        no limit is set for the key and the call has none
+    ├── InvalidLimit (ValueError)          invalid input of the caller; nothing was written
     ├── InvalidCost (ValueError)
     ├── InvalidKey (ValueError)
     ├── InvalidArgument (ValueError)       any other setting or argument
-    ├── StorageError                       the disk said no; a stopped or read-only limiter; an unsupported format
-    │   └── CorruptData                    the files contradict themselves; nothing was changed
-    ├── DataDirLocked                      another writer holds the directory
+    ├── StorageError                       a disk error; a stopped or read-only limiter; an unsupported format
+    │   └── CorruptData                    the files contradict each other; nothing was changed
+    ├── DataDirLocked                      another writer has locked the directory
     ├── ClosedError                        the limiter was closed
     ├── ForkedError                        the process was forked after the limiter was opened
     ├── FlintConnectionError               a server could not be reached
     └── FlintServerError                   a server answered with an error
 
-Beside these, an argument of the wrong type (a key that is no str) is a TypeError. All can be pickled.
+An argument of the wrong type (a key that is not a str) raises TypeError. All exceptions can be pickled.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class FlintError(Exception):
 
 
 class RateLimitExceeded(FlintError):
-    """A limit said no.
+    """A limit denied the call.
 
     Attributes:
-        result: the CheckResult of the denied check; the other attributes are its.
+        result: the CheckResult of the denied check; the other attributes are taken from it.
         key: the key.
-        cost: tokens that were asked for.
-        limit: tokens per period of the rate that binds.
+        cost: tokens that were requested.
+        limit: tokens per period of the most restrictive rate.
         remaining: tokens left.
         retry_after: seconds until the same call would be allowed, rounded up.
         reset_at: when the full limit is back, an aware UTC datetime.
@@ -60,7 +60,7 @@ class RateLimitExceeded(FlintError):
         if self.result.degraded:
             return f"no server answered, so {self.key!r} is denied as on_error says; retry after {self.retry_after:g} s"
         return (
-            f"rate limit exceeded for {self.key!r}: {self.cost} asked for, {self.remaining} of {self.limit} left, "
+            f"rate limit exceeded for {self.key!r}: {self.cost} requested, {self.remaining} of {self.limit} left, "
             f"retry after {self.retry_after:g} s"
         )
 
@@ -71,12 +71,12 @@ class RateLimitExceeded(FlintError):
 
     @property
     def cost(self) -> int:
-        """Tokens that were asked for."""
+        """Tokens that were requested."""
         return self.result.cost
 
     @property
     def limit(self) -> int:
-        """Tokens per period of the rate that binds."""
+        """Tokens per period of the most restrictive rate."""
         return self.result.limit
 
     @property
@@ -99,7 +99,7 @@ class AcquireTimeout(RateLimitExceeded, TimeoutError):
     """The wait for a limit would take longer than the caller's timeout.
 
     Attributes:
-        result: a denied CheckResult; its retry_after is the whole wait, everybody who came before included.
+        result: a denied CheckResult; its retry_after is the whole wait, that of all earlier callers included.
     """
 
     __module__ = "flint"
@@ -108,16 +108,16 @@ class AcquireTimeout(RateLimitExceeded, TimeoutError):
         if self.result.degraded:
             return f"no server answered before the wait for {self.key!r} was over"
         return (
-            f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than the timeout: {self.cost} asked "
-            f"for, {self.remaining} of {self.limit} left"
+            f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than the timeout: {self.cost} "
+            f"requested, {self.remaining} of {self.limit} left"
         )
 
 
 class LimitNotFound(FlintError, LookupError):
-    """No limit is set for the key and none came with the call.
+    """No limit is set for the key and the call has none.
 
     Attributes:
-        key: the key that was asked for, or None.
+        key: the key of the call, or None.
     """
 
     __module__ = "flint"
@@ -128,7 +128,7 @@ class LimitNotFound(FlintError, LookupError):
 
 
 class InvalidLimit(FlintError, ValueError):
-    """A rate, period, burst or algorithm that is not understood or outside what can be represented."""
+    """A rate, period, burst or algorithm that cannot be parsed or is out of range."""
 
     __module__ = "flint"
 
@@ -152,7 +152,7 @@ class InvalidArgument(FlintError, ValueError):
 
 
 class StorageError(FlintError):
-    """The disk said no, an earlier failure stopped the limiter, it only reads, or the format is not supported.
+    """A disk error, a limiter that an earlier failure stopped, a read-only limiter, or an unsupported format.
 
     Attributes:
         errno: the operating system's error number, or None.
@@ -168,7 +168,7 @@ class StorageError(FlintError):
 
 
 class CorruptData(StorageError):
-    """A file contradicts itself or its neighbours, or is missing. Nothing was changed.
+    """A file is damaged, contradicts another file, or is missing. Nothing was changed.
 
     Attributes:
         path: the file.
@@ -184,11 +184,11 @@ class CorruptData(StorageError):
 
 
 class DataDirLocked(FlintError):
-    """Another writer holds the directory.
+    """Another writer has locked the directory.
 
     Attributes:
         path: the directory.
-        pid: the process that holds it, or None where that could not be found out.
+        pid: the process that has locked it, or None if it is unknown.
     """
 
     __module__ = "flint"
@@ -212,7 +212,7 @@ class ForkedError(FlintError):
 
 
 class FlintConnectionError(FlintError):
-    """A Flint server could not be reached, or its answer did not arrive whole and in time."""
+    """A Flint server could not be reached, or its answer did not arrive completely and in time."""
 
     __module__ = "flint"
 
@@ -222,7 +222,7 @@ class FlintServerError(FlintError):
 
     Attributes:
         status: the HTTP status.
-        code: the server's name for the error, such as "unauthorized" or "busy"; "" where none came.
+        code: the server's name for the error, such as "unauthorized" or "busy"; "" if the answer has none.
     """
 
     __module__ = "flint"

@@ -81,7 +81,7 @@ def test_a_limit_exceeded_tells_what_the_result_tells() -> None:
     assert error.result is result
     for name in ("key", "cost", "limit", "remaining", "retry_after", "reset_at"):
         assert getattr(error, name) == getattr(result, name)
-    assert str(error) == "rate limit exceeded for 'k': 3 asked for, 2 of 10 left, retry after 1.5 s"
+    assert str(error) == "rate limit exceeded for 'k': 3 requested, 2 of 10 left, retry after 1.5 s"
 
 
 def test_a_second_writer_in_the_same_process(limiter: flint.Limiter, data_dir: Path, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_errors_are_drawn_as_they_are() -> None:
     drawn = next(block.code for block in blocks("docs/python-api.md") if block.language == "text")
     docstring = textwrap.dedent(flint._errors.__doc__ or "")
     names = re.compile(r"^[ │├└─]*(\w+(?: \(\w+\))?)", re.MULTILINE)
-    tree = docstring[docstring.index("    FlintError") : docstring.index("Beside these")]
+    tree = docstring[docstring.index("    FlintError") : docstring.index("An argument of")]
     assert names.findall(drawn) == names.findall(tree)
 
 

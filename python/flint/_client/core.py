@@ -18,6 +18,7 @@ from flint._client.operations import Check, Operation, Sequence
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
 from flint._native import CheckResult, _Codec
 from flint._validate import bearer_token, call_timeout, integer, tls_context
+from flint._waiting.queue import Queues
 
 if TYPE_CHECKING:
     from flint._types import LimitLike
@@ -54,8 +55,8 @@ class Core:
         self.retries = integer("retries", retries, 0, _MAX_RETRIES)
         self.endpoint = Endpoint(address, tls_context(ssl_context, tls=address.tls))
         self.codec = _Codec(_headers(address.authority, bearer_token(token)), os.urandom(16))
-        # What the owner has to do in a forked child.
-        self.after_fork: Callable[[], None] | None = None
+        # The callers that wait in acquire().
+        self.queues = Queues(join_first=True)
         _cores.add(self)
 
     def run(self, operation: Callable[Concatenate[_Codec, P], Operation[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -136,11 +137,10 @@ class Core:
             return operation.recover(failure, self.error_policy)
 
     def forked(self) -> None:
-        """In the child: start again with connections of its own."""
+        """In the child, which has none of the parent's threads: start again with connections of its own."""
         self.codec.reseed(os.urandom(16))
         self.endpoint.forked()
-        if self.after_fork is not None:
-            self.after_fork()
+        self.queues = Queues(join_first=True)
 
 
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()

@@ -50,10 +50,9 @@ class SharedLimiter(Waiting):
     ClosedError after close().
     """
 
-    __slots__ = ("__weakref__", "_core", "_queues")
+    __slots__ = ("__weakref__", "_core")
 
     _core: Core
-    _queues: Queues
 
     def __init__(
         self,
@@ -71,8 +70,6 @@ class SharedLimiter(Waiting):
         from flint._client.core import Core
 
         self._core = Core(url, token, timeout, on_error, retries, ssl_context)
-        self._core.after_fork = self._start_queues
-        self._start_queues()
 
     @property
     def url(self) -> str:
@@ -289,7 +286,7 @@ class SharedLimiter(Waiting):
         Calls in flight are answered. Closing again does nothing.
         """
         self._core.endpoint.pool.close()
-        self._queues.wake_all()
+        self._core.queues.wake_all()
 
     def __enter__(self) -> Self:
         return self
@@ -333,6 +330,10 @@ class SharedLimiter(Waiting):
 
     # flint._backend.Attempts: what flint._waiting needs.
 
+    @property
+    def _queues(self) -> Queues:
+        return self._core.queues
+
     def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
         return self._core.run(operations.Attempt, key, cost, limit)
 
@@ -350,17 +351,10 @@ class SharedLimiter(Waiting):
         return await self._core.arun(operations.LookAhead, key, cost, limit, costs)
 
     def _count_denial(self, key: str, cost: int, /) -> None:
-        """Who gave up is told that, not that nobody counts it; it is not repeated, because it would count twice."""
         self._core.run(operations.CountDenial, key, cost)
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
         await self._core.arun(operations.CountDenial, key, cost)
-
-    def _start_queues(self) -> None:
-        """At the start and in a forked child, where no caller waits."""
-        from flint._waiting.queue import Queues
-
-        self._queues = Queues(join_first=True)
 
 
 # Its public name is `flint.SharedLimiter`.

@@ -58,7 +58,7 @@ def test_a_denied_call_tells_key_cost_remaining_and_when(limiter: flint.Limiter)
     assert error.retry_after == 36.0
     assert error.result == pickle.loads(pickle.dumps(error)).result
     assert not error.result
-    assert str(error).startswith("rate limit exceeded for 'report': 4 asked for, 1 of 5 left")
+    assert str(error).startswith("rate limit exceeded for 'report': 4 requested, 1 of 5 left")
 
 
 @pytest.mark.parametrize(
