@@ -1,7 +1,7 @@
-"""healthcheck.py [https://]ADDRESS:PORT [FILE]: exit with status 0 if the server there says that it works.
+"""healthcheck.py [https://]ADDRESS:PORT [FILE]: exit with status 0 if the server at that address reports that it works.
 
-It asks as the first token of FILE, the server's token file; where there is no such file, as the variable FLINT_TOKEN.
-The certificate of an https server has to be for ADDRESS; the variable SSL_CERT_FILE names an authority of your own.
+The request uses the first token of FILE, the server's token file; without such a file, the variable FLINT_TOKEN. The
+certificate of an https server must be valid for ADDRESS; the variable SSL_CERT_FILE adds a certificate authority.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ def first_token(path: str) -> str:
 
 
 def token(files: list[str]) -> str | None:
-    """The server's token, if it has any."""
+    """The token for the request, if there is one."""
     for path in files:
         try:
             return first_token(path)
         except FileNotFoundError:
-            # The server was not given one either, or it would not run.
+            # Without this file the server has no tokens from it either.
             continue
     return os.environ.get("FLINT_TOKEN")
 
 
 def main() -> int:
-    """Ask once."""
+    """Sends one request."""
     url, *files = sys.argv[1:]
     scheme, _, address = url.rpartition("://")
     kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection

@@ -1,15 +1,15 @@
-"""Kills real processes in mid-stream and shows that what they acknowledged is still there.
+"""Kills real processes while they work and shows that no acknowledged check is lost.
 
 For each sync mode a worker process opens a directory and consumes quotas on several threads. Every allowed check is
 acknowledged on a pipe, after the call returned and before the thread makes its next one. After a random number of
-acknowledgements the worker is killed with SIGKILL. The next worker opens the same directory, first reports what it
-finds there, and goes on; the report is compared with the acknowledgements one by one:
+acknowledgements the worker is killed with SIGKILL. The next worker opens the same directory, reports its state and
+continues; the parent compares the report with the acknowledgements one by one:
 
 - a key that only one thread uses must hold exactly the acknowledged costs, in order, and at most one more: the check
-  that was under way when the process died;
+  that was in flight when the process was killed;
 - a key that all threads share must hold the acknowledged ones, at most one more per thread, and never over its quota;
 - the two keys of a multi-key check must hold the same number of checks;
-- what remains must agree with what was consumed.
+- `remaining` must agree with the consumption.
 
 Exit status 0 only if every comparison of every run held.
 """
@@ -49,7 +49,7 @@ ALGORITHM = {"sliding": "sliding_window_log", "fixed": "fixed_window_counter", "
 
 
 def cost_of(number: int) -> int:
-    """The cost of a job's check; it varies, so that two checks that changed places are noticed."""
+    """The cost of a job's check; it varies, so that a wrong order of checks is detected."""
     return 1 + number % 3
 
 
@@ -79,7 +79,7 @@ def work(directory: Path, mode: str) -> None:
 
 
 def consume(limiter: flint.Limiter, keys: tuple[str, ...]) -> None:
-    """One thread: its own keys, and now and then one token of the shared quota."""
+    """One thread: checks of its own keys, and one token of the shared quota with every fourth check."""
     status = limiter.status(keys[0])
     number = status.total_allowed if status else 0
     while True:
@@ -97,14 +97,14 @@ def consume(limiter: flint.Limiter, keys: tuple[str, ...]) -> None:
 
 
 def acknowledge(text: str) -> None:
-    """Hands one line to the parent. Once write() has returned the pipe holds it, whatever happens to this process."""
+    """Writes one line to the parent. Once write() has returned, the pipe holds it even if this process is killed."""
     data = text.encode() + b"\n"
     while data:
         data = data[os.write(1, data) :]
 
 
 def found(limiter: flint.Limiter, key: str) -> dict[str, Any] | None:
-    """What the store holds of a key, with the cost of each allowed check in order."""
+    """The stored state of a key, with the cost of each allowed check in order."""
     status = limiter.status(key)
     if status is None:
         return None
@@ -121,14 +121,14 @@ def found(limiter: flint.Limiter, key: str) -> dict[str, Any] | None:
 
 
 class Run(NamedTuple):
-    """What one worker left behind."""
+    """The report of one worker and the checks that it acknowledged."""
 
     report: dict[str, Any] | None
     acknowledged: list[tuple[str, int]]
 
 
 def run_worker(directory: Path, mode: str, kill_after: int) -> Run:
-    """Runs a worker, kills it after that many acknowledgements, and reads the rest of what it wrote."""
+    """Runs a worker, kills it after that many acknowledgements, and reads the rest of its output."""
     command = [sys.executable, __file__, "--worker", mode, "--directory", str(directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
@@ -144,14 +144,14 @@ def run_worker(directory: Path, mode: str, kill_after: int) -> Run:
     if worker.returncode != -9:
         print(f"{mode}: the worker ended by itself with status {worker.returncode}", file=sys.stderr)
         return Run(None, [])
-    # Several threads write to the pipe, each line in one write; only the very last can be cut short by the kill.
+    # Several threads write to the pipe, each line in one write; the kill can truncate only the last line.
     whole = [line.decode().split() for line in lines if line.endswith(b"\n")]
     return Run(json.loads(first), [(key, int(cost)) for key, cost in whole])
 
 
 @dataclass
-class Ledger:
-    """All acknowledgements of one directory so far, and the comparisons with it."""
+class Expected:
+    """The expected state of one directory: all acknowledgements so far. Compares the store with it."""
 
     mode: str
     started: float = field(default_factory=time.monotonic)
@@ -160,34 +160,36 @@ class Ledger:
     problems: list[str] = field(default_factory=list)
 
     def acknowledge(self, acknowledged: list[tuple[str, int]]) -> None:
-        """Writes down what one worker acknowledged."""
+        """Adds the acknowledgements of one worker."""
         for key, cost in acknowledged:
             self.costs[key].append(cost)
             if key == "user":
                 self.costs["org"].append(cost)
 
     def compare(self, report: dict[str, Any]) -> None:
-        """Compares the store with the ledger, then takes over what was under way at the kill and did count."""
+        """Compares the store with the expected state, then adds the checks in flight at the kill that did count."""
         for key, acknowledged in self.costs.items():
             store = report[key]
             if store is None:
-                # Killed before it could configure anything.
+                # The worker was killed before it could configure the key.
                 self._expect(not acknowledged, f"{key} is gone with {len(acknowledged)} acknowledged checks")
                 continue
             in_flight = len(JOBS) if key == "quota" else 1
-            told_count, kept_count = len(acknowledged), len(store["costs"])
+            acknowledged_count, stored_count = len(acknowledged), len(store["costs"])
             self._expect(
-                told_count <= kept_count <= told_count + in_flight,
-                f"{key}: {told_count} checks acknowledged, {kept_count} in the store",
+                acknowledged_count <= stored_count <= acknowledged_count + in_flight,
+                f"{key}: {acknowledged_count} checks acknowledged, {stored_count} in the store",
             )
-            for number, (told, kept) in enumerate(zip(acknowledged, store["costs"], strict=False)):
+            for number, (cost, stored) in enumerate(zip(acknowledged, store["costs"], strict=False)):
                 self.compared += 1
-                self._expect(told == kept, f"{key}: check {number} acknowledged at cost {told}, stored as {kept}")
+                self._expect(cost == stored, f"{key}: check {number} acknowledged at cost {cost}, stored as {stored}")
             self._expect(store["allowed"] == len(store["costs"]), f"{key}: total {store['allowed']} is not the log's")
             self._expect(store["cost"] == sum(store["costs"]), f"{key}: total cost {store['cost']} is not the log's")
             self._remaining(key, store)
             self.costs[key] = list(store["costs"])
-        self._expect(len(self.costs["user"]) == len(self.costs["org"]), "a multi-key check was torn apart")
+        self._expect(
+            len(self.costs["user"]) == len(self.costs["org"]), "a multi-key check was stored for one of its keys only"
+        )
 
     def _remaining(self, key: str, store: dict[str, Any]) -> None:
         capacity = QUOTA if key == "quota" else CAPACITY
@@ -206,22 +208,22 @@ class Ledger:
             self.problems.append(f"{self.mode}: {problem}")
 
 
-def torment(directory: Path, mode: str, rounds: int, acks: int, dice: random.Random, forge: bool) -> Ledger:
-    """All the runs of one mode; the last report comes from a process that is not killed for it: this one."""
-    ledger = Ledger(mode)
+def kill_and_compare(directory: Path, mode: str, rounds: int, acks: int, dice: random.Random, forge: bool) -> Expected:
+    """All runs of one mode; the last report comes from this process, which is not killed."""
+    expected = Expected(mode)
     for number in range(1, rounds + 1):
         run = run_worker(directory, mode, dice.randint(1, acks))
         if run.report is None:
-            ledger.problems.append(f"{mode}: worker {number} failed")
-            return ledger
-        ledger.compare(run.report)
-        ledger.acknowledge(run.acknowledged)
+            expected.problems.append(f"{mode}: worker {number} failed")
+            return expected
+        expected.compare(run.report)
+        expected.acknowledge(run.acknowledged)
         print(f"{mode:6}  run {number}: killed after {len(run.acknowledged)} acknowledged checks", flush=True)
     if forge:
-        ledger.acknowledge([("tokens", 1)] * 2)
+        expected.acknowledge([("tokens", 1)] * 2)
     with flint.Limiter(directory, sync=mode) as limiter:
-        ledger.compare({key: found(limiter, key) for key in ledger.costs})
-    return ledger
+        expected.compare({key: found(limiter, key) for key in expected.costs})
+    return expected
 
 
 def time_per_check(directory: Path, mode: str, checks: int) -> float:
@@ -239,13 +241,13 @@ def time_per_check(directory: Path, mode: str, checks: int) -> float:
 
 def main() -> int:
     """Parses the command line and runs the demonstration or, inside it, a worker."""
-    parser = argparse.ArgumentParser(description="kill workers in mid-stream and count what survives")
+    parser = argparse.ArgumentParser(description="kill workers while they work and count what survives")
     parser.add_argument("--directory", type=Path, default=Path(__file__).parent.parent / ".flint-demo")
     parser.add_argument("--rounds", type=int, default=5, help="kills per mode")
     parser.add_argument("--acks", type=int, default=None, help="most acknowledgements before a kill")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--worker", choices=MODES, help=argparse.SUPPRESS)
-    # Acknowledgements that never happened are added, to show that a loss would be noticed.
+    # Acknowledgements that never happened are added, to show that a loss would be detected.
     parser.add_argument("--forge", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -259,9 +261,14 @@ def main() -> int:
     options.directory.mkdir(parents=True)
     problems: list[str] = []
     for mode, most in (("always", 2_000), ("batch", 20_000)):
-        ledger = torment(options.directory / mode, mode, options.rounds, options.acks or most, dice, options.forge)
-        print(f"{mode:6}  {ledger.compared} comparisons with the store, {len(ledger.problems)} differences", flush=True)
-        problems += ledger.problems
+        expected = kill_and_compare(
+            options.directory / mode, mode, options.rounds, options.acks or most, dice, options.forge
+        )
+        print(
+            f"{mode:6}  {expected.compared} comparisons with the store, {len(expected.problems)} differences",
+            flush=True,
+        )
+        problems += expected.problems
     for problem in problems[:20]:
         print(f"LOST: {problem}", file=sys.stderr)
     if problems:

@@ -1,4 +1,4 @@
-"""The application of shared_demo.py: LIMIT requests a day for everybody together, whichever worker answers."""
+"""The application of shared_demo.py: LIMIT requests per day for all clients together, whichever worker answers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import flint
 from flint.fastapi import FlintRateLimitMiddleware
 
 LIMIT = 400
-KEY = "everybody"
+KEY = "all-clients"
 
-# Each worker has a client of its own. While the server is away, its calls are repeated under their names, by which the
-# server knows those that it has answered already.
+# Each worker has its own client. While the server is down, the client repeats each request with the same
+# Idempotency-Key, so that the server does not charge a request twice.
 limiter = flint.SharedLimiter(os.environ["FLINT_DEMO_URL"], timeout=60, retries=50)
 app = FastAPI()
 app.add_middleware(
@@ -29,7 +29,7 @@ app.add_middleware(
 
 @app.get("/")
 async def hello() -> dict[str, int]:
-    """Answers, and says which worker did."""
+    """Returns the process id of the worker."""
     return {"worker": os.getpid()}
 
 

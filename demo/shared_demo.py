@@ -2,10 +2,10 @@
 
 `flint server start` listens on a Unix socket. A FastAPI application with FlintRateLimitMiddleware runs in four uvicorn
 workers, each with a SharedLimiter of its own. Clients with connections to all of them make more requests than the limit
-allows. Meanwhile the server is killed with SIGKILL and started again on the same directory, several times.
+allows. During this time the server is killed with SIGKILL and restarted on the same directory, several times.
 
-Exit status 0 only if exactly LIMIT requests had an answer and all others were denied, all four workers answered, what
-remained went down by one with each answer, and the server counts LIMIT requests, too.
+Exit status 0 only if exactly LIMIT requests were allowed and all others denied, all four workers answered, `remaining`
+went down by one with each answer, and the server counts LIMIT requests as well.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ HERE = Path(__file__).parent
 WORKERS = 4
 CLIENTS_EACH = 2
 LIMIT = 400
-KEY = "everybody"
-PATIENCE_S = 60
+KEY = "all-clients"
+TIMEOUT_S = 60
 
 
 @dataclass
 class Client:
-    """One connection to one worker, and what came over it."""
+    """One connection to one worker, and the answers over it."""
 
     connection: http.client.HTTPConnection
     worker: int
@@ -48,19 +48,19 @@ class Client:
     problems: list[str] = field(default_factory=list)
 
     def work(self, together: threading.Barrier, progress: threading.Semaphore) -> None:
-        """Makes requests until one is denied. All have their first answer before anyone makes a second request."""
+        """Makes requests until one is denied. No client makes a second request before all have their first answer."""
         try:
-            self._ask()
-            together.wait(PATIENCE_S)
+            self._request()
+            together.wait(TIMEOUT_S)
             while not self.denied and not self.problems:
                 progress.release()
-                self._ask()
+                self._request()
         except (OSError, http.client.HTTPException, threading.BrokenBarrierError) as error:
             self.problems.append(f"a request failed: {error!r}")
         finally:
             self.connection.close()
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         self.connection.request("GET", "/")
         response = self.connection.getresponse()
         body = response.read()
@@ -81,37 +81,37 @@ class Server:
         self.directory = directory
         self.path = path
         self.url = f"unix://{path}"
-        self.process = self._started()
+        self.process = self._start()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "flint", "--data-dir", str(self.directory), "server", "start"]
         process = subprocess.Popen([*command, "--unix", str(self.path)], stderr=subprocess.PIPE)
         assert process.stderr is not None
-        said = b""
+        output = b""
         for line in process.stderr:
-            said += line
+            output += line
             if b"listening on" in line:
                 return process
-        sys.exit(f"the server did not start: {said.decode()}")
+        sys.exit(f"the server did not start: {output.decode()}")
 
     def kill(self) -> None:
-        """Ends it as a power cut would, as far as a process can tell."""
+        """Kills the server; nothing is flushed or closed."""
         self.process.kill()
         self.process.wait()
         if self.process.stderr is not None:
             self.process.stderr.close()
 
     def restart(self) -> None:
-        """Starts it again."""
-        self.process = self._started()
+        """Starts a server on the same directory and socket."""
+        self.process = self._start()
 
 
 def start_workers(url: str) -> tuple[subprocess.Popen[bytes], int]:
-    """Starts the application, which is not listening yet, and says on which port it will."""
+    """Starts the application and returns the port on which it will listen."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "shared_app:app", "--port", str(port), "--workers", str(WORKERS)]
-    # A worker that is slow to start is not replaced by another.
+    # uvicorn does not replace a worker that is slow to start.
     command += ["--timeout-worker-healthcheck", "60"]
     command += ["--timeout-keep-alive", "60", "--log-level", "warning", "--no-access-log"]
     environment = {**os.environ, "FLINT_DEMO_URL": url}
@@ -119,7 +119,7 @@ def start_workers(url: str) -> tuple[subprocess.Popen[bytes], int]:
 
 
 def end_workers(workers: subprocess.Popen[bytes]) -> None:
-    """Ends uvicorn, which ends its workers."""
+    """Terminates uvicorn, which terminates its workers."""
     workers.terminate()
     try:
         workers.wait(timeout=20)
@@ -129,37 +129,39 @@ def end_workers(workers: subprocess.Popen[bytes]) -> None:
 
 
 def connect_to_all(port: int) -> list[Client]:
-    """Opens connections until there are enough to each worker."""
+    """Opens connections until each worker has enough."""
     chosen: dict[int, list[Client]] = collections.defaultdict(list)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while sum(len(clients) for clients in chosen.values()) < WORKERS * CLIENTS_EACH:
         if time.monotonic() > deadline:
             sys.exit(f"only {len(chosen)} of {WORKERS} workers could be reached")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         try:
             connection.request("GET", "/worker")
             worker = json.loads(connection.getresponse().read())["worker"]
         except OSError:
-            # Not listening yet.
+            # The application does not listen yet.
             time.sleep(0.05)
             continue
         if len(chosen[worker]) < CLIENTS_EACH:
             chosen[worker].append(Client(connection, worker))
         else:
             connection.close()
-            # The others begin to accept when they have started.
+            # The other workers accept connections once they have started.
             time.sleep(0.005)
     return [client for clients in chosen.values() for client in clients]
 
 
-def killings(server: Server, kills: int, progress: threading.Semaphore, seed: int | None, *, forget: bool) -> None:
-    """Kills the server after some answers and starts it again, so many times."""
+def kill_repeatedly(
+    server: Server, kills: int, progress: threading.Semaphore, seed: int | None, *, forget: bool
+) -> None:
+    """Kills the server after some answers and restarts it, `kills` times."""
     dice = random.Random(seed)
     answered = 0
     for number in range(1, kills + 1):
         more = dice.randint(20, LIMIT // (kills + 1))
         for _ in range(more):
-            if not progress.acquire(timeout=PATIENCE_S):
+            if not progress.acquire(timeout=TIMEOUT_S):
                 sys.exit("the clients have no more answers")
         answered += more
         server.kill()
@@ -170,24 +172,24 @@ def killings(server: Server, kills: int, progress: threading.Semaphore, seed: in
 
 
 def judge(clients: list[Client], total: int) -> list[str]:
-    """What is wrong with what the clients saw and the server counted."""
+    """The errors in the answers of the clients and in the total of the server."""
     problems = [f"worker {client.worker}: {problem}" for client in clients for problem in client.problems]
     answers = sum(len(client.remaining) for client in clients)
     if answers != LIMIT:
         problems.append(f"{answers} requests were allowed, not {LIMIT}")
     if sorted(remaining for client in clients for remaining in client.remaining) != list(range(LIMIT)):
-        problems.append(f"what remained was not each number below {LIMIT} once")
+        problems.append(f"`remaining` was not each number below {LIMIT} once")
     if not all(client.denied for client in clients):
         problems.append("a client was never denied")
     if len({client.worker for client in clients if client.remaining}) != WORKERS:
         problems.append(f"not all {WORKERS} workers answered")
     if total != LIMIT:
-        problems.append(f"the server counts {total} requests, not {LIMIT}: somebody was charged twice or not at all")
+        problems.append(f"the server counts {total} requests, not {LIMIT}: a request was charged twice or not at all")
     return problems
 
 
 def run(server: Server, port: int, options: argparse.Namespace) -> int:
-    """Lets the clients work while the server is killed, and tells what came of it."""
+    """Runs the clients while the server is killed, and prints the result."""
     clients = connect_to_all(port)
     pids = sorted({client.worker for client in clients})
     print(f"shared  {WORKERS} workers use one server at {server.url}: {', '.join(map(str, pids))}", flush=True)
@@ -195,7 +197,7 @@ def run(server: Server, port: int, options: argparse.Namespace) -> int:
     threads = [threading.Thread(target=client.work, args=(together, progress), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
-    killings(server, options.kills, progress, options.seed, forget=options.forget)
+    kill_repeatedly(server, options.kills, progress, options.seed, forget=options.forget)
     for thread in threads:
         thread.join()
     with flint.SharedLimiter(server.url) as limiter:
@@ -216,16 +218,16 @@ def run(server: Server, port: int, options: argparse.Namespace) -> int:
 
 def main() -> int:
     """Parses the command line and runs the demonstration."""
-    parser = argparse.ArgumentParser(description="four web workers share one limit; their server is killed meanwhile")
+    parser = argparse.ArgumentParser(description="four web workers share one limit while their server is killed")
     parser.add_argument("--directory", type=Path, default=HERE.parent / ".flint-demo" / "shared")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=None)
-    # The directory is emptied after each kill, to show that a loss would be noticed.
+    # The directory is emptied after each kill, to show that a loss would be detected.
     parser.add_argument("--forget", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     shutil.rmtree(options.directory, ignore_errors=True)
     options.directory.mkdir(parents=True)
-    # The path of a socket may have about a hundred bytes, fewer than that of the directory.
+    # The path of a socket is limited to about a hundred bytes; that of the directory may be longer.
     with tempfile.TemporaryDirectory(prefix="flint-demo-") as short:
         server = Server(options.directory / "data", Path(short) / "flint.sock")
         try:

@@ -1,4 +1,4 @@
-"""The application of web_demo.py: each client may make LIMIT requests a day, whatever happens to the process."""
+"""The application of web_demo.py: LIMIT requests per day for each client, across restarts of the process."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ app.add_middleware(
 
 @app.get("/")
 async def hello() -> dict[str, str]:
-    """Answers."""
+    """Returns a constant."""
     return {"hello": "world"}

@@ -1,9 +1,9 @@
-"""Kills a FastAPI application under its clients and shows that their limits go on where they were.
+"""Kills a FastAPI application while clients use it, and shows that their limits survive.
 
 An application with FlintRateLimitMiddleware runs under uvicorn. Several clients make requests at the same time and
-write down each answer. The server is killed with SIGKILL in mid-stream and started again on the same directory, several
-times, until every client is denied. Each client must then have had all that it was promised and no more: LIMIT answers,
-less at most one a kill, the request that was under way.
+record each answer. The server is killed with SIGKILL and restarted on the same directory, several times, until every
+client is denied. Each client must then have got its whole limit and no more: LIMIT answers, less at most one per kill,
+the request that was in flight.
 
 Exit status 0 only if that holds for every client.
 """
@@ -26,12 +26,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CLIENTS = ("ada", "grace", "edsger", "barbara")
 LIMIT = 200
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @dataclass
 class Client:
-    """What one client saw."""
+    """One client and the answers that it got."""
 
     name: str
     answers: int = 0
@@ -42,7 +42,7 @@ class Client:
 
     def work(self, port: int, progress: threading.Semaphore) -> None:
         """Makes requests until it is denied or the server dies."""
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_S)
         try:
             while not self.denied:
                 connection.request("GET", "/", headers={"x-client": self.name})
@@ -51,7 +51,7 @@ class Client:
                 self._count(response)
                 progress.release()
         except (OSError, http.client.HTTPException):
-            # The server was killed while it worked for this client.
+            # The server was killed while this request was in flight.
             self.cut_off += 1
         finally:
             connection.close()
@@ -69,7 +69,7 @@ class Client:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
+    """A port that no process listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -80,7 +80,7 @@ def start(directory: Path, port: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "uvicorn", "web_app:app", "--port", str(port), "--log-level", "warning"]
     environment = {**os.environ, "FLINT_DEMO_DIR": str(directory)}
     server = subprocess.Popen([*command, "--no-access-log"], cwd=HERE, env=environment)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -92,15 +92,15 @@ def start(directory: Path, port: int) -> subprocess.Popen[bytes]:
             time.sleep(0.02)
 
 
-def let_them_work(clients: list[Client], port: int, requests: int | None) -> None:
-    """Runs all clients until together they have had so many answers, or until each is denied."""
+def run_clients(clients: list[Client], port: int, requests: int | None) -> None:
+    """Runs all clients until they have `requests` answers in total, or until each is denied."""
     progress = threading.Semaphore(0)
     threads = [threading.Thread(target=client.work, args=(port, progress)) for client in clients]
     for thread in threads:
         thread.start()
     if requests is not None:
         for _ in range(requests):
-            # Fewer answers than that may be left.
+            # The limits may allow fewer answers than that.
             if not progress.acquire(timeout=1) and not any(thread.is_alive() for thread in threads):
                 break
         return
@@ -109,24 +109,26 @@ def let_them_work(clients: list[Client], port: int, requests: int | None) -> Non
 
 
 def judge(client: Client, kills: int) -> list[str]:
-    """What is wrong with what a client saw."""
+    """The errors in the answers of a client."""
     problems = [f"{client.name}: {problem}" for problem in client.problems]
     if not client.denied:
         problems.append(f"{client.name} was never denied")
     if not LIMIT - kills <= client.answers <= LIMIT:
-        problems.append(f"{client.name} had {client.answers} answers of {LIMIT}, with {kills} kills")
+        problems.append(f"{client.name} got {client.answers} answers of {LIMIT}, with {kills} kills")
     if any(later >= earlier for earlier, later in zip(client.remaining, client.remaining[1:], strict=False)):
-        problems.append(f"{client.name}: what remained grew")
+        problems.append(f"{client.name}: `remaining` grew")
     return problems
 
 
 def main() -> int:
     """Parses the command line and runs the demonstration."""
-    parser = argparse.ArgumentParser(description="kill a web application under its clients and count their requests")
+    parser = argparse.ArgumentParser(
+        description="kill a web application while clients use it, and count their requests"
+    )
     parser.add_argument("--directory", type=Path, default=HERE.parent / ".flint-demo" / "web")
     parser.add_argument("--kills", type=int, default=3)
     parser.add_argument("--seed", type=int, default=None)
-    # The directory is emptied after each kill, to show that a loss would be noticed.
+    # The directory is emptied after each kill, to show that a loss would be detected.
     parser.add_argument("--forget", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     dice = random.Random(options.seed)
@@ -135,7 +137,7 @@ def main() -> int:
     clients = [Client(name) for name in CLIENTS]
     for number in range(1, options.kills + 1):
         server = start(options.directory, port)
-        let_them_work(clients, port, dice.randint(50, LIMIT))
+        run_clients(clients, port, dice.randint(50, LIMIT))
         server.kill()
         server.wait()
         for thread in threading.enumerate():
@@ -145,7 +147,7 @@ def main() -> int:
         if options.forget:
             shutil.rmtree(options.directory)
     server = start(options.directory, port)
-    let_them_work(clients, port, None)
+    run_clients(clients, port, None)
     server.terminate()
     server.wait()
     problems = [problem for client in clients for problem in judge(client, options.kills)]
@@ -154,7 +156,7 @@ def main() -> int:
     if problems:
         return 1
     each = ", ".join(f"{client.name} {client.answers}" for client in clients)
-    print(f"web     after {options.kills} kills each client had its {LIMIT} requests of the day and no more: {each}")
+    print(f"web     after {options.kills} kills each client got its {LIMIT} requests per day and no more: {each}")
     return 0
 
 

@@ -44,13 +44,13 @@ def test_a_web_application_goes_on_where_it_was(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert sum("killed after" in line for line in lines) == 2
-    assert lines[-1].startswith("web     after 2 kills each client had its 200 requests of the day and no more")
+    assert lines[-1].startswith("web     after 2 kills each client got its 200 requests per day and no more")
 
 
 def test_a_web_application_that_forgets_is_noticed(tmp_path: Path) -> None:
     done = run_web(tmp_path / "web", "--forget")
     assert done.returncode == 1
-    assert "LOST: ada had" in done.stderr
+    assert "LOST: ada got" in done.stderr
 
 
 def run_shared(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
