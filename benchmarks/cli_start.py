@@ -1,7 +1,7 @@
-"""How fast the command line starts: python benchmarks/cli_start.py [--quick] [--dir DIR] [--json FILE] [--table FILE]
+"""The command line as processes: python benchmarks/cli_start.py [--quick] [--dir DIR] [--json FILE] [WORD]
 
-Whole processes, measured alternately with `python -c "import flint"`, which is the least that a command can take. The
-verdict rests on the median of the ratios.
+The start is measured alternately with `python -c "import flint"`, which is the least that a command can take; the
+verdict rests on the median of the ratios. A listing of a million keys has an absolute budget.
 """
 
 from __future__ import annotations
@@ -47,5 +47,20 @@ def start(bench: Bench) -> None:
     bench.report.ratio(f"flint limit check, {KEYS} keys", check, YARDSTICK, yardstick, at_most=AT_MOST)
 
 
+def listing(bench: Bench) -> None:
+    """All limits of a large store, as text to a pipe."""
+    program = Path(sys.executable).with_name("flint")
+    measure = process(program, "--data-dir", bench.full_store(), "limit", "list")
+    bench.report.bound(
+        f"flint limit list, {bench.million():,} keys",
+        [measure() for _ in range(bench.scale(3, 1))],
+        "",
+        None,
+        value=lambda spread: spread.median,
+        name="median",
+        below=6e9,
+    )
+
+
 if __name__ == "__main__":
-    command.run("Measure how fast the command line starts.", [start], dict)
+    command.run("Measure the command line.", [start, listing], dict)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import lru_cache
 
 import flint
 from flint.cli import output
 from flint.cli.errors import DENIED
-from flint.cli.output import moment, printable_key
+from flint.cli.output import NS_PER_S, moment, printable_key, second
+
+# Different limits in a listing; most of its keys share a few.
+_CACHED = 1024
 
 STATUS_HEADER = ("KEY", "LIMIT", "ALGORITHM", "REMAINING", "ALLOWED", "DENIED", "RESET AT")
 STATUS_NUMERIC = frozenset({3, 4, 5})
@@ -40,33 +42,24 @@ def rate(limit: int, per_millis: int, burst: int, algorithm: str) -> str:
     return f"{text} burst {burst}" if algorithm == "token_bucket" and burst != limit else text
 
 
-def rates(status: flint.LimitStatus) -> str:
-    """All rates of a key, joined as the grammar joins them."""
-    return "; ".join(
-        rate(each["rate"], each["per_millis"], each["burst"], each["algorithm"]) for each in _each_rate(status)
+@lru_cache(_CACHED)
+def rates(of: tuple[flint.Rate, ...]) -> tuple[str, str]:
+    """The rates of a key, joined as the grammar joins them, and their algorithms, each once."""
+    return (
+        "; ".join(rate(each.rate, each.per_millis, each.burst, each.algorithm) for each in of),
+        ", ".join(dict.fromkeys(each.algorithm for each in of)),
     )
-
-
-def algorithms(status: flint.LimitStatus) -> str:
-    """The key's algorithms, each once."""
-    return ", ".join(dict.fromkeys(each["algorithm"] for each in _each_rate(status)))
-
-
-def _each_rate(status: flint.LimitStatus) -> Sequence[Mapping[str, Any]]:
-    listed: Sequence[Mapping[str, Any]] = status.to_dict()["rates"]
-    return listed
 
 
 def status_row(status: flint.LimitStatus) -> tuple[str, ...]:
     """The cells under STATUS_HEADER."""
     return (
         printable_key(status.key),
-        rates(status),
-        algorithms(status),
+        *rates(status.rates),
         str(status.remaining),
         str(status.total_allowed),
         str(status.total_denied),
-        moment(status.reset_at),
+        second(status.reset_at_ns // NS_PER_S),
     )
 
 
@@ -103,13 +96,14 @@ def print_status(as_json: bool, status: flint.LimitStatus) -> None:
     if as_json:
         output.document(status.to_dict())
         return
+    limit, algorithms = rates(status.rates)
     totals = f"{status.total_allowed} allowed (cost {status.total_allowed_cost}), "
     totals += f"{status.total_denied} denied (cost {status.total_denied_cost})"
     output.facts(
         [
             ("key", printable_key(status.key)),
-            ("limit", rates(status)),
-            ("algorithm", algorithms(status)),
+            ("limit", limit),
+            ("algorithm", algorithms),
             ("remaining", str(status.remaining)),
             ("full again", moment(status.reset_at)),
             ("checks", totals),

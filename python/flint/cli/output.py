@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, TextIO
 
 from flint.cli.errors import CommandError, ReaderGoneError
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from rich.status import Status
     from rich.table import Table
+
+NS_PER_S = 1_000_000_000
 
 _PROGRESS_AFTER_S = 1.0
 # A first column this wide at most is not folded on a narrow terminal.
@@ -61,8 +64,16 @@ def _escape(char: str) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A time in this machine's time zone; a dash for never."""
+    """A time in this machine's time zone, without its fraction of a second; a dash for never."""
     return "-" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+@lru_cache(1024)
+def second(since_1970: int) -> str:
+    """As `moment`. The keys of a long listing share few seconds."""
+    from datetime import datetime, timezone
+
+    return moment(datetime.fromtimestamp(since_1970, timezone.utc))
 
 
 def prepare_streams() -> None:
@@ -130,14 +141,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozens
         with _writing():
             console.print(rich_table(header, rows, numeric))
         return
-    lines = [tuple(header), *map(tuple, rows)]
-    widths = [max(len(cells[column]) for cells in lines) for column in range(len(header))]
-    for cells in lines:
-        padded = (
-            cell.rjust(width) if column in numeric else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        line("  ".join(padded).rstrip())
+    lines = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    form = "  ".join(f"{{:{'>' if column in numeric else '<'}{width}}}" for column, width in enumerate(widths))
+    write("".join([f"{form.format(*cells).rstrip()}\n" for cells in lines]))
 
 
 def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int]) -> Table:

@@ -54,7 +54,7 @@ def _look(session: Session, by: str, most: int) -> list[flint.LimitStatus]:
 def _row(status: flint.LimitStatus) -> tuple[str, ...]:
     return (
         output.printable_key(status.key),
-        describe.rates(status),
+        describe.rates(status.rates)[0],
         str(status.remaining),
         str(status.total_allowed),
         str(status.total_allowed_cost),
