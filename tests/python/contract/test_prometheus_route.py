@@ -29,7 +29,7 @@ PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;"
     "q=0.5,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
 )
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @pytest.fixture(params=[FastAPI, Starlette])
@@ -81,7 +81,7 @@ def test_prometheus_gets_openmetrics(app: Starlette, limiter: flint.Limiter, acc
 
 
 @pytest.mark.parametrize("accept", ["", "text/plain", "text/html", "text/plain;version=1.0.0"])
-def test_everybody_else_gets_text(app: Starlette, limiter: flint.Limiter, accept: str) -> None:
+def test_other_requests_get_text(app: Starlette, limiter: flint.Limiter, accept: str) -> None:
     add_prometheus_route(app, limiter)
     answer = get(app, accept=accept)
     assert answer.headers["content-type"] == TEXT
@@ -158,7 +158,7 @@ class Held:
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> list[flint.LimitStatus]:
         self.called.set()
-        assert self.let_go.wait(PATIENCE_S)
+        assert self.let_go.wait(TIMEOUT_S)
         return self.limiter.list(prefix, limit, after)
 
     def counters(self) -> Mapping[str, Any]:
@@ -180,14 +180,14 @@ def test_the_event_loop_goes_on_while_the_limiter_is_asked(app: Starlette, limit
             held.let_go.set()
             assert (await scrape).status_code == 200
 
-    asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
+    asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
 
 
 @contextmanager
 def nothing_but_giving_way() -> Iterator[None]:
     """The interpreter takes the GIL from no thread that does not release it."""
     before = sys.getswitchinterval()
-    sys.setswitchinterval(2 * PATIENCE_S)
+    sys.setswitchinterval(2 * TIMEOUT_S)
     try:
         yield
     finally:
@@ -233,7 +233,7 @@ def test_the_event_loop_goes_on_while_100_000_keys_are_rendered(limiter: flint.L
             return await scrape
 
     with nothing_but_giving_way():
-        answer = asyncio.run(asyncio.wait_for(main(), PATIENCE_S))
+        answer = asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
     # Between any few hundred keys or lines there is a chance. A busy machine may miss many of them.
     assert len(watched.at_keys) > 20
     assert watched.at_counters - max(watched.at_keys) > 20
