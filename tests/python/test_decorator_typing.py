@@ -1,4 +1,4 @@
-"""What a type checker makes of a limited function: mypy checks this file; running it, that mypy is told the truth."""
+"""What a type checker makes of a limited function: mypy checks this file, and running it shows that mypy is right."""
 
 from __future__ import annotations
 

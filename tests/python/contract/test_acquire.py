@@ -22,7 +22,7 @@ def now_ns(clock: ManualClock) -> int:
 
 
 async def settled(limiter: flint.Limiter) -> None:
-    """Everybody who can go on has done so: a turn of the loop for each step of each waiter.
+    """Every waiter that can go on has done so: a turn of the loop for each step of each waiter.
 
     With a server, when the last answer is there and led to no further request.
     """
@@ -62,7 +62,7 @@ class Admissions:
 
 
 async def settled_on_disk(limiter: flint.Limiter) -> None:
-    """As settled(), where those who are admitted at one moment wait for the disk, one after the other."""
+    """As settled(), where the waiters that are admitted at one moment wait for the disk, one after the other."""
     for _ in range(4):
         await settled(limiter)
         await limiter.aflush()
@@ -112,7 +112,7 @@ def test_coroutines_are_admitted_in_order_at_the_exact_times(
     assert (status.total_allowed, status.total_denied) == (8, 0), "waiting is no denial"
 
 
-def test_nobody_is_admitted_a_nanosecond_early(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_no_waiter_is_admitted_a_nanosecond_early(limiter: flint.Limiter, clock: ManualClock) -> None:
     limiter.limit("k", "7/s burst 1")
     limiter.check("k")
 
@@ -128,7 +128,7 @@ def test_nobody_is_admitted_a_nanosecond_early(limiter: flint.Limiter, clock: Ma
     asyncio.run(main())
 
 
-def test_who_came_first_is_served_first_although_less_would_fit(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_the_first_caller_is_served_first_although_less_would_fit(limiter: flint.Limiter, clock: ManualClock) -> None:
     limiter.limit("k", "10/s")
     limiter.check("k", 10)
 
@@ -219,7 +219,7 @@ def until_waiting(limiter: flint.Limiter, count: int) -> None:
     until(lambda: waiting_for(limiter, "k") == count)
 
 
-def test_threads_and_coroutines_stand_in_one_queue(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_threads_and_coroutines_wait_in_one_queue(limiter: flint.Limiter, clock: ManualClock) -> None:
     limiter.limit("k", "1/s")
     limiter.check("k")
     admitted: list[str] = []
@@ -272,7 +272,7 @@ def test_a_wait_longer_than_the_timeout_is_refused_at_once(limiter: flint.Limite
         asyncio.run(limiter.aacquire("k", timeout=0))
     status = limiter.status("k")
     assert status is not None
-    assert (status.total_allowed, status.total_denied) == (1, 2), "whoever gave up was denied"
+    assert (status.total_allowed, status.total_denied) == (1, 2), "each caller that gave up was denied"
 
 
 def test_the_queue_counts_for_the_timeout(limiter: flint.Limiter, clock: ManualClock) -> None:
@@ -296,7 +296,9 @@ def test_the_queue_counts_for_the_timeout(limiter: flint.Limiter, clock: ManualC
     asyncio.run(main())
 
 
-def test_others_who_take_what_was_expected_make_it_a_timeout(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_other_callers_that_take_what_was_forecast_make_it_a_timeout(
+    limiter: flint.Limiter, clock: ManualClock
+) -> None:
     limiter.limit("k", "1/s")
     limiter.check("k")
 

@@ -1,4 +1,4 @@
-"""The twins for asyncio: the same answers, the same errors, and the event loop goes on."""
+"""The async variants: the same answers, the same errors, and the event loop goes on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.python.backends import kind_of
 import flint
 from flint.testing import ManualClock
 
-TWINS = [
+METHODS = [
     "limit",
     "limit_many",
     "check",
@@ -38,15 +38,15 @@ def shape(method: object) -> list[tuple[str, object, object]]:
     return [(parameter.name, parameter.default, parameter.kind) for parameter in parameters]
 
 
-@pytest.mark.parametrize("name", TWINS)
-def test_a_twin_takes_the_same_arguments(limiter: flint.Limiter, name: str) -> None:
-    twin = getattr(limiter, "a" + name)
-    assert inspect.iscoroutinefunction(twin)
-    assert shape(twin) == shape(getattr(limiter, name))
-    assert inspect.getdoc(twin)
+@pytest.mark.parametrize("name", METHODS)
+def test_an_async_variant_takes_the_same_arguments(limiter: flint.Limiter, name: str) -> None:
+    variant = getattr(limiter, "a" + name)
+    assert inspect.iscoroutinefunction(variant)
+    assert shape(variant) == shape(getattr(limiter, name))
+    assert inspect.getdoc(variant)
 
 
-def test_twins_do_what_the_others_do(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_async_variants_do_the_same(limiter: flint.Limiter, clock: ManualClock) -> None:
     async def main() -> None:
         await limiter.alimit("k", 3, "1m", algorithm="fixed_window_counter")
         await limiter.alimit_many({"key": key, "rate": "2/hour"} for key in ("a", "b"))
@@ -193,7 +193,7 @@ def test_cancelling_leaves_the_decision_taken(limiter: flint.Limiter) -> None:
         assert (status.total_allowed, status.remaining) == (4, 6)
 
 
-def test_a_call_that_nobody_awaited_decides_nothing(limiter: flint.Limiter) -> None:
+def test_a_call_that_was_not_awaited_decides_nothing(limiter: flint.Limiter) -> None:
     limiter.limit("k", "10/hour")
     call = limiter.acheck("k")
     call.close()

@@ -1,4 +1,4 @@
-"""`rate_limit` on generators: asks when the first item is asked for, once, and passes everything else through."""
+"""`rate_limit` on generators: checks when the first item is requested, once, and passes everything else through."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_an_async_generator_answers_as_it_did(limiter: flint.Limiter, story: str
 
 
 def test_a_generator_asks_for_its_first_item_only(limiter: flint.Limiter) -> None:
-    """Once, whatever is done with it; a generator that nobody starts takes nothing."""
+    """Once, whatever is done with it; a generator that is not started takes nothing."""
 
     @limiter.rate_limit(lambda start: "k", "2/minute")
     def count(start: int) -> Iterator[int]:
@@ -270,7 +270,7 @@ def test_cancelling_reaches_the_async_generator(limiter: flint.Limiter) -> None:
 
 @pytest.mark.parametrize("let_go", [True, False])
 def test_the_loop_closes_what_was_left_open_without_a_complaint(limiter: flint.Limiter, let_go: bool) -> None:
-    """When nobody holds it any more, and when the loop shuts down."""
+    """When it is not referenced any more, and when the loop shuts down."""
     seen: list[Any] = []
     left: list[AsyncIterator[int]] = []
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.python.shared.fake import Act, Fake
+from tests.python.shared.fake import Fake, Reply
 
 import flint
 from flint._native import Server
@@ -26,11 +26,11 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def fake(place: Path) -> Iterator[MakeFake]:
-    """Makes the test's fake server, which does these acts."""
+    """Makes the test's fake server, which replies so."""
     with ExitStack() as stack:
 
-        def make(*acts: Act) -> Fake:
-            server = Fake(place / "fake", list(acts))
+        def make(*replies: Reply) -> Fake:
+            server = Fake(place / "fake", list(replies))
             stack.callback(server.close)
             return server
 
@@ -39,7 +39,7 @@ def fake(place: Path) -> Iterator[MakeFake]:
 
 @contextmanager
 def running(server: Server) -> Iterator[str]:
-    """The URL of `server`, which serves in a thread meanwhile."""
+    """The URL of `server`, which serves in a thread."""
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:

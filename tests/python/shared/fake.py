@@ -1,4 +1,4 @@
-"""A server that does what a test tells it to, request by request."""
+"""A server that replies as a test specifies, request by request."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Answers one request on a connection; False ends the connection.
-Act = Callable[[socket.socket], bool]
+# Replies to one request on a connection; False ends the connection.
+Reply = Callable[[socket.socket], bool]
 
 CHECK = {
     "allowed": True,
@@ -43,24 +43,24 @@ def problem(status: int, code: str, *headers: str, **more: str) -> bytes:
     return message(status, json.dumps(body).encode(), *headers, kind="application/problem+json")
 
 
-def say(data: bytes) -> Act:
+def say(data: bytes) -> Reply:
     """Sends `data` and keeps the connection."""
 
-    def act(sock: socket.socket) -> bool:
+    def reply(sock: socket.socket) -> bool:
         sock.sendall(data)
         return True
 
-    return act
+    return reply
 
 
-def say_and_close(data: bytes) -> Act:
+def say_and_close(data: bytes) -> Reply:
     """Sends `data` and ends the connection."""
 
-    def act(sock: socket.socket) -> bool:
+    def reply(sock: socket.socket) -> bool:
         sock.sendall(data)
         return False
 
-    return act
+    return reply
 
 
 def reset(sock: socket.socket) -> bool:
@@ -70,14 +70,14 @@ def reset(sock: socket.socket) -> bool:
 
 
 class Fake:
-    """Listens on a Unix socket; `acts` are used up one for each request, over all connections."""
+    """Listens on a Unix socket; `replies` are used up one for each request, over all connections."""
 
-    def __init__(self, path: Path, acts: list[Act]) -> None:
+    def __init__(self, path: Path, replies: list[Reply]) -> None:
         self.url = f"unix://{path}"
         self.requests: list[bytes] = []
         self.connections = 0
         self.ended = threading.Semaphore(0)
-        self._acts = acts
+        self._replies = replies
         self._lock = threading.Lock()
         self._socks: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -104,8 +104,8 @@ class Fake:
                 while (request := _request(sock)) is not None:
                     with self._lock:
                         self.requests.append(request)
-                        act = self._acts.pop(0)
-                    if not act(sock):
+                        reply = self._replies.pop(0)
+                    if not reply(sock):
                         return
         except OSError:
             return

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 from tests.python.shared.conftest import MakeFake
-from tests.python.shared.fake import Act, check, say
+from tests.python.shared.fake import Reply, check, say
 
 import flint
 from flint._client import response
@@ -20,15 +20,15 @@ from flint._client import response
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 KILOBYTE = b"400\r\n" + b" " * 1024 + b"\r\n"
-PATIENCE_S = 30.0
+LONG_ENOUGH_S = 30.0
 
 
-def endless(opening: bytes, more: bytes, sent: list[int], pause_s: float = 0.0) -> Act:
+def endless(opening: bytes, more: bytes, sent: list[int], pause_s: float = 0.0) -> Reply:
     """Sends `opening`, and `more` until the client goes; appends how much that was in all."""
 
-    def act(sock: socket.socket) -> bool:
+    def reply(sock: socket.socket) -> bool:
         total = 0
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(LONG_ENOUGH_S)
         try:
             for piece in itertools.chain([opening], itertools.repeat(more)):
                 sock.sendall(piece)
@@ -38,7 +38,7 @@ def endless(opening: bytes, more: bytes, sent: list[int], pause_s: float = 0.0) 
             sent.append(total)
         return False
 
-    return act
+    return reply
 
 
 def both(client: flint.SharedLimiter, match: str) -> None:
@@ -64,10 +64,10 @@ def test_an_answer_without_end_is_not_read_to_its_end(
     monkeypatch.setattr(response, "MAX_BODY", 10_000)
     sent: list[int] = []
     server = fake(endless(opening, more, sent), endless(opening, more, sent))
-    client = flint.SharedLimiter(server.url, timeout=PATIENCE_S, retries=0)
+    client = flint.SharedLimiter(server.url, timeout=LONG_ENOUGH_S, retries=0)
     both(client, message)
     for _ in range(2):
-        assert server.ended.acquire(timeout=PATIENCE_S)
+        assert server.ended.acquire(timeout=LONG_ENOUGH_S)
     assert len(sent) == 2, "the client has closed the connection"
     assert client._core.endpoint.pool.in_use == 0
 
@@ -110,7 +110,7 @@ def test_an_answer_that_drips_is_waited_for_no_longer_than_the_timeout(
 
     first = [say(check())] if opened else []
     server = fake(*first, drip, *first, drip)
-    client = flint.SharedLimiter(server.url, timeout=PATIENCE_S, retries=0)
+    client = flint.SharedLimiter(server.url, timeout=LONG_ENOUGH_S, retries=0)
 
     async def drip_in_loop() -> None:
         if opened:
@@ -125,8 +125,8 @@ def test_an_answer_that_drips_is_waited_for_no_longer_than_the_timeout(
         client._core.timeout = 0.5
         with pytest.raises(flint.FlintConnectionError, match="has not answered in time"):
             client.check("k")
-        client._core.timeout = PATIENCE_S
+        client._core.timeout = LONG_ENOUGH_S
         asyncio.run(drip_in_loop())
     for _ in range(2):
-        assert gone.acquire(timeout=PATIENCE_S), "the client has closed the connection"
+        assert gone.acquire(timeout=LONG_ENOUGH_S), "the client has closed the connection"
     assert all(count > len(opening) + 1 for count in sent), "more came than one piece"

@@ -22,7 +22,7 @@ def test_a_url_gives_a_client_and_a_path_a_limiter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:7878", "HTTPS://flint", "unix:///run/flint.sock", "unix:/run/s"])
 def test_a_url_is_no_directory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody who gives one in its place means a shared limit, and is not to get one of their own."""
+    """A caller that passes a URL as the directory wants a shared limit, and must not get a private one."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(flint.InvalidArgument, match=r"is a server's URL: use flint\.SharedLimiter"):
         flint.Limiter(url)
@@ -49,7 +49,7 @@ def test_a_directory_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert not again.closed
 
 
-def test_a_limiter_that_nobody_holds_is_closed(tmp_path: Path) -> None:
+def test_a_limiter_that_is_not_referenced_is_closed(tmp_path: Path) -> None:
     limiter: object = flint.connect(tmp_path)
     del limiter
     gc.collect()

@@ -1,4 +1,4 @@
-"""Connections: who has them, when they are used again, and when they are closed."""
+"""Connections: which call has them, when they are used again, and when they are closed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_connections_are_used_again(fake: MakeFake) -> None:
     assert server.connections == 1
 
 
-def test_a_late_answer_is_nobody_s(fake: MakeFake, gate: Gate) -> None:
+def test_a_late_answer_is_dropped(fake: MakeFake, gate: Gate) -> None:
     server = fake(gate, say(check(remaining=7)))
     client = flint.SharedLimiter(server.url)
     client._core.timeout = 0.2
@@ -64,7 +64,7 @@ def test_a_late_answer_is_nobody_s(fake: MakeFake, gate: Gate) -> None:
     assert server.connections == 2
 
 
-def test_a_late_answer_is_nobody_s_in_a_loop(fake: MakeFake, gate: Gate) -> None:
+def test_a_late_answer_is_dropped_in_a_loop(fake: MakeFake, gate: Gate) -> None:
     server = fake(gate, say(check(remaining=7)))
     client = flint.SharedLimiter(server.url)
 
@@ -81,7 +81,7 @@ def test_a_late_answer_is_nobody_s_in_a_loop(fake: MakeFake, gate: Gate) -> None
     assert server.connections == 2
 
 
-def test_the_answer_to_a_cancelled_call_is_nobody_s(fake: MakeFake, gate: Gate) -> None:
+def test_the_answer_to_a_cancelled_call_is_dropped(fake: MakeFake, gate: Gate) -> None:
     server = fake(gate, say(check(remaining=7)))
     client = flint.SharedLimiter(server.url)
 
@@ -121,7 +121,7 @@ def all_at_work(
 
 
 @pytest.mark.parametrize("kind", ["thread", "coroutine"])
-def test_who_finds_no_connection_is_given_the_next(
+def test_a_call_that_finds_no_connection_gets_the_next(
     fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     server, client, first = all_at_work(fake, gate, monkeypatch)
@@ -144,7 +144,7 @@ def test_who_finds_no_connection_is_given_the_next(
 
 
 @pytest.mark.parametrize("kind", ["thread", "coroutine"])
-def test_who_finds_no_connection_in_time_is_told(
+def test_a_call_that_finds_no_connection_in_time_raises(
     fake: MakeFake, gate: Gate, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     _, client, first = all_at_work(fake, gate, monkeypatch)

@@ -37,7 +37,7 @@ OTHERS: dict[str, Call] = {
 
 
 def absent(place: Path, on_error: str) -> flint.SharedLimiter:
-    return flint.SharedLimiter(f"unix://{place}/nobody", on_error=on_error, retries=0)
+    return flint.SharedLimiter(f"unix://{place}/absent", on_error=on_error, retries=0)
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -53,7 +53,7 @@ def test_a_check_without_a_server(place: Path, on_error: str, name: str) -> None
     assert "degraded" not in result.to_dict()
 
 
-def test_somebody_learns_that_there_is_no_server(
+def test_the_log_says_that_there_is_no_server(
     place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = absent(place, "allow")
@@ -112,7 +112,7 @@ def test_nothing_else_is_answered_without_a_server(place: Path, name: str) -> No
 @pytest.mark.parametrize("name", [*CHECKS, *ALL])
 def test_without_on_error_it_is_raised(place: Path, name: str) -> None:
     with pytest.raises(flint.FlintConnectionError):
-        {**CHECKS, **ALL}[name](flint.SharedLimiter(f"unix://{place}/nobody", retries=0))
+        {**CHECKS, **ALL}[name](flint.SharedLimiter(f"unix://{place}/absent", retries=0))
 
 
 @pytest.mark.parametrize("status", [500, 503])
@@ -156,7 +156,7 @@ def test_waiting_without_a_server(place: Path) -> None:
         asyncio.run(denying.aacquire("k", timeout=0.5))
     assert caught.value.result.degraded
     with pytest.raises(flint.FlintConnectionError):
-        flint.SharedLimiter(f"unix://{place}/nobody", retries=0).acquire("k")
+        flint.SharedLimiter(f"unix://{place}/absent", retries=0).acquire("k")
 
 
 def test_results_of_a_server_are_not_degraded(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:

@@ -1,4 +1,4 @@
-"""Who gives up waiting is counted as a denial at most once: a server could not tell a second request from the first."""
+"""A caller that gives up waiting is counted as a denial at most once: a server cannot recognise a repeated request."""
 
 from __future__ import annotations
 

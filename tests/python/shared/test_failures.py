@@ -31,7 +31,7 @@ def both(client: flint.SharedLimiter, error: type[Exception]) -> list[Exception]
 
 
 @pytest.mark.parametrize("kind", ["unix", "http"])
-def test_nobody_listens(kind: str, place: Path) -> None:
+def test_a_server_that_does_not_listen(kind: str, place: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"unix://{place}/s" if kind == "unix" else f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -113,12 +113,12 @@ def test_what_is_no_answer_is_not_read_on(fake: MakeFake, garbage: bytes) -> Non
 )
 @pytest.mark.parametrize("step", [1, 7, 10_000])
 def test_every_way_to_frame_an_answer_in_every_portion(fake: MakeFake, answer: bytes, step: int) -> None:
-    def act(sock: socket.socket) -> bool:
+    def reply(sock: socket.socket) -> bool:
         for start in range(0, len(answer), step):
             sock.sendall(answer[start : start + step])
         return not answer.startswith(b"HTTP/1.0")
 
-    server = fake(act, act)
+    server = fake(reply, reply)
     client = flint.SharedLimiter(server.url, retries=0)
     expected = flint.CheckResult(True, "k", 1, 10, 9, 0, 5, 7, [flint.RateState(10, 1000, 10, "token_bucket", 9, 0, 5)])
     assert client.check("k") == expected
@@ -200,7 +200,7 @@ def test_a_busy_server_says_when_to_come_again(fake: MakeFake, monkeypatch: pyte
     assert slept == [3.0]
 
 
-def test_nobody_waits_longer_than_the_timeout(fake: MakeFake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_call_waits_longer_than_the_timeout(fake: MakeFake, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     server = fake(*[say(problem(503, "busy", "Retry-After: 60"))] * 2)
@@ -233,7 +233,7 @@ def test_the_timeout_bounds_a_call_whose_connection_is_reset_again_and_again(fak
 
 
 @contextmanager
-def nobody_accepts(kind: str, place: Path) -> Iterator[str]:
+def not_accepting(kind: str, place: Path) -> Iterator[str]:
     """The URL of a listener whose queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET))
@@ -254,8 +254,8 @@ def nobody_accepts(kind: str, place: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("retries", [0, 100])
 @pytest.mark.parametrize("kind", ["unix", "http"])
-def test_the_timeout_bounds_a_connection_that_nobody_accepts(kind: str, retries: int, place: Path) -> None:
-    with nobody_accepts(kind, place) as url, bounded():
+def test_the_timeout_bounds_a_connection_that_is_not_accepted(kind: str, retries: int, place: Path) -> None:
+    with not_accepting(kind, place) as url, bounded():
         client = flint.SharedLimiter(url, timeout=TIMEOUT_S, retries=retries)
         blocking, awaited = both(client, flint.FlintConnectionError)
         for error in (blocking, awaited):
@@ -263,7 +263,7 @@ def test_the_timeout_bounds_a_connection_that_nobody_accepts(kind: str, retries:
 
 
 def test_the_timeout_bounds_a_name_with_many_addresses(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with nobody_accepts("http", place) as url, bounded():
+    with not_accepting("http", place) as url, bounded():
         address = ("127.0.0.1", int(url.rpartition(":")[2]))
         found = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [found] * 100)
@@ -271,9 +271,9 @@ def test_the_timeout_bounds_a_name_with_many_addresses(place: Path, monkeypatch:
 
 
 def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as nobody, socket.create_server(("127.0.0.1", 0)) as listener:
-        nobody.bind(("127.0.0.1", 0))
-        places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", each.getsockname()) for each in (nobody, listener)]
+    with socket.socket() as silent, socket.create_server(("127.0.0.1", 0)) as listener:
+        silent.bind(("127.0.0.1", 0))
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", each.getsockname()) for each in (silent, listener)]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
         client = flint.SharedLimiter("http://flint.example:7878", timeout=2, retries=0)
         for error in both(client, flint.FlintConnectionError):

@@ -14,8 +14,8 @@ import pytest
 from tests.python.shared.conftest import MakeFake
 from tests.python.shared.fake import (
     CHECK,
-    Act,
     Fake,
+    Reply,
     check,
     header,
     message,
@@ -36,25 +36,25 @@ UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + BOD
 LONG_HEAD = message(200, BODY, "X-Long: " + "x" * 10_000)
 
 
-def in_portions(data: bytes, step: int) -> Act:
-    def act(sock: socket.socket) -> bool:
+def in_portions(data: bytes, step: int) -> Reply:
+    def reply(sock: socket.socket) -> bool:
         for start in range(0, len(data), step):
             sock.sendall(data[start : start + step])
         return True
 
-    return act
+    return reply
 
 
-def opened(fake: MakeFake, *acts: Act, **options: Any) -> tuple[Fake, flint.SharedLimiter]:
-    """A client that has made one check, and its server, which does `acts` next."""
-    server = fake(say(check(remaining=1)), *acts)
+def opened(fake: MakeFake, *replies: Reply, **options: Any) -> tuple[Fake, flint.SharedLimiter]:
+    """A client that has made one check, and its server, which does `replies` next."""
+    server = fake(say(check(remaining=1)), *replies)
     client = flint.SharedLimiter(server.url, **options)
     assert client.check("k").remaining == 1
     return server, client
 
 
 @pytest.mark.parametrize(
-    ("act", "stays"),
+    ("reply", "stays"),
     [
         (say(check()), True),
         (in_portions(check(), 1), True),
@@ -66,8 +66,8 @@ def opened(fake: MakeFake, *acts: Act, **options: Any) -> tuple[Fake, flint.Shar
         (say(check() + check(remaining=5)), False),
     ],
 )
-def test_every_way_to_answer(fake: MakeFake, act: Act, stays: bool) -> None:
-    server, client = opened(fake, act, say(check(remaining=3)))
+def test_every_way_to_answer(fake: MakeFake, reply: Reply, stays: bool) -> None:
+    server, client = opened(fake, reply, say(check(remaining=3)))
     assert client.check("k", 1) == flint.CheckResult(
         True, "k", 1, 10, 9, 0, 5, 7, [flint.RateState(10, 1000, 10, "token_bucket", 9, 0, 5)]
     )
@@ -118,7 +118,7 @@ def test_a_connection_that_broke_off_is_opened_again_with_the_same_request(fake:
     assert server.connections == 2
 
 
-def test_nobody_waits_longer_than_the_timeout(fake: MakeFake) -> None:
+def test_no_call_waits_longer_than_the_timeout(fake: MakeFake) -> None:
     go = threading.Event()
 
     def silent(sock: socket.socket) -> bool:
@@ -133,8 +133,8 @@ def test_nobody_waits_longer_than_the_timeout(fake: MakeFake) -> None:
     assert client.check("k").remaining == 9
 
 
-def test_nobody_waits_longer_than_the_timeout_to_be_listened_to(fake: MakeFake) -> None:
-    """The request fills the buffers of both ends, and nobody reads."""
+def test_no_call_waits_longer_than_the_timeout_for_its_request_to_be_read(fake: MakeFake) -> None:
+    """The request fills the buffers of both ends, and the server does not read."""
     go = threading.Event()
 
     def deaf(sock: socket.socket) -> bool:
@@ -152,10 +152,10 @@ def test_nobody_waits_longer_than_the_timeout_to_be_listened_to(fake: MakeFake) 
 
 def test_threads_and_loops_take_turns_on_one_connection(fake: MakeFake) -> None:
     server, client = opened(fake, *[say(check(remaining=number)) for number in range(6)])
-    told = []
+    remaining = []
     for _ in range(3):
-        told += [client.check("k").remaining, asyncio.run(client.acheck("k")).remaining]
-    assert told == [0, 1, 2, 3, 4, 5]
+        remaining += [client.check("k").remaining, asyncio.run(client.acheck("k")).remaining]
+    assert remaining == [0, 1, 2, 3, 4, 5]
     assert server.connections == 1
 
 
@@ -178,12 +178,12 @@ def on_signal() -> Iterator[OnSignal]:
     signal.signal(signal.SIGUSR1, before)
 
 
-def signalling(answer: bytes) -> Act:
+def signalling(answer: bytes) -> Reply:
     """Sends the main thread a signal, waits until it had to notice, and answers."""
     main = threading.main_thread().ident
     assert main is not None
 
-    def act(sock: socket.socket) -> bool:
+    def reply(sock: socket.socket) -> bool:
         # A signal that comes just before the main thread begins to wait does not wake it.
         for _ in range(30):
             signal.pthread_kill(main, signal.SIGUSR1)
@@ -192,7 +192,7 @@ def signalling(answer: bytes) -> Act:
         sock.sendall(answer)
         return True
 
-    return act
+    return reply
 
 
 handled = threading.Event()
@@ -218,7 +218,7 @@ def test_a_signal_whose_handler_raises_ends_a_check(fake: MakeFake, on_signal: O
     server, client = opened(fake, signalling(check(remaining=2)), say(check(remaining=3)))
     with pytest.raises(InterruptionError):
         client.check("k")
-    assert client.check("k").remaining == 3, "the answer to an interrupted check is nobody's"
+    assert client.check("k").remaining == 3, "the answer to an interrupted check is dropped"
     assert server.connections == 2
     assert client._core.endpoint.pool.in_use == 0
 

@@ -1,4 +1,4 @@
-"""An answer that takes longer than a request may: whoever asked is told, and nobody else waits."""
+"""An answer that takes longer than a request may: the caller gets it, and no other call waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.python.shared.conftest import running
 import flint
 from flint._native import Server
 
-PATIENCE_S = 60.0
+LONG_ENOUGH_S = 60.0
 
 
 def test_an_answer_that_takes_too_long_is_a_problem(limiter: flint.Limiter, place: Path) -> None:
@@ -20,7 +20,7 @@ def test_an_answer_that_takes_too_long_is_a_problem(limiter: flint.Limiter, plac
 
     def metrics() -> str:
         begun.set()
-        go_on.wait(PATIENCE_S)
+        go_on.wait(LONG_ENOUGH_S)
         return "# late\n"
 
     limiter.limit("k", "10/day")

@@ -148,7 +148,7 @@ else:
 
 @each_loop
 @pytest.mark.system
-def test_a_loop_that_is_closed_early_disturbs_nobody(tmp_path: Path, kind: str) -> None:
+def test_a_loop_that_is_closed_early_disturbs_no_other(tmp_path: Path, kind: str) -> None:
     code = """
 limiter = flint.Limiter(data, sync="always")
 limiter.limit("k", "100/day")
@@ -355,7 +355,7 @@ print(admitted, waiting(), flush=True)
 
 
 def test_waiting_for_a_limit_uses_no_time_of_the_processor(tmp_path: Path) -> None:
-    """Ten threads and ten coroutines wait for a day that does not come: nobody looks at the limiter, no loop turns."""
+    """Ten threads and ten coroutines wait for a day that does not come: no call of the limiter, no turn of a loop."""
     code = """
 import asyncio, sys, threading, time
 import flint
