@@ -53,8 +53,8 @@ class FlintCollector:
         key_label_func: Callable[[str], str] | None = None,
         max_series: int = 10_000,
     ) -> None:
-        from flint._metrics.collect import Options
         from flint._metrics.families import Families
+        from flint._metrics.options import Options
 
         self._families = Families(limiter, Options(prefix, include_key_label, key_label_func, max_series))
 

@@ -2,7 +2,9 @@
 
 From the bottom up:
 
-- collect: the rows: sums over keys that share their labels
-- families: names, types and help texts; rows as metric families of prometheus_client
+- options: the arguments of the public functions
+- rows: keys that share their labels
+- collect: the state of a limiter as rows
+- families: names, types and help texts of all metrics; rows as metric families of prometheus_client
 - text: families in the text format 0.0.4 and in OpenMetrics
 """

@@ -12,7 +12,9 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from flint._backend import Reports
-from flint._metrics.collect import Options, RateSeries, Row, in_slices, read
+from flint._metrics.collect import in_slices, read
+from flint._metrics.options import Options
+from flint._metrics.rows import RateSeries, Row
 
 try:
     from prometheus_client import Metric

@@ -1,0 +1,89 @@
+"""Keys that share their labels, as one row of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from flint._native import LimitStatus, Rate, _limit_of
+
+
+@dataclass(frozen=True)
+class RateSeries:
+    """One rate of a limit. `text` distinguishes it from the limit's other rates and is None where there are none."""
+
+    algorithm: str
+    text: str | None
+    rate: int
+    per_millis: int
+
+
+class Spec:
+    """The rates of a limit, and the label `algorithm` of what concerns all of them."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        # A limit may name the same rate twice.
+        distinct = list(dict.fromkeys(rates))
+        several = len(distinct) > 1
+        self.algorithm = ",".join(dict.fromkeys(rate.algorithm for rate in distinct))
+        self.series = [
+            RateSeries(rate.algorithm, str(_limit_of([rate])) if several else None, rate.rate, rate.per_millis)
+            for rate in distinct
+        ]
+        self.one = None if several else self.series[0]
+
+
+class Row:
+    """Keys that share their labels.
+
+    `spec` is None where their limits differ. `rate` and `per_millis` are what their limits have in common: None where
+    they differ or where a limit has several rates.
+    """
+
+    __slots__ = (
+        "algorithm",
+        "allowed",
+        "allowed_cost",
+        "denied",
+        "denied_cost",
+        "keys",
+        "label",
+        "per_millis",
+        "rate",
+        "remaining",
+        "reset_at_ns",
+        "spec",
+    )
+
+    def __init__(self, label: str | None, spec: Spec, status: LimitStatus) -> None:
+        self.label = label
+        self.algorithm = spec.algorithm
+        self.spec: Spec | None = spec
+        self.rate = spec.one.rate if spec.one else None
+        self.per_millis = spec.one.per_millis if spec.one else None
+        self.keys = 1
+        self.remaining = status.remaining
+        self.reset_at_ns = status.reset_at_ns
+        self.allowed = status.total_allowed
+        self.denied = status.total_denied
+        self.allowed_cost = status.total_allowed_cost
+        self.denied_cost = status.total_denied_cost
+
+    def add(self, spec: Spec, status: LimitStatus) -> None:
+        """Adds a key with these labels."""
+        if spec is not self.spec:
+            self.spec = None
+            self.rate = self.rate if spec.one and spec.one.rate == self.rate else None
+            self.per_millis = self.per_millis if spec.one and spec.one.per_millis == self.per_millis else None
+        self.keys += 1
+        self.remaining = min(self.remaining, status.remaining)
+        self.reset_at_ns = max(self.reset_at_ns, status.reset_at_ns)
+        self.allowed += status.total_allowed
+        self.denied += status.total_denied
+        self.allowed_cost += status.total_allowed_cost
+        self.denied_cost += status.total_denied_cost
+
+    @property
+    def series(self) -> int:
+        """The largest number of series that this row has in one metric."""
+        return 1 if self.spec is None else len(self.spec.series)
