@@ -53,7 +53,7 @@ def client_ip(
     networks = tuple(network_of(each) for each in proxies if each != _UNIX)
     over_unix = _UNIX in proxies
     if type(ipv6_prefix) is not int or not 1 <= ipv6_prefix <= 128:
-        raise InvalidArgument(f"ipv6_prefix is a number of bits from 1 to 128, not {ipv6_prefix!r}")
+        raise InvalidArgument(f"ipv6_prefix is a number of bits from 1 to 128, such as 64, not {ipv6_prefix!r}")
     if header is not None and header not in HOPS:
         raise InvalidArgument(f"header is 'x-forwarded-for', 'forwarded' or None, not {header!r}")
     if default is not None:

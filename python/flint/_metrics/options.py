@@ -26,15 +26,18 @@ class Options:
         _require_type("max_series", self.max_series, int)
         if _PREFIX.fullmatch(self.prefix) is None:
             raise InvalidArgument(
-                f"prefix must be letters, digits and underscores, and not begin with a digit: {self.prefix!r}"
+                "prefix must be letters, digits and underscores, and not begin with a digit, such as 'flint', "
+                f"not {self.prefix!r}"
             )
         if self.max_series < 1:
-            raise InvalidArgument(f"max_series must be at least 1: {self.max_series}")
+            raise InvalidArgument(f"max_series must be at least 1, such as 10000, not {self.max_series}")
         if self.key_label_func is not None:
             if not callable(self.key_label_func):
                 raise TypeError(f"key_label_func must be callable, not {type(self.key_label_func).__name__}")
             if not self.include_key_label:
-                raise InvalidArgument("key_label_func makes the label that include_key_label=False leaves out")
+                raise InvalidArgument(
+                    "key_label_func makes the label that include_key_label=False leaves out; use one of the two"
+                )
 
 
 def _require_type(name: str, value: object, kind: type) -> None:

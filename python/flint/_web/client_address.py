@@ -79,7 +79,7 @@ def _key(host: Address, ipv6_prefix: int) -> str:
 
 def network_of(text: str) -> Network:
     if not isinstance(text, str):
-        raise InvalidArgument(f"trusted_proxies holds texts such as '10.0.0.0/8', not {text!r}")
+        raise InvalidArgument(f"trusted_proxies contains texts such as '10.0.0.0/8', not {text!r}")
     try:
         network = ip_network(text)
     except ValueError as error:

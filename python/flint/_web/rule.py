@@ -136,7 +136,7 @@ def _texts(owner: str, name: str, values: Iterable[str], example: str) -> list[s
     texts = list(values)
     for text in texts:
         if not isinstance(text, str):
-            raise InvalidArgument(f"{owner}: {name} holds texts, not {text!r}")
+            raise InvalidArgument(f"{owner}: {name} contains texts such as {example}, not {text!r}")
     return texts
 
 

@@ -43,11 +43,11 @@ from flint.asgi import RateLimitMiddleware
         ({"key": "k", "methods": "GET"}, flint.InvalidArgument, r"methods is a set such as"),
         ({"key": "k", "methods": []}, flint.InvalidArgument, "methods"),
         ({"key": "k", "methods": ["GET "]}, flint.InvalidArgument, "'GET '"),
-        ({"key": "k", "methods": [1]}, flint.InvalidArgument, "methods holds texts"),
+        ({"key": "k", "methods": [1]}, flint.InvalidArgument, "methods contains texts"),
         ({"key": "k", "methods": 1}, flint.InvalidArgument, "methods"),
         ({"key": "k", "exempt_paths": "/health"}, flint.InvalidArgument, "exempt_paths is a set such as"),
         ({"key": "k", "exempt_paths": {"health"}}, flint.InvalidArgument, "begins with '/'"),
-        ({"key": "k", "exempt_paths": [None]}, flint.InvalidArgument, "exempt_paths holds texts"),
+        ({"key": "k", "exempt_paths": [None]}, flint.InvalidArgument, "exempt_paths contains texts"),
         ({"key": "k", "exempt": "/health"}, flint.InvalidArgument, "exempt is a function"),
     ],
 )

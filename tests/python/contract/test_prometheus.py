@@ -462,7 +462,7 @@ def test_a_key_label_func_that_gives_what_utf_8_cannot_hold(limiter: flint.Limit
         ({"include_key_label": 1}, TypeError, "include_key_label must be of type bool, not int"),
         ({"key_label_func": "user"}, TypeError, "key_label_func must be callable, not str"),
         ({"key_label_func": str, "include_key_label": False}, flint.InvalidArgument, "include_key_label=False"),
-        ({"max_series": 0}, flint.InvalidArgument, "max_series must be at least 1: 0"),
+        ({"max_series": 0}, flint.InvalidArgument, "max_series must be at least 1, such as 10000, not 0"),
         ({"max_series": -1}, flint.InvalidArgument, "max_series must be at least 1"),
         ({"max_series": 1e4}, TypeError, "max_series must be of type int, not float"),
         ({"max_series": True}, TypeError, "max_series must be of type int, not bool"),
