@@ -13,9 +13,8 @@ USAGE = 2
 STORAGE = 3
 INTERRUPTED = 130
 
-
-# Third-party modules that the command line imports.
-REQUIRED_MODULES = ("click", "rich", "prometheus_client")
+# Packages that a command imports while it runs.
+_DEPENDENCIES = ("rich", "prometheus_client")
 
 
 class CommandError(Exception):
@@ -54,11 +53,6 @@ class Failure(NamedTuple):
         return {"type": self.name, "message": self.message, "exit_status": self.status}
 
 
-def missing_module(name: str) -> str:
-    """The message where a module that Flint depends on is not installed."""
-    return f"the command line needs {name}: pip install --upgrade flint-limiter"
-
-
 def failure_of(error: BaseException) -> Failure:
     """Message and exit status for anything that a command can raise."""
     name = type(error).__name__
@@ -80,8 +74,10 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(USAGE if usage else STORAGE, name, message)
     if isinstance(error, OSError):
         return Failure(STORAGE, name, message)
-    if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED_MODULES:
-        return Failure(STORAGE, name, missing_module(error.name))
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        if package in _DEPENDENCIES:
+            return Failure(STORAGE, name, f"the command line needs {package}: pip install --upgrade flint-limiter")
     if isinstance(error, MemoryError):
         return Failure(STORAGE, name, "out of memory")
     return Failure(STORAGE, name, f"unexpected error, please report it: {name}: {message}")

@@ -11,6 +11,7 @@ import pytest
 
 import flint
 import flint.cli
+from flint.cli import output
 
 if TYPE_CHECKING:
     from tests.python.cli.conftest import Cli, Environment
@@ -203,6 +204,20 @@ def test_missing_third_party_modules_are_named(command: list[str], environment: 
     done = subprocess.run([*command, "limit", "list"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert done.stderr == "flint: the command line needs click: pip install --upgrade flint-limiter\n"
+
+
+def test_a_missing_rich_is_named_where_a_table_needs_it(
+    cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("limit", "add", "k", "9/day")
+    for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich", None)
+    assert cli("limit", "list").status == 0
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdout)
+    ran = cli("limit", "list")
+    assert (ran.status, ran.out) == (3, "")
+    assert ran.err == "flint: the command line needs rich: pip install --upgrade flint-limiter\n"
 
 
 def test_the_library_does_not_load_the_command_line() -> None:
