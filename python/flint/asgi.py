@@ -5,13 +5,14 @@ app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=flint.keys.client_ip
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, cast
 
 from flint._errors import FlintError, InvalidArgument
+from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, refuse
 from flint._web.decision import Decider, Decision
-from flint._web.headers import FAMILIES, Family, Header, with_added
-from flint._web.refusal import ON_ERROR, OnError, Refusal
+from flint._web.headers import FAMILIES, Family
+from flint._web.refusal import ON_ERROR, OnError
 from flint._web.rule import method_names, one_of, path_names, resolved, rule
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
     from flint._web.rule import Period, Rate
 
 __all__ = ["RateLimitMiddleware"]
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-# The place in a scope for headers that dependencies of a route add to its answer.
-CARRIED = "flint.headers"
 
 
 class RateLimitMiddleware:
@@ -138,41 +130,6 @@ def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsyn
     if not callable(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that returns one, not {limiter!r}")
     return limiter
-
-
-def carrying(scope: Scope, send: Send, headers: list[Header]) -> Send:
-    """A `send` that adds `headers` to the answer, after those that the application and the route's dependencies set."""
-    if scope["type"] != "http":
-        return send
-    carried: list[Header] = scope.setdefault(CARRIED, [])
-
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            added = [*carried, *headers]
-            message = {**message, "headers": with_added(message.get("headers", ()), added)} if added else message
-        await send(message)
-
-    return send_with_headers
-
-
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """Answer an HTTP request; refuse a websocket that was not accepted yet, with an answer where the server can."""
-    if scope["type"] == "http":
-        prefix = "http.response"
-    elif can_answer_websocket(scope):
-        prefix = "websocket.http.response"
-    else:
-        await send({"type": "websocket.close", "code": refusal.websocket_code, "reason": refusal.detail})
-        return
-    body = refusal.body()
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *refusal.headers]
-    await send({"type": f"{prefix}.start", "status": refusal.status, "headers": headers})
-    await send({"type": f"{prefix}.body", "body": body})
-
-
-def can_answer_websocket(scope: Mapping[str, Any]) -> bool:
-    """Whether the server can answer a websocket's handshake with a status and a body."""
-    return "websocket.http.response" in (scope.get("extensions") or {})
 
 
 def _path_of_route(scope: Scope) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import HTTPException, Response, WebSocketException
 
 from flint._errors import FlintError, InvalidArgument, InvalidCost
+from flint._web.asgi import CARRIED, can_answer_websocket
 from flint._web.headers import Family, Header, limit_headers, rate_headers, retry_after
 from flint._web.refusal import DENIED, ON_ERROR, ErrorPolicy, OnError, Refusal
-from flint.asgi import CARRIED, can_answer_websocket
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection

@@ -9,9 +9,10 @@ from fastapi import Request
 from starlette.requests import HTTPConnection
 
 from flint._fastapi.limiter import LIMITER, accepted, limiter_of
+from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying
 from flint._web.headers import Family
 from flint._web.refusal import OnError
-from flint.asgi import ASGIApp, RateLimitMiddleware, Receive, Scope, Send, carrying
+from flint.asgi import RateLimitMiddleware
 
 if TYPE_CHECKING:
     from flint._backend import ChecksAsync

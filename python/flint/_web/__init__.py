@@ -1,4 +1,4 @@
-"""What every web integration needs; nothing here knows a framework, ASGI or WSGI.
+"""What every web integration needs. Nothing here knows a framework, and only `asgi` knows ASGI.
 
 From the bottom up:
 
@@ -7,5 +7,6 @@ From the bottom up:
 - rule: the key, the cost and the limit of a request
 - forwarded: X-Forwarded-For and Forwarded, read from the nearest proxy on
 - client_address: the address of a request's client as a key
-- decision: one call to a limiter as an answer: let the request through, or refuse it
+- decision: the result or error of a check as an answer: let the request through, or refuse it
+- asgi: headers and refusals as ASGI messages
 """

@@ -10,7 +10,7 @@ import http_sf
 import httpx
 
 import flint
-from flint.asgi import ASGIApp, Message, Receive, Scope, Send
+from flint._web.asgi import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT = ("192.0.2.7", 1234)
 RATE_HEADERS = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset", "ratelimit-policy", "ratelimit")

@@ -9,7 +9,8 @@ import pytest
 from tests.python.contract.asgi_support import Counting, Wrapped, aget, call, get, hello, http_scope, statuses, totals
 
 import flint
-from flint.asgi import RateLimitMiddleware, Scope
+from flint._web.asgi import Scope
+from flint.asgi import RateLimitMiddleware
 from flint.keys import client_ip
 from flint.testing import ManualClock
 

@@ -9,7 +9,8 @@ import pytest
 from tests.python.contract.asgi_support import get, hello, parsed, rate_headers_of
 
 import flint
-from flint.asgi import RateLimitMiddleware, Receive, Scope, Send
+from flint._web.asgi import Receive, Scope, Send
+from flint.asgi import RateLimitMiddleware
 from flint.testing import ManualClock
 
 

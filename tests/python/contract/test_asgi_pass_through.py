@@ -8,7 +8,8 @@ from typing import Any
 from tests.python.contract.asgi_support import Wrapped, acall, call, http_scope
 
 import flint
-from flint.asgi import CARRIED, Message, RateLimitMiddleware, Receive, Scope, Send
+from flint._web.asgi import CARRIED, Message, Receive, Scope, Send
+from flint.asgi import RateLimitMiddleware
 
 
 def test_the_lifespan_is_untouched(limiter: flint.Limiter) -> None:
