@@ -113,6 +113,7 @@ left-out:
 bench: $(BUILT)
 	cargo bench -p flint-core --bench limiter -- --quick
 	$(PY) benchmarks/python_api.py
+	$(PY) benchmarks/cli_start.py
 	@sh scripts/install-system-tools.sh wrk redis-server redis-benchmark:redis-tools
 	$(PY) benchmarks/server.py
 
