@@ -179,6 +179,17 @@ fn locked_message(path: &Path, pid: Option<u32>, command: Option<&str>, same_pro
     )
 }
 
+/// Characters of a caller's text that an error repeats.
+const QUOTED_CHARS: usize = 40;
+
+/// `text` in quotes, escaped, and cut if it is long: whatever it holds, the result is one printable line.
+pub(crate) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS) {
+        None => format!("{text:?}"),
+        Some((cut, _)) => format!("{:?}...", &text[..cut]),
+    }
+}
+
 /// `path` as a shell takes it for one word.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
@@ -201,6 +212,13 @@ fn url_path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quotation_is_short_and_printable() {
+        assert_eq!(quoted("a\n\"\u{1b}"), r#""a\n\"\u{1b}""#);
+        assert_eq!(quoted(&"é".repeat(41)), format!("\"{}\"...", "é".repeat(40)));
+        assert_eq!(quoted(&"é".repeat(40)), format!("\"{}\"", "é".repeat(40)));
+    }
 
     #[test]
     fn a_locked_directory_names_the_server_with_its_command() {

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use hashbrown::HashSet;
 
+use crate::algorithm::AFTER_IMAGE_LEN;
 use crate::error::Result;
-use crate::image::{AFTER_IMAGE_LEN, EventKind};
-use crate::limit::{Algorithm, Rate};
+use crate::image::EventKind;
+use crate::limit::Rate;
 use crate::log::reader::Frame;
 use crate::log::record::{Denial, Op, Purpose, decode};
 use crate::segments::each_frame;
@@ -104,16 +105,7 @@ fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
     if rates.is_empty() || rates.len() != images.len() {
         return None;
     }
-    let left = |(rate, image): (&Rate, &[u8; AFTER_IMAGE_LEN])| {
-        let value = u128::from_le_bytes(*image);
-        let used = match rate.algorithm() {
-            Algorithm::TokenBucket => value.div_ceil(u128::from(rate.per_ns().max(1))),
-            Algorithm::FixedWindowCounter => value >> 64,
-            Algorithm::SlidingWindowLog => value & u128::from(u64::MAX),
-        };
-        u64::try_from(u128::from(rate.capacity()).saturating_sub(used)).unwrap_or(u64::MAX)
-    };
-    rates.iter().zip(images).map(left).min()
+    rates.iter().zip(images).map(|(rate, image)| rate.algorithm().remaining_after(rate.quota(), *image)).min()
 }
 
 /// A key as it is at the moment up to which its history is read.

@@ -1,39 +1,7 @@
 //! The complete state of one key as plain data: what a snapshot line holds and what migration produces.
 
+use crate::algorithm::Numbers;
 use crate::limit::Rate;
-
-/// One or more events of a sliding log within the same millisecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The millisecond of engine time, rounded up.
-    pub ms: u64,
-    /// The sum of the costs.
-    pub cost: u64,
-}
-
-/// The state of one rate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RateState {
-    /// `used` is in units of token x period (nanoseconds), correct at `at_ns`; it drains by `limit` units a nanosecond.
-    TokenBucket {
-        /// Used amount, 0 to burst x period.
-        used: u128,
-        /// Engine time for which `used` is correct.
-        at_ns: u64,
-    },
-    /// The window [start_ns, start_ns + period) in which `used` was consumed; `used == 0` means that no window is open.
-    FixedWindow {
-        /// Engine time of the first consumption.
-        start_ns: u64,
-        /// Sum of the costs in the window.
-        used: u64,
-    },
-    /// Runs in increasing order of millisecond.
-    SlidingLog {
-        /// The runs; at most one a millisecond.
-        runs: Vec<Run>,
-    },
-}
 
 /// Totals of one key. Times are engine nanoseconds, 0 for never.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +32,10 @@ pub enum Origin {
     Call,
 }
 
-/// Everything that is known of one key.
+/// The complete state of one key.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct KeyImage {
-    /// Unique for the life of the store, never reused.
+    /// Unique in the store, never reused.
     pub id: u64,
     /// Sequence number of the newest record that this image includes.
     pub seq: u64,
@@ -79,8 +47,8 @@ pub struct KeyImage {
     pub out_of_bounds: bool,
     /// One to eight rates.
     pub rates: Vec<Rate>,
-    /// One state a rate, in the same order.
-    pub states: Vec<RateState>,
+    /// One state per rate, in the same order.
+    pub states: Vec<Numbers>,
     /// Totals.
     pub totals: Totals,
 }
@@ -140,11 +108,3 @@ impl EventKind {
         }
     }
 }
-
-/// Bytes that a record keeps of one rate after an allowed check.
-pub const AFTER_IMAGE_LEN: usize = 16;
-
-/// The state of one rate right after an allowed check, as the log keeps it. A token bucket's used amount (u128), correct at
-/// the record's own time; a fixed window's start and used cost; a sliding log's total and zero, which only verifies the
-/// delta (record time, cost). Little-endian.
-pub type AfterImage = [u8; AFTER_IMAGE_LEN];

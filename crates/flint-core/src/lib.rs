@@ -12,17 +12,18 @@
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
 //! - `receipts`: remembered answers
 //! - `outcome`: what checks answer
-//! - `algorithm`: pure decisions
 //! - `image`: the state of a key as plain data
 //! - `testing`: the simulated disk, only in builds for tests
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
-//! - `stats`: distributions of the engine's own figures
+//! - `algorithm`: pure decisions, one complete file per algorithm
+//! - `chunked`, `stats`: an array that grows without moving; distributions of the engine's own figures
 //! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
 
 #![warn(clippy::unwrap_used)]
 
 pub mod algorithm;
 mod bulk;
+mod chunked;
 pub mod clock;
 mod commit;
 mod compact;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::algorithm::{RateVerdict, Verdict};
-use crate::limit::Rate;
+use crate::algorithm::Verdict;
+use crate::limit::{Rate, RateVerdict};
 
 /// What each rate of a key says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! `flint.RateState`: what one rate says in an answer.
 
-use flint_core::algorithm::{RateVerdict, Verdict};
+use flint_core::algorithm::Verdict;
 use flint_core::limit::Rate as CoreRate;
+use flint_core::limit::RateVerdict;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 

@@ -1,63 +1,300 @@
-//! Decisions. Each algorithm is a few pure functions of a rate, a state, a time and a cost: no clock, no lock, no file, and
-//! integers only. Times are engine nanoseconds; a time before the state's own counts as no time passed.
+//! Decisions. Each algorithm is one file, complete: decisions, bounds, what the log and snapshots hold of its state, and what
+//! a repaired or migrated store may assume. Pure functions on integers: no clock, no lock, no file.
 //!
-//! A cost is 0 (to look: always allowed) or at most the rate's capacity. A higher one is denied with `retry_after_ns` of
-//! `u64::MAX`, for never. No input panics, not even a rate that is not valid; for a valid one every figure is exact.
+//! This file names the algorithms and is the only one that dispatches on them.
 
+mod arithmetic;
 pub mod fixed_window_counter;
+mod quota;
+mod rules;
+mod runs;
 pub mod sliding_window_log;
 pub mod token_bucket;
+mod verdict;
 
-use crate::limit::Rate;
+pub use quota::Quota;
+pub use rules::{Numbers, OldEntry, Refusal, Rules};
+pub use runs::{Run, RunArena};
+pub use verdict::Verdict;
 
-/// What one rate says to a cost at a moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// Whether the cost may be consumed now.
-    pub allowed: bool,
-    /// Whole tokens left: after consumption when allowed, as they are when denied.
-    pub remaining: u64,
-    /// Nanoseconds until the same cost would be allowed if nothing else happened: denied a nanosecond before, allowed
-    /// then. 0 when allowed.
-    pub retry_after_ns: u64,
-    /// Nanoseconds until the full limit is back, from the state that `remaining` describes.
-    pub reset_after_ns: u64,
+use crate::error::{Error, Result, quoted};
+use fixed_window_counter::Window;
+use sliding_window_log::Log;
+use token_bucket::Bucket;
+
+/// How a rate counts. The discriminants are part of the file format.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Algorithm {
+    /// Tokens come back continuously, up to a burst.
+    #[default]
+    TokenBucket = 0,
+    /// At most `limit` in any period, whenever it starts.
+    SlidingWindowLog = 1,
+    /// At most `limit` in a window that starts at the first consumption.
+    FixedWindowCounter = 2,
 }
 
-/// What one of a limit's rates says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateVerdict {
-    /// The rate.
-    pub rate: Rate,
-    /// What it says.
-    pub verdict: Verdict,
+/// The state of one rate: fixed-size plain data. The runs of sliding logs are in the arena.
+#[derive(Debug, Clone, Copy)]
+pub enum State {
+    /// See [`token_bucket`].
+    TokenBucket(Bucket),
+    /// See [`sliding_window_log`].
+    SlidingWindowLog(Log),
+    /// See [`fixed_window_counter`].
+    FixedWindowCounter(Window),
 }
 
-/// `retry_after_ns` of a cost above the capacity.
-const NEVER: u64 = u64::MAX;
-
-const NS_PER_MS: u64 = 1_000_000;
-
-/// A duration or count that is known to fit for a valid rate.
-#[inline]
-fn saturated(n: u128) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
+/// Evaluates an expression for the algorithm of that value: `$Rules` is the type of its state, `$wrap` makes it a [`State`].
+macro_rules! by_algorithm {
+    ($algorithm:expr, $Rules:ident, $wrap:ident => $body:expr) => {
+        match $algorithm {
+            Algorithm::TokenBucket => {
+                type $Rules = Bucket;
+                let $wrap = State::TokenBucket;
+                $body
+            }
+            Algorithm::SlidingWindowLog => {
+                type $Rules = Log;
+                let $wrap = State::SlidingWindowLog;
+                $body
+            }
+            Algorithm::FixedWindowCounter => {
+                type $Rules = Window;
+                let $wrap = State::FixedWindowCounter;
+                $body
+            }
+        }
+    };
 }
 
-/// Rounded down, saturated. Nearly every dividend fits in 64 bits, where division costs a tenth.
-#[inline]
-fn div_floor(n: u128, d: u64) -> u64 {
-    match u64::try_from(n) {
-        Ok(n) => n.checked_div(d).unwrap_or(u64::MAX),
-        Err(_) => n.checked_div(u128::from(d)).map_or(u64::MAX, saturated),
+/// Evaluates an expression on the state inside.
+macro_rules! by_state {
+    ($state:expr, $inner:ident => $body:expr) => {
+        match $state {
+            State::TokenBucket($inner) => $body,
+            State::SlidingWindowLog($inner) => $body,
+            State::FixedWindowCounter($inner) => $body,
+        }
+    };
+}
+
+/// Bytes that a record keeps of one rate after an allowed check.
+pub const AFTER_IMAGE_LEN: usize = 16;
+
+/// The state of one rate right after an allowed check, as the log keeps it: 128 bits that its algorithm defines,
+/// little-endian. Time and cost are the record's.
+pub type AfterImage = [u8; AFTER_IMAGE_LEN];
+
+impl Algorithm {
+    /// Every algorithm, in order of its code.
+    pub const ALL: [Self; 3] = [Self::TokenBucket, Self::SlidingWindowLog, Self::FixedWindowCounter];
+
+    /// The name that users write.
+    pub const fn name(self) -> &'static str {
+        by_algorithm!(self, R, _wrap => R::NAME)
+    }
+
+    /// The algorithm of that name.
+    ///
+    /// # Errors
+    /// `InvalidLimit` for any other text; the message lists the names.
+    pub fn parse(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            Error::InvalidLimit(format!("unknown algorithm {}; use one of {names}", quoted(name)))
+        })
+    }
+
+    /// The code in files.
+    #[inline]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The algorithm whose code is `code`, as read from a file.
+    #[inline]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.code() == code)
+    }
+
+    /// Whether a rate may have a burst other than its limit. If so, the burst is its capacity.
+    #[inline]
+    pub const fn takes_burst(self) -> bool {
+        by_algorithm!(self, R, _wrap => R::TAKES_BURST)
+    }
+
+    /// What makes these numbers unusable.
+    pub fn problem(self, quota: &Quota) -> Option<String> {
+        quota.problem().or_else(|| by_algorithm!(self, R, _wrap => R::problem(quota)))
+    }
+
+    /// Whole tokens left in the state that a record holds of a rate, at the moment of the record.
+    pub fn remaining_after(self, quota: &Quota, image: AfterImage) -> u64 {
+        by_algorithm!(self, R, _wrap => R::remaining_after(quota, u128::from_le_bytes(image)))
+    }
+
+    /// The decision that a rate of which `used` tokens are used makes on `cost`.
+    pub fn decide_carried(self, quota: &Quota, used: u64, now: u64, cost: u64) -> Verdict {
+        by_algorithm!(self, R, _wrap => R::decide_carried(quota, used, now, cost))
+    }
+
+    /// Whether a snapshot may list these numbers for the state of a rate.
+    pub fn accepts(self, numbers: &[u128]) -> bool {
+        by_algorithm!(self, R, _wrap => R::accepts(numbers))
+    }
+
+    /// The table of its states in snapshots of releases 0.1 and 0.2; `None` if they did not have it.
+    pub const fn old_table(self) -> Option<&'static str> {
+        by_algorithm!(self, R, _wrap => R::OLD_TABLE)
     }
 }
 
-/// Rounded up, saturated; 0 stays 0 whatever the divisor.
-#[inline]
-fn div_ceil(n: u128, d: u64) -> u64 {
-    match n.checked_sub(1) {
-        None => 0,
-        Some(n) => div_floor(n, d).saturating_add(1),
+impl State {
+    /// The state of a rate of which `used` tokens are used, at most the capacity.
+    #[inline]
+    pub fn carried(algorithm: Algorithm, quota: &Quota, used: u64, now: u64, runs: &mut RunArena) -> Self {
+        by_algorithm!(algorithm, R, wrap => wrap(R::carried(quota, used, now, runs)))
+    }
+
+    /// The decision on `cost` at `now`; 0 only looks.
+    #[inline]
+    pub fn decide(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> Verdict {
+        by_state!(self, state => state.decide(quota, runs, now, cost))
+    }
+
+    /// Takes `cost`, which `decide` allowed at the same `now`.
+    #[inline]
+    pub fn consume(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64) {
+        by_state!(self, state => state.consume(quota, runs, now, cost));
+    }
+
+    /// Tokens that are used at `now`, rounded up.
+    pub fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64 {
+        by_state!(self, state => state.used_tokens(quota, runs, now))
+    }
+
+    /// Releases what the state holds in the arena.
+    pub fn free(&mut self, runs: &mut RunArena) {
+        by_state!(self, state => state.free(runs));
+    }
+
+    /// What a log record holds of the state right after `consume`.
+    #[inline]
+    pub fn after_image(&self) -> AfterImage {
+        by_state!(self, state => state.after_image()).to_le_bytes()
+    }
+
+    /// Replays an allowed check: sets the state that the record holds.
+    ///
+    /// # Errors
+    /// The state before does not lead to that one.
+    #[inline]
+    pub fn replay(
+        &mut self,
+        quota: &Quota,
+        runs: &mut RunArena,
+        image: AfterImage,
+        now: u64,
+        cost: u64,
+    ) -> Result<(), Refusal> {
+        by_state!(self, state => state.replay(quota, runs, u128::from_le_bytes(image), now, cost))
+    }
+
+    /// Replays an allowed check where records before it may be missing. Returns whether the state is exact again.
+    pub fn replay_behind_gap(
+        &mut self,
+        quota: &Quota,
+        runs: &mut RunArena,
+        image: AfterImage,
+        now: u64,
+        cost: u64,
+    ) -> bool {
+        by_state!(self, state => state.replay_behind_gap(quota, runs, u128::from_le_bytes(image), now, cost))
+    }
+
+    /// Makes the state one that the rate could have reached by `now`, with no more quota than before.
+    pub fn bound(&mut self, quota: &Quota, runs: &mut RunArena, now: u64) {
+        by_state!(self, state => state.bound(quota, runs, now));
+    }
+
+    /// Appends the state as plain numbers.
+    pub fn export(&self, runs: &RunArena, numbers: &mut Numbers) {
+        by_state!(self, state => state.export(runs, numbers));
+    }
+
+    /// The inverse of `export`.
+    ///
+    /// # Errors
+    /// No state of this algorithm has these numbers.
+    pub fn import(algorithm: Algorithm, numbers: &[u128], runs: &mut RunArena) -> Result<Self, Refusal> {
+        by_algorithm!(algorithm, R, wrap => R::import(numbers, runs).map(wrap))
+    }
+
+    /// A state of an old release's snapshot, and the newest time in it.
+    ///
+    /// # Errors
+    /// The entry is not one that those releases wrote.
+    pub fn import_old(
+        algorithm: Algorithm,
+        quota: &Quota,
+        entry: &dyn OldEntry,
+        runs: &mut RunArena,
+    ) -> Result<(Self, u64), String> {
+        by_algorithm!(algorithm, R, wrap => R::import_old(quota, entry, runs).map(|(state, ns)| (wrap(state), ns)))
+    }
+
+    /// Takes what an old release allowed, whatever today's arithmetic says of it.
+    pub fn consume_old(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64) {
+        by_state!(self, state => state.consume_old(quota, runs, now, cost));
+    }
+
+    /// What an old release kept of the state when the numbers of a rate changed and its algorithm did not.
+    pub fn redefine_old(&mut self, old: &Quota, new: &Quota, now: u64) {
+        by_state!(self, state => state.redefine_old(old, new, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_takes_no_more_than_32_bytes_and_aligns_to_eight() {
+        assert_eq!((size_of::<State>(), align_of::<State>()), (32, 8));
+    }
+
+    #[test]
+    fn every_algorithm_is_found_by_its_name_and_its_code() {
+        for (code, algorithm) in (0..).zip(Algorithm::ALL) {
+            assert_eq!(algorithm.code(), code);
+            assert_eq!(Algorithm::from_code(code), Some(algorithm));
+            assert_eq!(Algorithm::parse(algorithm.name()).unwrap(), algorithm);
+        }
+        assert_eq!(Algorithm::from_code(3), None);
+        let error = Algorithm::parse("leaky").unwrap_err().to_string();
+        assert!(error.contains("token_bucket, sliding_window_log, fixed_window_counter"), "{error}");
+    }
+
+    /// Every state survives its plain form, and a state without what it used is as carried with nothing used.
+    #[test]
+    fn every_state_comes_back_from_its_numbers() {
+        let quota = Quota { limit: 10, per_ms: 1000, burst: 10 };
+        for algorithm in Algorithm::ALL {
+            let mut runs = RunArena::new();
+            let mut state = State::carried(algorithm, &quota, 3, 5_000_000, &mut runs);
+            state.consume(&quota, &mut runs, 7_000_000, 4);
+            let mut numbers = Numbers::new();
+            state.export(&runs, &mut numbers);
+            assert!(algorithm.accepts(&numbers));
+            let copy = State::import(algorithm, &numbers, &mut runs).unwrap();
+            assert_eq!(copy.decide(&quota, &runs, 7_000_000, 2), state.decide(&quota, &runs, 7_000_000, 2));
+            assert_eq!(copy.after_image(), state.after_image());
+            assert_eq!(algorithm.remaining_after(&quota, state.after_image()), 3, "{}", algorithm.name());
+            numbers.push(1);
+            assert!(!algorithm.accepts(&numbers));
+            assert!(State::import(algorithm, &numbers, &mut runs).is_err());
+        }
     }
 }

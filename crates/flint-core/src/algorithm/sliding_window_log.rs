@@ -1,15 +1,32 @@
 //! Sliding window log: at most `limit` in any period, whenever it starts.
 //!
 //! The state is the sequence of consumptions, oldest first, those of one millisecond as one [`Run`], and the sum of their
-//! costs; the caller keeps both and drops expired runs when it writes. An event's time is rounded up and now is rounded
-//! down, so an event counts for the period and up to a millisecond more, never less: rounding can deny a moment too long
-//! but never admits too much.
+//! costs. Expired runs are dropped when something is consumed. The time of a consumption is rounded up and now is rounded
+//! down, so it counts for the period and up to a millisecond more, never less: rounding can deny a moment too long but never
+//! admits too much.
 
-use super::{NEVER, NS_PER_MS, Verdict, saturated};
-use crate::image::Run;
-use crate::limit::Rate;
+use super::arithmetic::{NS_PER_MS, halves, saturated, whole};
+use super::quota::Quota;
+use super::rules::{Numbers, OldEntry, Refusal, Rules};
+use super::runs::{Iter, Queue, Run, RunArena};
+use super::verdict::{NEVER, Verdict};
 
-/// The millisecond that an event at `ns` is kept under.
+/// Most runs that a log may come to hold: at most one per millisecond, and at most one per token.
+const MAX_RUNS: u64 = 1_000_000;
+
+/// The consumptions that still count, and expired ones before them. The default is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    queue: Queue,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { queue: Queue::EMPTY }
+    }
+}
+
+/// The millisecond under which a consumption at `ns` is kept.
 #[inline]
 pub const fn ceil_ms(ns: u64) -> u64 {
     ns.div_ceil(NS_PER_MS)
@@ -17,49 +34,48 @@ pub const fn ceil_ms(ns: u64) -> u64 {
 
 /// The millisecond that `ns` counts as when it is now.
 #[inline]
-pub const fn floor_ms(ns: u64) -> u64 {
+const fn floor_ms(ns: u64) -> u64 {
     ns / NS_PER_MS
 }
 
 /// Whether the run of millisecond `run_ms` no longer counts.
 #[inline]
-pub fn is_expired(rate: &Rate, run_ms: u64, now_ns: u64) -> bool {
-    floor_ms(now_ns).checked_sub(run_ms).is_some_and(|age_ms| age_ms >= rate.per_ms())
+fn is_expired(quota: &Quota, run_ms: u64, now_ns: u64) -> bool {
+    floor_ms(now_ns).checked_sub(run_ms).is_some_and(|age_ms| age_ms >= quota.per_ms)
 }
 
 /// Nanoseconds from `now_ns` until the run of millisecond `run_ms` no longer counts: the first moment at which
 /// [`is_expired`] holds.
 #[inline]
-fn expires_after_ns(rate: &Rate, run_ms: u64, now_ns: u64) -> u64 {
-    let at_ns = (u128::from(run_ms) + u128::from(rate.per_ms())) * u128::from(NS_PER_MS);
+fn expires_after_ns(quota: &Quota, run_ms: u64, now_ns: u64) -> u64 {
+    let at_ns = (u128::from(run_ms) + u128::from(quota.per_ms)) * u128::from(NS_PER_MS);
     saturated(at_ns.saturating_sub(u128::from(now_ns)))
 }
 
-/// What the rate says to `cost` at `now`.
+/// The decision on `cost` at `now`.
 ///
 /// `total` is the sum of the costs of all `runs`, expired ones included; `runs` come oldest first; `newest` is the
 /// millisecond of the last of them. Only expired runs and, for a denial, those that have to expire first are looked at.
 #[inline]
-pub fn decide(
-    rate: &Rate,
+fn decide(
+    quota: &Quota,
     total: u64,
-    runs: impl Iterator<Item = Run>,
+    mut runs: impl Iterator<Item = Run>,
     newest: Option<u64>,
     now: u64,
     cost: u64,
 ) -> Verdict {
-    let mut runs = runs;
     let mut live = total;
     let mut oldest = None;
     for run in runs.by_ref() {
-        if !is_expired(rate, run.ms, now) {
+        if !is_expired(quota, run.ms, now) {
             oldest = Some(run);
             break;
         }
         live = live.saturating_sub(run.cost);
     }
-    let reset_after = |newest_ms: Option<u64>| newest_ms.map_or(0, |ms| expires_after_ns(rate, ms, now));
-    let available = rate.limit().saturating_sub(live);
+    let reset_after = |newest_ms: Option<u64>| newest_ms.map_or(0, |ms| expires_after_ns(quota, ms, now));
+    let available = quota.limit.saturating_sub(live);
     if cost <= available {
         let newest = if cost > 0 { newest.max(Some(ceil_ms(now))) } else { newest };
         return Verdict {
@@ -69,7 +85,7 @@ pub fn decide(
             reset_after_ns: reset_after(newest),
         };
     }
-    let retry_after_ns = if cost > rate.limit() {
+    let retry_after_ns = if cost > quota.limit {
         NEVER
     } else {
         let mut missing = cost - available;
@@ -82,88 +98,273 @@ pub fn decide(
     Verdict { allowed: false, remaining: available, retry_after_ns, reset_after_ns: reset_after(newest) }
 }
 
-/// How many runs at the front have expired at `now`, and the sum of the costs of the others. `total` is the sum of all.
-#[inline]
-pub fn live(rate: &Rate, total: u64, runs: impl Iterator<Item = Run>, now: u64) -> (usize, u64) {
-    runs.take_while(|run| is_expired(rate, run.ms, now))
-        .fold((0, total), |(expired, live), run| (expired + 1, live.saturating_sub(run.cost)))
+impl Log {
+    /// The runs, oldest first.
+    pub fn runs<'a>(&self, runs: &'a RunArena) -> Iter<'a> {
+        runs.iter(&self.queue)
+    }
+
+    /// How many runs at the front have expired at `now`, and the sum of the costs of the others.
+    #[inline]
+    fn live(&self, quota: &Quota, runs: &RunArena, now: u64) -> (usize, u64) {
+        self.runs(runs)
+            .take_while(|run| is_expired(quota, run.ms, now))
+            .fold((0, self.queue.total), |(expired, live), run| (expired + 1, live.saturating_sub(run.cost)))
+    }
+
+    /// Drops the oldest runs as long as the total stays at least `least`.
+    fn drop_down_to(&mut self, least: u64, runs: &mut RunArena) {
+        let mut total = self.queue.total;
+        let surplus = self.runs(runs).take_while(|run| {
+            total = total.saturating_sub(run.cost);
+            total >= least
+        });
+        let surplus = surplus.count();
+        runs.drop_oldest(&mut self.queue, surplus);
+    }
 }
 
-/// The first run of a rate that takes the place of others, of which `used_tokens` were used; none if nothing was.
-#[inline]
-pub fn carried(rate: &Rate, used_tokens: u64, now: u64) -> Option<Run> {
-    let cost = used_tokens.min(rate.capacity());
-    (cost > 0).then_some(Run { ms: ceil_ms(now), cost })
+impl Rules for Log {
+    const NAME: &'static str = "sliding_window_log";
+
+    fn problem(quota: &Quota) -> Option<String> {
+        let Quota { limit, per_ms, .. } = *quota;
+        quota.burst_problem(Self::NAME).or_else(|| {
+            let most = limit.min(per_ms);
+            (most > MAX_RUNS).then(|| {
+                format!(
+                    "sliding_window_log would keep up to {most} entries for {limit} per {per_ms} ms; the rate or the period \
+                     in milliseconds must be at most {MAX_RUNS}; use fixed_window_counter or token_bucket for more"
+                )
+            })
+        })
+    }
+
+    #[inline]
+    fn carried(quota: &Quota, used_tokens: u64, now: u64, runs: &mut RunArena) -> Self {
+        let mut queue = Queue::EMPTY;
+        runs.push(&mut queue, ceil_ms(now), used_tokens.min(quota.limit));
+        Self { queue }
+    }
+
+    /// An arena allocates a whole chunk for its first run, which no decision should cost.
+    fn decide_carried(quota: &Quota, used_tokens: u64, now: u64, cost: u64) -> Verdict {
+        let used = used_tokens.min(quota.limit);
+        let run = (used > 0).then(|| Run { ms: ceil_ms(now), cost: used });
+        decide(quota, used, run.into_iter(), run.map(|run| run.ms), now, cost)
+    }
+
+    #[inline]
+    fn decide(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> Verdict {
+        decide(quota, self.queue.total, self.runs(runs), runs.newest_ms(&self.queue), now, cost)
+    }
+
+    #[inline]
+    fn consume(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64) {
+        let (expired, _) = self.live(quota, runs, now);
+        runs.drop_oldest(&mut self.queue, expired);
+        runs.push(&mut self.queue, ceil_ms(now), cost);
+    }
+
+    fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64 {
+        self.live(quota, runs, now).1
+    }
+
+    fn free(&mut self, runs: &mut RunArena) {
+        runs.clear(&mut self.queue);
+    }
+
+    /// The total, which only verifies what time and cost of the record lead to.
+    #[inline]
+    fn after_image(&self) -> u128 {
+        whole([self.queue.total, 0])
+    }
+
+    fn replay(&mut self, quota: &Quota, runs: &mut RunArena, image: u128, now: u64, cost: u64) -> Result<(), Refusal> {
+        let (expired, live) = self.live(quota, runs, now);
+        // What has expired no longer adds to the total: the next consumption may take the whole limit again.
+        live.checked_add(cost).ok_or("a sliding log's total overflows")?;
+        runs.drop_oldest(&mut self.queue, expired);
+        runs.push(&mut self.queue, ceil_ms(now), cost);
+        if image == self.after_image() { Ok(()) } else { Err("a sliding log's total differs from the record's") }
+    }
+
+    fn remaining_after(quota: &Quota, image: u128) -> u64 {
+        let [total, _] = halves(image);
+        quota.limit.saturating_sub(total)
+    }
+
+    /// Millisecond and cost of each run, oldest first.
+    fn export(&self, runs: &RunArena, numbers: &mut Numbers) {
+        numbers.extend(self.runs(runs).flat_map(|run| [run.ms, run.cost]).map(u128::from));
+    }
+
+    fn accepts(numbers: &[u128]) -> bool {
+        numbers.len().is_multiple_of(2) && numbers.iter().all(|&number| u64::try_from(number).is_ok())
+    }
+
+    fn import(numbers: &[u128], runs: &mut RunArena) -> Result<Self, Refusal> {
+        if !Self::accepts(numbers) {
+            return Err("the state is not that of a sliding log");
+        }
+        let mut queue = Queue::EMPTY;
+        for &[ms, cost] in numbers.as_chunks().0 {
+            let (ms, cost) = (saturated(ms), saturated(cost));
+            let refusal = if runs.newest_ms(&queue).is_some_and(|newest| newest >= ms) || cost == 0 {
+                "the runs of a sliding log are not in order"
+            } else if queue.total.checked_add(cost).is_none() {
+                "a sliding log's total overflows"
+            } else {
+                runs.push(&mut queue, ms, cost);
+                continue;
+            };
+            runs.clear(&mut queue);
+            return Err(refusal);
+        }
+        Ok(Self { queue })
+    }
+
+    /// A record adds to the runs before it, so that nothing it says makes them exact again.
+    fn replay_behind_gap(&mut self, quota: &Quota, runs: &mut RunArena, image: u128, now: u64, cost: u64) -> bool {
+        let [total, _] = halves(image);
+        let (expired, _) = self.live(quota, runs, now);
+        runs.drop_oldest(&mut self.queue, expired);
+        runs.push(&mut self.queue, ceil_ms(now), cost);
+        // What a missing record took counts from now on: longer than it should, never shorter.
+        let missing = total.saturating_sub(self.queue.total);
+        runs.push(&mut self.queue, ceil_ms(now), missing);
+        // A missing reset gave back what came before it.
+        self.drop_down_to(total, runs);
+        false
+    }
+
+    fn bound(&mut self, quota: &Quota, runs: &mut RunArena, now: u64) {
+        let newest = ceil_ms(now);
+        let live = self.runs(runs).filter(|run| !is_expired(quota, run.ms, now));
+        let mut kept: Vec<Run> = live.map(|run| Run { ms: run.ms.min(newest), ..run }).collect();
+        runs.clear(&mut self.queue);
+        // More than the limit is left by a redefinition or a damaged line. The oldest make no difference: when they expire,
+        // those that follow still fill the limit.
+        let mut room = quota.limit;
+        for run in kept.iter_mut().rev() {
+            run.cost = run.cost.min(room);
+            room -= run.cost;
+        }
+        for run in kept {
+            runs.push(&mut self.queue, run.ms, run.cost);
+        }
+    }
+
+    const OLD_TABLE: Option<&'static str> = Some("sliding_windows");
+
+    fn import_old(_: &Quota, entry: &dyn OldEntry, runs: &mut RunArena) -> Result<(Self, u64), String> {
+        let (mut log, mut newest_ns) = (Self::default(), 0);
+        for at_ns in entry.times()? {
+            newest_ns = at_ns.max(newest_ns);
+            runs.push(&mut log.queue, ceil_ms(at_ns), 1);
+        }
+        Ok((log, newest_ns))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Algorithm;
 
-    const MS: u64 = 1_000_000;
+    const MS: u64 = NS_PER_MS;
 
-    fn rate(limit: u64, per_ms: u64) -> Rate {
-        Rate::new(limit, per_ms, None, Algorithm::SlidingWindowLog).unwrap()
+    fn quota(limit: u64, per_ms: u64) -> Quota {
+        Quota { limit, per_ms, burst: limit }
     }
 
-    fn ask(rate: &Rate, runs: &[(u64, u64)], now: u64, cost: u64) -> Verdict {
-        let total = runs.iter().map(|run| run.1).sum();
-        let all = runs.iter().map(|&(ms, cost)| Run { ms, cost });
-        decide(rate, total, all, runs.last().map(|run| run.0), now, cost)
+    /// A log of these runs: millisecond and cost.
+    fn log(list: &[(u64, u64)]) -> (Log, RunArena) {
+        let mut runs = RunArena::new();
+        let numbers: Numbers = list.iter().flat_map(|&(ms, cost)| [ms, cost]).map(u128::from).collect();
+        (Log::import(&numbers, &mut runs).unwrap(), runs)
+    }
+
+    fn ask(quota: &Quota, list: &[(u64, u64)], now: u64, cost: u64) -> Verdict {
+        let (log, runs) = log(list);
+        Rules::decide(&log, quota, &runs, now, cost)
+    }
+
+    fn list(log: &Log, runs: &RunArena) -> Vec<(u64, u64)> {
+        log.runs(runs).map(|run| (run.ms, run.cost)).collect()
     }
 
     #[test]
     fn a_run_counts_until_its_millisecond_is_a_period_ago() {
-        let rate = rate(5, 10);
-        assert!(!is_expired(&rate, 3, 13 * MS - 1));
-        assert!(is_expired(&rate, 3, 13 * MS));
-        assert!(!is_expired(&rate, 3, 0));
+        let quota = quota(5, 10);
+        assert!(!is_expired(&quota, 3, 13 * MS - 1));
+        assert!(is_expired(&quota, 3, 13 * MS));
+        assert!(!is_expired(&quota, 3, 0));
         assert_eq!((ceil_ms(0), ceil_ms(1), ceil_ms(MS), ceil_ms(MS + 1)), (0, 1, 1, 2));
         assert_eq!((floor_ms(MS - 1), floor_ms(MS)), (0, 1));
     }
 
     #[test]
     fn a_denial_waits_for_as_many_runs_as_the_cost_needs() {
-        let rate = rate(5, 10);
+        let quota = quota(5, 10);
         let runs = [(1, 9), (20, 2), (22, 2), (25, 1)];
         let now = 27 * MS + 7;
-        let of = |cost| ask(&rate, &runs, now, cost);
+        let of = |cost| ask(&quota, &runs, now, cost);
         assert_eq!(of(0), Verdict { allowed: true, remaining: 0, retry_after_ns: 0, reset_after_ns: 8 * MS - 7 });
         let waits: Vec<_> = (1..=6).map(|cost| of(cost).retry_after_ns).collect();
         assert_eq!(waits, [3 * MS - 7, 3 * MS - 7, 5 * MS - 7, 5 * MS - 7, 8 * MS - 7, u64::MAX]);
-        assert!(!ask(&rate, &runs, 30 * MS - 1, 2).allowed);
+        assert!(!ask(&quota, &runs, 30 * MS - 1, 2).allowed);
         assert_eq!(
-            ask(&rate, &runs, 30 * MS, 2),
+            ask(&quota, &runs, 30 * MS, 2),
             Verdict { allowed: true, remaining: 0, retry_after_ns: 0, reset_after_ns: 10 * MS }
         );
     }
 
     #[test]
     fn an_allowance_looks_no_further_than_the_first_live_run() {
-        let rate = rate(100, 10);
+        let quota = quota(100, 10);
         let mut looked_at = 0;
         let runs = [(1, 3), (20, 2), (22, 2), (25, 1)].map(|(ms, cost)| Run { ms, cost });
-        let verdict = decide(&rate, 8, runs.into_iter().inspect(|_| looked_at += 1), Some(25), 27 * MS, 1);
+        let verdict = decide(&quota, 8, runs.into_iter().inspect(|_| looked_at += 1), Some(25), 27 * MS, 1);
         assert_eq!((verdict.remaining, looked_at), (94, 2));
     }
 
     #[test]
     fn what_has_expired_is_forgotten() {
-        let rate = rate(5, 10);
+        let quota = quota(5, 10);
         assert_eq!(
-            ask(&rate, &[(1, 5)], 11 * MS, 0),
+            ask(&quota, &[(1, 5)], 11 * MS, 0),
             Verdict { allowed: true, remaining: 5, retry_after_ns: 0, reset_after_ns: 0 }
         );
-        let runs = [(1, 2), (2, 1), (9, 2)].map(|(ms, cost)| Run { ms, cost });
-        assert_eq!(live(&rate, 5, runs.into_iter(), 12 * MS), (2, 2));
-        assert_eq!(live(&rate, 5, runs.into_iter(), 0), (0, 5));
+        let (log, runs) = log(&[(1, 2), (2, 1), (9, 2)]);
+        assert_eq!(log.live(&quota, &runs, 12 * MS), (2, 2));
+        assert_eq!(log.live(&quota, &runs, 0), (0, 5));
     }
 
     #[test]
     fn what_is_carried_is_at_most_the_limit() {
-        let rate = rate(5, 10);
-        assert_eq!(carried(&rate, 9, MS + 1), Some(Run { ms: 2, cost: 5 }));
-        assert_eq!(carried(&rate, 0, MS + 1), None);
+        let (quota, mut runs) = (quota(5, 10), RunArena::new());
+        let carried = Log::carried(&quota, 9, MS + 1, &mut runs);
+        assert_eq!(list(&carried, &runs), [(2, 5)]);
+        assert_eq!(Log::carried(&quota, 0, MS + 1, &mut runs), Log::default());
+    }
+
+    #[test]
+    fn what_missing_records_took_counts_from_the_next_record_on() {
+        let quota = quota(100, 10);
+        let (mut behind, mut runs) = log(&[(1, 2), (8, 3)]);
+        // The record says 9 after it took 1: the 3 of a missing record make up the difference.
+        assert!(!behind.replay_behind_gap(&quota, &mut runs, 9, 9 * MS, 1));
+        assert_eq!(list(&behind, &runs), [(1, 2), (8, 3), (9, 4)]);
+        // It says 1 after it took 1: a missing reset gave back all that was before.
+        behind.replay_behind_gap(&quota, &mut runs, 1, 10 * MS, 1);
+        assert_eq!(list(&behind, &runs), [(10, 1)]);
+    }
+
+    #[test]
+    fn a_bound_log_holds_the_limit_at_most_and_nothing_of_the_future() {
+        let quota = quota(5, 10);
+        let (mut bound, mut runs) = log(&[(1, 9), (13, 2), (14, 3), (15, 1), (99, 1)]);
+        bound.bound(&quota, &mut runs, 15 * MS);
+        assert_eq!(list(&bound, &runs), [(14, 3), (15, 2)]);
     }
 }

@@ -76,7 +76,8 @@ impl Config {
             number(config, "per_seconds")?.saturating_mul(1000)
         };
         let name = text(config, "algorithm")?;
-        let Ok(algorithm) = Algorithm::parse(name) else { return corrupt(format!("unknown algorithm {name:?}")) };
+        let known = Algorithm::parse(name).ok().filter(|algorithm| algorithm.old_table().is_some());
+        let Some(algorithm) = known else { return corrupt(format!("unknown algorithm {name:?}")) };
         Ok(Self { key, rate: Rate::unchecked(limit, per_ms, limit, algorithm), is_v0_2 })
     }
 }

@@ -4,6 +4,7 @@
 //! Old wall-clock times become engine times as they are, except that they never go back: an event that an old clock stamped
 //! before its predecessor happens at its predecessor's time.
 
+mod entry;
 mod event;
 mod line;
 mod replay;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::image::{EventKind, KeyImage};
 use crate::storage::{Dir, File, Mode};
+
 /// One event of an old history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyEvent {

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 
 use super::event::{Config, What};
 use super::{LegacyEvent, Problem, corrupt};
-use crate::algorithm::{fixed_window_counter as fixed, sliding_window_log as sliding, token_bucket as bucket};
-use crate::image::EventKind;
-use crate::image::{KeyImage, Origin, RateState, Run, Totals};
-use crate::limit::{Algorithm, Key, Rate};
+use crate::algorithm::{OldEntry, RunArena, State};
+use crate::image::{EventKind, KeyImage, Origin, Totals};
+use crate::limit::{Key, Rate};
 
 /// The longest key that a log record can name.
 const MAX_STORED_KEY_BYTES: usize = u16::MAX as usize;
@@ -16,7 +15,11 @@ const MAX_STORED_KEY_BYTES: usize = u16::MAX as usize;
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     ids: HashMap<String, usize>,
+    /// Complete but for the states, which are exported at the end.
     images: Vec<KeyImage>,
+    /// The state of each image's rate.
+    states: Vec<State>,
+    runs: RunArena,
     events: Vec<LegacyEvent>,
     /// Time of the newest event.
     now_ns: u64,
@@ -30,21 +33,25 @@ impl Replay {
         self.newest_ns = self.newest_ns.max(ns);
     }
 
-    /// Takes over one key of a snapshot; `state_ns` is the newest time in its state.
+    /// Takes over one key of a snapshot; without a state nothing of its limit is used.
     pub(super) fn restore(
         &mut self,
         config: Config,
-        state: RateState,
-        state_ns: u64,
+        state: Option<&dyn OldEntry>,
         totals: Totals,
     ) -> Result<(), Problem> {
-        let index = self.add(config.key, config.rate)?;
-        for at_ns in [state_ns, totals.last_allowed_ns, totals.last_denied_ns, totals.last_reset_ns] {
+        let rate = config.rate;
+        let index = self.add(config.key, rate)?;
+        if let Some(entry) = state {
+            let imported = State::import_old(rate.algorithm(), rate.quota(), entry, &mut self.runs);
+            let (state, newest_ns) = imported.map_err(Problem::Corrupt)?;
+            self.states[index] = state;
+            self.advance(newest_ns);
+        }
+        for at_ns in [totals.last_allowed_ns, totals.last_denied_ns, totals.last_reset_ns] {
             self.advance(at_ns);
         }
-        let image = &mut self.images[index];
-        image.states = vec![state];
-        image.totals = totals;
+        self.images[index].totals = totals;
         Ok(())
     }
 
@@ -69,27 +76,34 @@ impl Replay {
             What::Configured(config) => self.configure(config, now),
             What::Checked(kind, items) => {
                 for (key, cost) in items {
-                    let image = self.image(&key)?;
-                    count(&mut image.totals, kind, cost, now);
+                    let index = self.find(&key)?;
+                    count(&mut self.images[index].totals, kind, cost, now);
                     if kind != EventKind::Deny {
-                        consume(&image.rates[0], &mut image.states[0], now, cost);
+                        let rate = &self.images[index].rates[0];
+                        self.states[index].consume_old(rate.quota(), &mut self.runs, now, cost);
                     }
                 }
                 Ok(())
             }
             What::Reset(key) => {
-                let image = self.image(&key)?;
-                image.states[0] = full(image.rates[0].algorithm(), now);
+                let index = self.find(&key)?;
+                let image = &mut self.images[index];
                 image.totals.last_reset_ns = now;
+                self.states[index].free(&mut self.runs);
+                self.states[index] = unused(&image.rates[0], now, &mut self.runs);
                 Ok(())
             }
         }
     }
 
-    /// The images, the history and the newest time.
+    /// The images, the history and the newest time. Each state becomes one that today's release could have reached; the
+    /// answer to no check changes.
     pub(super) fn finish(mut self) -> (Vec<KeyImage>, Vec<LegacyEvent>, u64) {
-        for image in &mut self.images {
-            settle(&image.rates[0], &mut image.states[0], self.newest_ns);
+        for (image, state) in self.images.iter_mut().zip(&mut self.states) {
+            state.bound(image.rates[0].quota(), &mut self.runs, self.newest_ns);
+            image.states = vec![Vec::new()];
+            state.export(&self.runs, &mut image.states[0]);
+            state.free(&mut self.runs);
         }
         (self.images, self.events, self.newest_ns)
     }
@@ -100,22 +114,30 @@ impl Replay {
         self.now_ns
     }
 
-    fn image(&mut self, key: &str) -> Result<&mut KeyImage, Problem> {
+    fn find(&self, key: &str) -> Result<usize, Problem> {
         match self.ids.get(key) {
-            Some(&index) => Ok(&mut self.images[index]),
+            Some(&index) => Ok(index),
             None => corrupt(format!("an event of key {key:?}, which was never configured")),
         }
     }
 
+    /// Sets a limit, or puts it in the place of the key's old one. With the same algorithm the state stays as far as the old
+    /// releases kept it; across algorithms what is used is carried over, rounded up.
     fn configure(&mut self, config: Config, now: u64) -> Result<(), Problem> {
         let Some(&index) = self.ids.get(&config.key) else {
             self.add(config.key, config.rate)?;
             return Ok(());
         };
-        let image = &mut self.images[index];
-        let old_rate = std::mem::replace(&mut image.rates[0], config.rate);
-        image.out_of_bounds = is_out_of_bounds(&image.key, &config.rate);
-        redefine(&old_rate, &config.rate, &mut image.states[0], now);
+        let (image, state, new) = (&mut self.images[index], &mut self.states[index], config.rate);
+        let old = std::mem::replace(&mut image.rates[0], new);
+        image.out_of_bounds = is_out_of_bounds(&image.key, &new);
+        if old.algorithm() == new.algorithm() {
+            state.redefine_old(old.quota(), new.quota(), now);
+        } else {
+            let used = state.used_tokens(old.quota(), &self.runs, now);
+            state.free(&mut self.runs);
+            *state = State::carried(new.algorithm(), new.quota(), used, now, &mut self.runs);
+        }
         Ok(())
     }
 
@@ -136,9 +158,9 @@ impl Replay {
             origin: Origin::Call,
             out_of_bounds: is_out_of_bounds(&key, &rate),
             rates: vec![rate],
-            states: vec![full(rate.algorithm(), 0)],
             ..KeyImage::default()
         });
+        self.states.push(unused(&rate, 0, &mut self.runs));
         self.ids.insert(key, index);
         Ok(index)
     }
@@ -149,12 +171,8 @@ fn is_out_of_bounds(key: &str, rate: &Rate) -> bool {
 }
 
 /// The state in which nothing is used.
-pub(super) fn full(algorithm: Algorithm, now: u64) -> RateState {
-    match algorithm {
-        Algorithm::TokenBucket => RateState::TokenBucket { used: 0, at_ns: now },
-        Algorithm::FixedWindowCounter => RateState::FixedWindow { start_ns: 0, used: 0 },
-        Algorithm::SlidingWindowLog => RateState::SlidingLog { runs: Vec::new() },
-    }
+fn unused(rate: &Rate, now: u64, runs: &mut RunArena) -> State {
+    State::carried(rate.algorithm(), rate.quota(), 0, now, runs)
 }
 
 /// Adds one check to the totals.
@@ -167,110 +185,4 @@ pub(super) fn count(totals: &mut Totals, kind: EventKind, cost: u64, now: u64) {
     *checks = checks.saturating_add(1);
     *costs = costs.saturating_add(cost);
     *last_ns = now;
-}
-
-/// Units of token x nanosecond of period in a full bucket.
-fn capacity_units(rate: &Rate) -> u128 {
-    u128::from(rate.capacity()) * u128::from(rate.per_ns())
-}
-
-/// Consumes what an old release allowed, whatever today's arithmetic says of it.
-fn consume(rate: &Rate, state: &mut RateState, now: u64, cost: u64) {
-    match state {
-        RateState::TokenBucket { used, at_ns } => {
-            let after = bucket::consume(rate, bucket::State { used: *used, at_ns: *at_ns }, now, cost);
-            // The old release counted in floats: it may have allowed what is a fraction of a token short.
-            (*used, *at_ns) = (after.used.min(capacity_units(rate)), after.at_ns);
-        }
-        RateState::FixedWindow { start_ns, used } => {
-            let after = fixed::consume(rate, fixed::State { start_ns: *start_ns, used: *used }, now, cost);
-            (*start_ns, *used) = (after.start_ns, after.used);
-        }
-        RateState::SlidingLog { runs } => {
-            drop_expired(rate, runs, now);
-            push_run(runs, sliding::ceil_ms(now), cost);
-        }
-    }
-}
-
-/// Adds a cost to the newest run or as a new one. Runs stay in order whatever `ms` says.
-pub(super) fn push_run(runs: &mut Vec<Run>, ms: u64, cost: u64) {
-    match runs.last_mut() {
-        Some(last) if last.ms >= ms => last.cost = last.cost.saturating_add(cost),
-        _ if cost > 0 => runs.push(Run { ms, cost }),
-        _ => {}
-    }
-}
-
-fn drop_expired(rate: &Rate, runs: &mut Vec<Run>, now: u64) {
-    let (expired, _) = sliding::live(rate, 0, runs.iter().copied(), now);
-    runs.drain(..expired);
-}
-
-/// Puts a new rate in the place of an old one. A bucket keeps its tokens up to the new burst, a window its start and its
-/// entries; across algorithms what was used is carried, rounded up.
-fn redefine(old: &Rate, new: &Rate, state: &mut RateState, now: u64) {
-    if old.algorithm() == new.algorithm() {
-        if let RateState::TokenBucket { used, at_ns } = state {
-            let used_then = bucket::used_at(old, bucket::State { used: *used, at_ns: *at_ns }, now);
-            let left = capacity_units(old).saturating_sub(used_then);
-            *used = capacity_units(new).saturating_sub(rescaled(left, old.per_ns(), new.per_ns()));
-            *at_ns = now.max(*at_ns);
-        }
-        return;
-    }
-    let used = match state {
-        RateState::TokenBucket { used, at_ns } => {
-            bucket::used_tokens_ceil(old, bucket::State { used: *used, at_ns: *at_ns }, now)
-        }
-        RateState::FixedWindow { start_ns, used } => {
-            fixed::used_tokens_ceil(old, fixed::State { start_ns: *start_ns, used: *used }, now)
-        }
-        RateState::SlidingLog { runs } => {
-            let total = runs.iter().fold(0u64, |sum, run| sum.saturating_add(run.cost));
-            sliding::live(old, total, runs.iter().copied(), now).1
-        }
-    };
-    *state = match new.algorithm() {
-        Algorithm::TokenBucket => {
-            let carried = bucket::carried(new, used, now);
-            RateState::TokenBucket { used: carried.used, at_ns: carried.at_ns }
-        }
-        Algorithm::FixedWindowCounter => {
-            let carried = fixed::carried(new, used, now);
-            RateState::FixedWindow { start_ns: carried.start_ns, used: carried.used }
-        }
-        Algorithm::SlidingWindowLog => {
-            RateState::SlidingLog { runs: sliding::carried(new, used, now).into_iter().collect() }
-        }
-    };
-}
-
-/// `units` tokens x `from` as tokens x `to`, rounded down. A period of zero has no tokens left to keep.
-fn rescaled(units: u128, from: u64, to: u64) -> u128 {
-    let (from, to) = (u128::from(from), u128::from(to));
-    let Some(whole) = units.checked_div(from) else { return 0 };
-    whole.saturating_mul(to).saturating_add(units % from * to / from)
-}
-
-/// Makes a state one that today's release could have reached: no more used than there is, nothing expired. The answer to no
-/// check changes.
-fn settle(rate: &Rate, state: &mut RateState, now: u64) {
-    match state {
-        RateState::TokenBucket { used, .. } => *used = (*used).min(capacity_units(rate)),
-        RateState::FixedWindow { used, .. } => *used = (*used).min(rate.limit()),
-        RateState::SlidingLog { runs } => {
-            drop_expired(rate, runs, now);
-            // More than the limit is left by a redefinition. The oldest entries make no difference: when they expire, those
-            // that follow still fill the limit.
-            let mut room = rate.limit();
-            let mut first = runs.len();
-            while first > 0 && room > 0 {
-                first -= 1;
-                runs[first].cost = runs[first].cost.min(room);
-                room -= runs[first].cost;
-            }
-            runs.drain(..first);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! How people write rates.
+//! The grammar of limits as text.
 //!
 //! ```text
 //! limit  = rate { ( ";" | "," ) rate }
@@ -8,34 +8,15 @@
 //!
 //! Numbers are ASCII digits. Letters are taken in either case; spaces (no other white space) may stand between any two parts.
 
-use std::fmt;
-
-use super::rate::{Algorithm, Limit, MAX_RATES, Rate};
-use crate::{Error, Result};
-
-/// A unit of time: its length in milliseconds, its short name, and its other names, the canonical one first.
-struct Unit {
-    ms: u64,
-    short: &'static str,
-    long: &'static [&'static str],
-}
-
-/// Longest first, as [`write_period`] needs them.
-const UNITS: [Unit; 6] = [
-    Unit { ms: 604_800_000, short: "w", long: &["week", "weeks"] },
-    Unit { ms: 86_400_000, short: "d", long: &["day", "days"] },
-    Unit { ms: 3_600_000, short: "h", long: &["hour", "hours", "hr"] },
-    Unit { ms: 60_000, short: "m", long: &["minute", "minutes", "min"] },
-    Unit { ms: 1000, short: "s", long: &["second", "seconds", "sec"] },
-    Unit { ms: 1, short: "ms", long: &["millisecond", "milliseconds"] },
-];
+use super::period::UNITS;
+use super::rate::Rate;
+use super::rates::{Limit, MAX_RATES};
+use crate::algorithm::Algorithm;
+use crate::error::{Error, Result, quoted};
 
 const RATE_EXAMPLE: &str = r#"write it as "100/minute", "10 per 2 hours" or "100/m burst 200""#;
 const PERIOD_EXAMPLE: &str = r#"write it as "250ms", "1m" or "2 hours""#;
 const UNIT_NAMES: &str = "the units are ms, s, m, h, d and w, or millisecond, second, minute, hour, day and week";
-
-/// Characters of somebody's text that an error repeats.
-const QUOTED_CHARS: usize = 40;
 
 /// Reads a limit such as `100/minute` or `10/second; 1000 per 2 hours`, with the same algorithm for all its rates.
 ///
@@ -72,7 +53,7 @@ fn parse_rate(text: &str, algorithm: Algorithm) -> Result<Rate> {
     })
 }
 
-/// The part of a text that is not yet understood.
+/// The part of a text that is not parsed yet.
 struct Rest<'a>(&'a str);
 
 /// What was wrong, without the text around it and without an example.
@@ -170,52 +151,5 @@ impl<'a> Rest<'a> {
             "" => format!("expected {what}, found nothing"),
             rest => format!("expected {what}, found {}", quoted(rest)),
         }
-    }
-}
-
-/// `text` in quotes, escaped, and cut if it is long: whatever it holds, the result is one printable line.
-pub(super) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS) {
-        None => format!("{text:?}"),
-        Some((cut, _)) => format!("{:?}...", &text[..cut]),
-    }
-}
-
-/// The canonical form of a period: the longest unit that divides it, with a count unless that is one.
-pub(super) fn write_period(f: &mut fmt::Formatter<'_>, per_ms: u64) -> fmt::Result {
-    for unit in &UNITS {
-        if per_ms == unit.ms {
-            return f.write_str(unit.long[0]);
-        }
-        if per_ms != 0 && per_ms.is_multiple_of(unit.ms) {
-            return write!(f, "{}{}", per_ms / unit.ms, unit.short);
-        }
-    }
-    // Only a rate that is not valid has a period of zero.
-    write!(f, "{per_ms}ms")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quotation_is_short_and_printable() {
-        assert_eq!(quoted("a\n\"\u{1b}"), r#""a\n\"\u{1b}""#);
-        assert_eq!(quoted(&"é".repeat(41)), format!("\"{}\"...", "é".repeat(40)));
-        assert_eq!(quoted(&"é".repeat(40)), format!("\"{}\"", "é".repeat(40)));
-    }
-
-    #[test]
-    fn no_name_of_a_unit_is_taken_twice() {
-        let mut names: Vec<_> = UNITS
-            .iter()
-            .flat_map(|unit| unit.long.iter().copied().chain([unit.short]))
-            .chain(["per", "burst"])
-            .collect();
-        let count = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), count);
     }
 }

@@ -2,8 +2,12 @@
 
 mod grammar;
 mod key;
+mod period;
 mod rate;
+mod rates;
 
+pub use crate::algorithm::Algorithm;
 pub use grammar::{parse_limit, parse_period_ms};
 pub use key::{Key, MAX_KEY_BYTES};
-pub use rate::{Algorithm, Limit, MAX_RATES, Rate};
+pub use rate::{Rate, RateVerdict};
+pub use rates::{Limit, MAX_RATES};

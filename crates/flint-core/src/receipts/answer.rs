@@ -1,8 +1,8 @@
 //! An answer as bytes: all of it, so that whoever gives it again decides nothing. Numbers are LEB128 in their shortest form, so
 //! that an answer has one form only. `docs/storage-format.md` has the layout.
 
-use crate::algorithm::{RateVerdict, Verdict};
-use crate::limit::{Algorithm, MAX_RATES, Rate};
+use crate::algorithm::Verdict;
+use crate::limit::{Algorithm, MAX_RATES, Rate, RateVerdict};
 use crate::outcome::{MultiOutcome, Outcome, RateVerdicts};
 
 /// First byte of the answer to a check of one key.
@@ -60,7 +60,7 @@ fn push_key(buf: &mut Vec<u8>, outcome: &Outcome) {
     push_number(buf, outcome.reset_at_wall_ns);
     let Outcome { allowed, limit, remaining, retry_after_ns, reset_after_ns, .. } = *outcome;
     let push_rate = |buf: &mut Vec<u8>, rate: &Rate, verdict: &Verdict| {
-        buf.push(flag(verdict.allowed) | rate.algorithm() as u8);
+        buf.push(flag(verdict.allowed) | rate.algorithm().code());
         let Verdict { remaining, retry_after_ns, reset_after_ns, .. } = *verdict;
         for number in [rate.limit(), rate.per_ms(), rate.burst(), remaining, retry_after_ns, reset_after_ns] {
             push_number(buf, number);

@@ -4,140 +4,18 @@
 //! a record gives whole counts as exact again; one that a record only adds to does not. What is not known is taken for used
 //! up: nobody gets fresh quota from a repair.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hashbrown::HashMap;
 
-use crate::algorithm::{fixed_window_counter as fixed, sliding_window_log as sliding, token_bucket as bucket};
-use crate::image::{AFTER_IMAGE_LEN, AfterImage, KeyImage, Origin, RateState, Run, Source, Totals};
-use crate::limit::{Algorithm, Rate};
+use crate::algorithm::{AFTER_IMAGE_LEN, RunArena, State};
+use crate::image::{KeyImage, Origin, Source, Totals};
+use crate::limit::Rate;
 use crate::log::record::{ConfigureRef, GroupRef, Op};
 use crate::time::Anchor;
 
 use super::losses::Gap;
 use super::report::{KeyDoubt, UnknownId};
-
-/// The state of one rate.
-#[derive(Debug, Clone)]
-enum State {
-    Bucket { used: u128, at_ns: u64 },
-    Window { start_ns: u64, used: u64 },
-    Log { runs: VecDeque<Run>, total: u64 },
-}
-
-impl State {
-    fn carried(rate: &Rate, used: u64, now: u64) -> Self {
-        match rate.algorithm() {
-            Algorithm::TokenBucket => {
-                let state = bucket::carried(rate, used, now);
-                Self::Bucket { used: state.used, at_ns: state.at_ns }
-            }
-            Algorithm::FixedWindowCounter => {
-                let state = fixed::carried(rate, used, now);
-                Self::Window { start_ns: state.start_ns, used: state.used }
-            }
-            Algorithm::SlidingWindowLog => {
-                let run = sliding::carried(rate, used, now);
-                Self::Log { runs: run.into_iter().collect(), total: run.map_or(0, |run| run.cost) }
-            }
-        }
-    }
-
-    fn import(state: &RateState) -> Self {
-        match state {
-            RateState::TokenBucket { used, at_ns } => Self::Bucket { used: *used, at_ns: *at_ns },
-            RateState::FixedWindow { start_ns, used } => Self::Window { start_ns: *start_ns, used: *used },
-            RateState::SlidingLog { runs } => Self::Log {
-                runs: runs.iter().copied().collect(),
-                total: runs.iter().fold(0, |sum, run| sum.saturating_add(run.cost)),
-            },
-        }
-    }
-
-    fn export(&self) -> RateState {
-        match self {
-            Self::Bucket { used, at_ns } => RateState::TokenBucket { used: *used, at_ns: *at_ns },
-            Self::Window { start_ns, used } => RateState::FixedWindow { start_ns: *start_ns, used: *used },
-            Self::Log { runs, .. } => RateState::SlidingLog { runs: runs.iter().copied().collect() },
-        }
-    }
-
-    /// Sets what a record holds; whether it agrees with what was there before.
-    fn apply(&mut self, rate: &Rate, image: AfterImage, now: u64, cost: u64) -> bool {
-        let value = u128::from_le_bytes(image);
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of a u128")]
-        let (low, high) = (value as u64, (value >> 64) as u64);
-        match self {
-            Self::Bucket { used, at_ns } => {
-                (*used, *at_ns) = (value, now);
-                true
-            }
-            Self::Window { start_ns, used } => {
-                (*start_ns, *used) = (low, high);
-                true
-            }
-            Self::Log { runs, total } => {
-                let (expired, live) = sliding::live(rate, *total, runs.iter().copied(), now);
-                runs.drain(..expired);
-                *total = live;
-                push(runs, total, sliding::ceil_ms(now), cost);
-                let agrees = *total == low;
-                // What a missing record took counts from now on: longer than it should, never shorter.
-                push(runs, total, sliding::ceil_ms(now), low.saturating_sub(*total));
-                // A missing reset gave back what came before it.
-                while let Some(oldest) = runs.front().filter(|oldest| total.saturating_sub(oldest.cost) >= low) {
-                    *total -= oldest.cost;
-                    runs.pop_front();
-                }
-                agrees
-            }
-        }
-    }
-
-    /// Makes it one that the rate could have reached by `now`: what stands in an unverified line, or was written for another
-    /// limit, must not deny or allow for centuries.
-    fn bound(&mut self, rate: &Rate, now: u64) {
-        match self {
-            Self::Bucket { used, at_ns } => {
-                *used = (*used).min(u128::from(rate.capacity()) * u128::from(rate.per_ns()));
-                *at_ns = (*at_ns).min(now);
-            }
-            Self::Window { start_ns, used } => {
-                *used = (*used).min(rate.capacity());
-                *start_ns = (*start_ns).min(now);
-            }
-            Self::Log { runs, total } => {
-                let newest = sliding::ceil_ms(now);
-                let mut late = 0_u64;
-                while let Some(run) = runs.back().filter(|run| run.ms > newest) {
-                    late = late.saturating_add(run.cost);
-                    runs.pop_back();
-                }
-                *total = runs.iter().fold(0, |sum, run| sum.saturating_add(run.cost));
-                push(runs, total, newest, late);
-                while let Some(oldest) =
-                    runs.front().filter(|oldest| total.saturating_sub(oldest.cost) >= rate.capacity())
-                {
-                    *total -= oldest.cost;
-                    runs.pop_front();
-                }
-            }
-        }
-    }
-}
-
-/// Adds to the newest run or as a new one. Runs stay in order whatever `ms` says.
-fn push(runs: &mut VecDeque<Run>, total: &mut u64, ms: u64, cost: u64) {
-    let cost = cost.min(u64::MAX - *total);
-    if cost == 0 {
-        return;
-    }
-    *total += cost;
-    match runs.back_mut() {
-        Some(newest) if newest.ms >= ms => newest.cost += cost,
-        _ => runs.push_back(Run { ms, cost }),
-    }
-}
 
 /// One key.
 #[derive(Debug, Clone)]
@@ -159,13 +37,16 @@ struct Key {
 }
 
 impl Key {
-    fn import(image: &KeyImage, at: u64, unverified: bool) -> Self {
+    fn import(image: &KeyImage, at: u64, unverified: bool, runs: &mut RunArena) -> Self {
+        let states = image.rates.iter().zip(&image.states);
+        let states =
+            states.map(|(rate, numbers)| State::import(rate.algorithm(), numbers, runs).expect("imported before"));
         Self {
             text: image.key.clone(),
             origin: image.origin,
             out_of_bounds: image.out_of_bounds,
             rates: image.rates.clone(),
-            states: image.states.iter().map(State::import).collect(),
+            states: states.collect(),
             totals: image.totals,
             seq: image.seq,
             limit_at: at,
@@ -192,7 +73,7 @@ impl Key {
         !self.used_up && !self.unverified && last_missing <= self.limit_at.min(self.states_at).min(self.totals_at)
     }
 
-    fn allow(&mut self, now: u64, cost: u64, images: &[u8], seq: u64) {
+    fn allow(&mut self, runs: &mut RunArena, now: u64, cost: u64, images: &[u8], seq: u64) {
         self.seq = seq;
         self.totals.allowed = self.totals.allowed.saturating_add(1);
         self.totals.allowed_cost = self.totals.allowed_cost.saturating_add(cost);
@@ -201,38 +82,40 @@ impl Key {
         if images.len() != self.rates.len() {
             // The limit was changed by a record that is missing, so that nothing is known of what it counts.
             for (rate, state) in self.rates.iter().zip(&mut self.states) {
-                *state = State::carried(rate, rate.capacity(), now);
+                state.free(runs);
+                *state = State::carried(rate.algorithm(), rate.quota(), rate.capacity(), now, runs);
             }
             (self.used_up, self.states_at) = (true, 0);
             return;
         }
         let mut whole = true;
         for ((rate, state), image) in self.rates.iter().zip(&mut self.states).zip(images) {
-            state.apply(rate, *image, now, cost);
-            whole &= rate.algorithm() != Algorithm::SlidingWindowLog;
+            whole &= state.replay_behind_gap(rate.quota(), runs, *image, now, cost);
         }
         if whole {
             (self.states_at, self.used_up) = (seq, false);
         }
     }
 
-    fn configure(&mut self, op: &ConfigureRef<'_>, now: u64, seq: u64) {
+    fn configure(&mut self, runs: &mut RunArena, op: &ConfigureRef<'_>, now: u64, seq: u64) {
         let mut taken = 0_u8;
         let (mut rates, mut states) = (Vec::new(), Vec::new());
         let (mut all_new, mut used_up) = (true, false);
         for change in op.rates() {
             let state = match change.source {
-                Source::New { carried } => State::carried(&change.rate, carried, now),
+                Source::New { carried } => {
+                    State::carried(change.rate.algorithm(), change.rate.quota(), carried, now, runs)
+                }
                 Source::Kept(index) => {
                     all_new = false;
                     let old = self.rates.get(usize::from(index)).filter(|old| **old == change.rate);
                     if old.is_some() && taken & (1 << index) == 0 {
                         taken |= 1 << index;
                         used_up |= self.used_up;
-                        self.states[usize::from(index)].clone()
+                        self.states[usize::from(index)]
                     } else {
                         used_up = true;
-                        State::carried(&change.rate, change.rate.capacity(), now)
+                        State::carried(change.rate.algorithm(), change.rate.quota(), change.rate.capacity(), now, runs)
                     }
                 }
             };
@@ -246,9 +129,10 @@ impl Key {
         }
     }
 
-    fn reset(&mut self, now: u64, seq: u64) {
+    fn reset(&mut self, runs: &mut RunArena, now: u64, seq: u64) {
         for (rate, state) in self.rates.iter().zip(&mut self.states) {
-            *state = State::carried(rate, 0, now);
+            state.free(runs);
+            *state = State::carried(rate.algorithm(), rate.quota(), 0, now, runs);
         }
         self.totals.last_reset_ns = now;
         (self.seq, self.states_at, self.used_up) = (seq, seq, false);
@@ -257,6 +141,7 @@ impl Key {
 
 /// All keys.
 pub(super) struct Keys {
+    runs: RunArena,
     by_id: HashMap<u64, Key>,
     by_text: HashMap<String, u64>,
     next_id: u64,
@@ -281,6 +166,7 @@ pub(super) struct Finished {
 impl Keys {
     pub(super) fn new() -> Self {
         Self {
+            runs: RunArena::new(),
             by_id: HashMap::new(),
             by_text: HashMap::new(),
             next_id: 1,
@@ -321,7 +207,7 @@ impl Keys {
         }
         self.reserve_ids(image.id.saturating_add(1));
         self.unknown.remove(&image.id);
-        self.by_id.insert(image.id, Key::import(image, start.max(image.seq), unverified));
+        self.by_id.insert(image.id, Key::import(image, start.max(image.seq), unverified, &mut self.runs));
         true
     }
 
@@ -335,13 +221,13 @@ impl Keys {
     pub(super) fn apply(&mut self, op: &Op<'_>, now: u64, seq: u64) {
         self.newest_ns = self.newest_ns.max(now);
         match *op {
-            Op::Allow { id, cost, images } => self.on(id, seq, |key| key.allow(now, cost, images, seq)),
+            Op::Allow { id, cost, images } => self.on(id, seq, |key, runs| key.allow(runs, now, cost, images, seq)),
             Op::Configure(ref configure) => drop(self.configure(configure, now, seq)),
-            Op::Reset { id } => self.on(id, seq, |key| key.reset(now, seq)),
+            Op::Reset { id } => self.on(id, seq, |key, runs| key.reset(runs, now, seq)),
             Op::Delete { id } => self.delete(id, seq),
             Op::Denials(denials) => {
                 for denial in denials {
-                    self.on(denial.id, seq, |key| {
+                    self.on(denial.id, seq, |key, _| {
                         key.totals.denied = denial.denied;
                         key.totals.denied_cost = denial.denied_cost;
                         key.totals.last_denied_ns = denial.last_denied_ns;
@@ -356,9 +242,9 @@ impl Keys {
         }
     }
 
-    fn on(&mut self, id: u64, seq: u64, change: impl FnOnce(&mut Key)) {
+    fn on(&mut self, id: u64, seq: u64, change: impl FnOnce(&mut Key, &mut RunArena)) {
         match self.by_id.get_mut(&id) {
-            Some(key) if key.seq < seq => change(key),
+            Some(key) if key.seq < seq => change(key, &mut self.runs),
             Some(_) => {}
             None => *self.unknown.entry(id).or_default() += 1,
         }
@@ -374,10 +260,10 @@ impl Keys {
                 }
                 Op::Allow { id, cost, images } => match (configured, self.by_id.get_mut(&id)) {
                     (Some((configured_id, true)), Some(key)) if configured_id == id => {
-                        key.allow(now, cost, images, seq)
+                        key.allow(&mut self.runs, now, cost, images, seq)
                     }
                     (Some((configured_id, false)), _) if configured_id == id => {}
-                    _ => self.on(id, seq, |key| key.allow(now, cost, images, seq)),
+                    _ => self.on(id, seq, |key, runs| key.allow(runs, now, cost, images, seq)),
                 },
                 _ => {}
             }
@@ -389,7 +275,7 @@ impl Keys {
         if let Some(key) = self.by_id.get_mut(&op.id) {
             let due = key.seq < seq && key.text == op.key;
             if due {
-                key.configure(op, now, seq);
+                key.configure(&mut self.runs, op, now, seq);
             }
             return due;
         }
@@ -413,7 +299,7 @@ impl Keys {
             used_up: false,
             unverified: false,
         };
-        key.configure(op, now, seq);
+        key.configure(&mut self.runs, op, now, seq);
         self.by_id.insert(op.id, key);
         true
     }
@@ -460,7 +346,7 @@ impl Keys {
             let Some(mut key) = self.by_id.remove(&id) else { continue };
             if let Some(doubt) = key.doubt(self.last_missing) {
                 for (rate, state) in key.rates.iter().zip(&mut key.states) {
-                    state.bound(rate, self.newest_ns);
+                    state.bound(rate.quota(), &mut self.runs, self.newest_ns);
                 }
                 for at_ns in
                     [&mut key.totals.last_allowed_ns, &mut key.totals.last_denied_ns, &mut key.totals.last_reset_ns]
@@ -469,6 +355,11 @@ impl Keys {
                 }
                 doubts.push(doubt);
             }
+            let exported = key.states.iter().map(|state| {
+                let mut numbers = Vec::new();
+                state.export(&self.runs, &mut numbers);
+                numbers
+            });
             images.push(KeyImage {
                 id,
                 // The new log starts with the copy, which includes everything.
@@ -476,7 +367,7 @@ impl Keys {
                 key: key.text,
                 origin: key.origin,
                 out_of_bounds: key.out_of_bounds,
-                states: key.states.iter().map(State::export).collect(),
+                states: exported.collect(),
                 rates: key.rates,
                 totals: key.totals,
             });

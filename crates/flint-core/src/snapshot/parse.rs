@@ -5,8 +5,9 @@ use super::{
     Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE, RELEASE_SHA256,
     RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, WALL_NS,
 };
-use crate::image::{KeyImage, Origin, RateState, Run, Totals};
-use crate::limit::{Algorithm, MAX_RATES, Rate};
+use crate::algorithm::{Algorithm, Numbers};
+use crate::image::{KeyImage, Origin, Totals};
+use crate::limit::{MAX_RATES, Rate};
 use crate::receipts::{CallId, Receipt, decode_answer};
 
 /// Why a line was refused, and where the cursor stood then.
@@ -266,19 +267,12 @@ impl<'a> Cursor<'a> {
         }
         self.expect(b"]")?;
         self.expect(STATE)?;
-        image.states.truncate(image.rates.len());
-        for (i, rate) in image.rates.iter().enumerate() {
+        image.states.resize_with(image.rates.len(), Numbers::new);
+        for (i, (rate, state)) in image.rates.iter().zip(&mut image.states).enumerate() {
             if i > 0 {
                 self.expect(b",")?;
             }
-            match image.states.get_mut(i) {
-                Some(state) => self.state(rate.algorithm(), state)?,
-                None => {
-                    let mut state = RateState::FixedWindow { start_ns: 0, used: 0 };
-                    self.state(rate.algorithm(), &mut state)?;
-                    image.states.push(state);
-                }
-            }
+            self.state(rate.algorithm(), state)?;
         }
         self.expect(b"]")?;
         image.totals = if self.take(TOTALS) { self.totals()? } else { Totals::default() };
@@ -286,18 +280,16 @@ impl<'a> Cursor<'a> {
     }
 
     fn rate(&mut self, out_of_bounds: bool) -> Parsed<Rate> {
-        let algorithm = if self.take(b"[\"token_bucket\",") {
-            Algorithm::TokenBucket
-        } else if self.take(b"[\"fixed_window_counter\",") {
-            Algorithm::FixedWindowCounter
-        } else if self.take(b"[\"sliding_window_log\",") {
-            Algorithm::SlidingWindowLog
-        } else {
+        self.expect(b"[\"")?;
+        let named = |algorithm: &Algorithm| self.bytes[self.at..].starts_with(algorithm.name().as_bytes());
+        let Some(algorithm) = Algorithm::ALL.into_iter().find(named) else {
             return self.fault("not a rate with a known algorithm");
         };
+        self.at += algorithm.name().len();
+        self.expect(b"\",")?;
         let limit = self.u64()?;
         let per_ms = self.number_field(b",")?;
-        let burst = if algorithm == Algorithm::TokenBucket { self.number_field(b",")? } else { limit };
+        let burst = if algorithm.takes_burst() { self.number_field(b",")? } else { limit };
         self.expect(b"]")?;
         let rate = Rate::unchecked(limit, per_ms, burst, algorithm);
         if !out_of_bounds && !rate.is_valid() {
@@ -306,38 +298,20 @@ impl<'a> Cursor<'a> {
         Ok(rate)
     }
 
-    fn state(&mut self, algorithm: Algorithm, state: &mut RateState) -> Parsed<()> {
+    /// The state of a rate: a list of numbers, as many as its algorithm has.
+    fn state(&mut self, algorithm: Algorithm, numbers: &mut Numbers) -> Parsed<()> {
         self.expect(b"[")?;
-        match algorithm {
-            Algorithm::TokenBucket => {
-                *state = RateState::TokenBucket { used: self.u128()?, at_ns: self.number_field(b",")? };
+        numbers.clear();
+        if self.peek() != Some(b']') {
+            numbers.push(self.u128()?);
+            while self.take(b",") {
+                numbers.push(self.u128()?);
             }
-            Algorithm::FixedWindowCounter => {
-                *state = RateState::FixedWindow { start_ns: self.u64()?, used: self.number_field(b",")? };
-            }
-            Algorithm::SlidingWindowLog => {
-                if !matches!(state, RateState::SlidingLog { .. }) {
-                    *state = RateState::SlidingLog { runs: Vec::new() };
-                }
-                if let RateState::SlidingLog { runs } = state {
-                    self.runs(runs)?;
-                }
-            }
+        }
+        if !algorithm.accepts(numbers) {
+            return self.fault("not the state that belongs to the algorithm");
         }
         self.expect(b"]")
-    }
-
-    fn runs(&mut self, runs: &mut Vec<Run>) -> Parsed<()> {
-        runs.clear();
-        if self.peek() == Some(b']') {
-            return Ok(());
-        }
-        loop {
-            runs.push(Run { ms: self.u64()?, cost: self.number_field(b",")? });
-            if !self.take(b",") {
-                return Ok(());
-            }
-        }
     }
 
     fn totals(&mut self) -> Parsed<Totals> {

@@ -4,9 +4,10 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::algorithm::Algorithm;
 use crate::error::{Error, Result};
-use crate::image::{KeyImage, Origin, RateState, Run, Totals};
-use crate::limit::{Algorithm, Rate};
+use crate::image::{KeyImage, Origin, Totals};
+use crate::limit::Rate;
 use crate::outcome::{Outcome, RateVerdicts};
 use crate::receipts::{CallId, Receipt, push_one};
 use crate::storage::{File, Map};
@@ -73,7 +74,7 @@ fn bucket(id: u64, key: &str) -> KeyImage {
         seq: 421,
         key: key.to_owned(),
         rates: vec![Rate::unchecked(100, 60_000, 100, Algorithm::TokenBucket)],
-        states: vec![RateState::TokenBucket { used: 5, at_ns: 17 }],
+        states: vec![vec![5, 17]],
         ..KeyImage::default()
     }
 }
@@ -82,23 +83,18 @@ fn bucket(id: u64, key: &str) -> KeyImage {
 fn samples() -> Vec<KeyImage> {
     let window = Rate::unchecked(10, 1_000, 10, Algorithm::FixedWindowCounter);
     let sliding = Rate::unchecked(7, 2_000, 7, Algorithm::SlidingWindowLog);
-    let runs = vec![Run { ms: 3, cost: 2 }, Run { ms: 9, cost: 5 }];
+    let runs = vec![3, 2, 9, 5];
     vec![
         bucket(1, "user:1"),
         KeyImage {
             rates: vec![sliding, Rate::unchecked(3, 10_000, 30, Algorithm::TokenBucket), window, sliding],
-            states: vec![
-                RateState::SlidingLog { runs: runs.clone() },
-                RateState::TokenBucket { used: u128::MAX, at_ns: u64::MAX },
-                RateState::FixedWindow { start_ns: 10, used: 9 },
-                RateState::SlidingLog { runs: Vec::new() },
-            ],
+            states: vec![runs.clone(), vec![u128::MAX, u128::from(u64::MAX)], vec![10, 9], Vec::new()],
             origin: Origin::Call,
             ..bucket(2, "ключ:ü/\"quoted\"\\\n\u{0}\u{1f}\u{7f}☃")
         },
         KeyImage {
             rates: vec![window, sliding],
-            states: vec![RateState::FixedWindow { start_ns: 0, used: 0 }, RateState::SlidingLog { runs }],
+            states: vec![vec![0, 0], runs],
             out_of_bounds: true,
             totals: Totals { last_reset_ns: 1, ..Totals::default() },
             ..bucket(9, "")
@@ -260,10 +256,10 @@ fn newer_files_are_told_from_damaged_ones() {
 
 #[test]
 fn lines_longer_than_a_chunk_and_errors_of_the_caller() {
-    let runs: Vec<_> = (0..40_000).map(|i| Run { ms: 1_700_000_000_000 + i, cost: 1 }).collect();
+    let runs = (0..40_000).flat_map(|i| [1_700_000_000_000 + i, 1]).collect();
     let long = KeyImage {
         rates: vec![Rate::unchecked(1_000_000, 60_000, 1_000_000, Algorithm::SlidingWindowLog)],
-        states: vec![RateState::SlidingLog { runs }],
+        states: vec![runs],
         ..bucket(1, "long")
     };
     let images: Vec<_> = std::iter::once(long).chain((2..5_000).map(|id| bucket(id, &format!("user:{id}")))).collect();
@@ -381,17 +377,14 @@ fn any_image() -> impl Strategy<Value = KeyImage> {
         proptest::collection::vec(any::<(u64, u64)>(), 0..5),
     )
         .prop_map(|(limit, per_ms, algorithm, used, at_ns, runs)| match algorithm {
-            0 => (
-                Rate::unchecked(limit, per_ms, limit + 1, Algorithm::TokenBucket),
-                RateState::TokenBucket { used, at_ns },
-            ),
+            0 => (Rate::unchecked(limit, per_ms, limit + 1, Algorithm::TokenBucket), vec![used, u128::from(at_ns)]),
             1 => (
                 Rate::unchecked(limit, per_ms, limit, Algorithm::SlidingWindowLog),
-                RateState::SlidingLog { runs: runs.into_iter().map(|(ms, cost)| Run { ms, cost }).collect() },
+                runs.into_iter().flat_map(|(ms, cost)| [ms, cost]).map(u128::from).collect(),
             ),
             _ => (
                 Rate::unchecked(limit, per_ms, limit, Algorithm::FixedWindowCounter),
-                RateState::FixedWindow { start_ns: at_ns, used: at_ns / 2 },
+                vec![u128::from(at_ns), u128::from(at_ns / 2)],
             ),
         });
     let totals = any::<[u64; 7]>().prop_map(|t| Totals {

@@ -7,8 +7,8 @@ use super::{
     KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE,
     RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
 };
-use crate::image::{KeyImage, Origin, RateState, Totals};
-use crate::limit::{Algorithm, Rate};
+use crate::image::{KeyImage, Origin, Totals};
+use crate::limit::Rate;
 use crate::receipts::Receipt;
 
 /// Turns images into the bytes of a snapshot file. It touches no file: the caller writes the chunks one after the other.
@@ -167,34 +167,18 @@ fn push_rate(buf: &mut Vec<u8>, rate: &Rate) {
     push_u64(buf, rate.limit());
     buf.push(b',');
     push_u64(buf, rate.per_ms());
-    if rate.algorithm() == Algorithm::TokenBucket {
+    if rate.algorithm().takes_burst() {
         buf.push(b',');
         push_u64(buf, rate.burst());
     }
     buf.push(b']');
 }
 
-fn push_state(buf: &mut Vec<u8>, state: &RateState) {
+fn push_state(buf: &mut Vec<u8>, numbers: &[u128]) {
     buf.push(b'[');
-    match state {
-        RateState::TokenBucket { used, at_ns } => {
-            push_u128(buf, *used);
-            buf.push(b',');
-            push_u64(buf, *at_ns);
-        }
-        RateState::FixedWindow { start_ns, used } => {
-            push_u64(buf, *start_ns);
-            buf.push(b',');
-            push_u64(buf, *used);
-        }
-        RateState::SlidingLog { runs } => {
-            for (i, run) in runs.iter().enumerate() {
-                separate(buf, i);
-                push_u64(buf, run.ms);
-                buf.push(b',');
-                push_u64(buf, run.cost);
-            }
-        }
+    for (i, &number) in numbers.iter().enumerate() {
+        separate(buf, i);
+        push_u128(buf, number);
     }
     buf.push(b']');
 }

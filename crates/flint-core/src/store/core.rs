@@ -2,9 +2,10 @@
 //! decides on the table, reserves room in the log, changes the table, appends the record. In that order, so that a call
 //! that cannot be written changes nothing and log order is decision order.
 
+use crate::algorithm::{AFTER_IMAGE_LEN, AfterImage};
 use crate::error::Result;
 use crate::hooks::{self, Defect};
-use crate::image::{AFTER_IMAGE_LEN, AfterImage, Origin, RateChange};
+use crate::image::{Origin, RateChange};
 use crate::limit::Limit;
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{

@@ -3,7 +3,7 @@
 use super::Table;
 use super::cell::Cell;
 use super::entry::Slot;
-use super::runs::RunArena;
+use crate::algorithm::RunArena;
 use crate::image::{RateChange, Source};
 
 impl Table {
@@ -31,7 +31,9 @@ impl Table {
     fn copy_of(&self, slot: Option<Slot>, plan: Option<&[RateChange]>, now: u64, runs: &mut RunArena) -> Vec<Cell> {
         let copy = |slot: Slot, rate: usize, runs: &mut RunArena| {
             let cell = self.cell(slot, rate);
-            Cell::import(*cell.rate(), &cell.export(&self.runs), runs).expect("a live state can be copied")
+            let mut numbers = Vec::new();
+            cell.export(&self.runs, &mut numbers);
+            Cell::import(*cell.rate(), &numbers, runs).expect("a live state can be copied")
         };
         match (plan, slot) {
             (None, Some(slot)) => (0..usize::from(self.entry(slot).rates)).map(|rate| copy(slot, rate, runs)).collect(),

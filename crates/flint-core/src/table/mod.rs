@@ -4,27 +4,24 @@
 //! Entries are fixed-size and found by slot; a slot is reused after `remove`, a key id never is.
 
 mod cell;
-mod chunked;
 mod entry;
 mod forecast;
 mod index;
 mod keys;
 mod plan;
 mod replay;
-mod runs;
 
 pub(crate) use entry::{Decision, Slot};
 use entry::{Entry, Extra, NO_EXTRA};
 
-use crate::algorithm::{RateVerdict, Verdict};
-use crate::image::{AfterImage, KeyImage, Origin, RateChange, Source};
-use crate::limit::{MAX_RATES, Rate};
+use crate::algorithm::{AfterImage, RunArena, Verdict};
+use crate::chunked::Chunked;
+use crate::image::{KeyImage, Origin, RateChange, Source};
+use crate::limit::{MAX_RATES, Rate, RateVerdict};
 use crate::sync::Arc;
 use cell::Cell;
-use chunked::Chunked;
 use index::Index;
 use keys::KeyArena;
-use runs::RunArena;
 
 /// One rate's verdict in an answer that was `allowed` or not as a whole; `decide` asks the rate.
 fn of_rate(allowed: bool, cost: u64, decide: impl Fn(u64) -> Verdict) -> Verdict {
@@ -284,11 +281,12 @@ impl Table {
         into.out_of_bounds = entry.out_of_bounds;
         into.totals = entry.totals;
         into.rates.clear();
-        into.states.clear();
-        for rate in 0..usize::from(entry.rates) {
+        into.states.resize_with(usize::from(entry.rates), Vec::new);
+        for (rate, numbers) in into.states.iter_mut().enumerate() {
             let cell = self.cell(slot, rate);
             into.rates.push(*cell.rate());
-            into.states.push(cell.export(&self.runs));
+            numbers.clear();
+            cell.export(&self.runs, numbers);
         }
     }
 

@@ -1,11 +1,10 @@
 //! What a new limit means for a key: which states stay, which start anew with what is already used.
 
-use super::cell::Cell;
 use super::entry::{Decision, Slot};
 use super::{Table, of_rate};
-use crate::algorithm::{RateVerdict, Verdict};
+use crate::algorithm::Verdict;
 use crate::image::{RateChange, Source};
-use crate::limit::Rate;
+use crate::limit::{Rate, RateVerdict};
 use crate::sync::Arc;
 
 impl Table {
@@ -65,7 +64,9 @@ impl Table {
     fn verdict_of_change(&self, slot: Option<Slot>, change: &RateChange, now: u64, cost: u64) -> Verdict {
         match (change.source, slot) {
             (Source::Kept(rate), Some(slot)) => self.cell(slot, usize::from(rate)).decide(&self.runs, now, cost),
-            (Source::New { carried }, _) => Cell::decide_carried(&change.rate, carried, now, cost),
+            (Source::New { carried }, _) => {
+                change.rate.algorithm().decide_carried(change.rate.quota(), carried, now, cost)
+            }
             (Source::Kept(_), None) => unreachable!("only an existing key keeps states"),
         }
     }

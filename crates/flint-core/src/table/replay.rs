@@ -3,7 +3,8 @@
 
 use super::entry::{Entry, Slot};
 use super::{Cell, Table};
-use crate::image::{AFTER_IMAGE_LEN, KeyImage, Origin, RateChange, Source};
+use crate::algorithm::AFTER_IMAGE_LEN;
+use crate::image::{KeyImage, Origin, RateChange, Source};
 
 impl Table {
     /// Adds a key from a snapshot, without indexing it.
@@ -79,9 +80,9 @@ impl Table {
             return Err("the number of states differs from the number of rates");
         }
         entry.count_allowed(now, cost, seq);
-        entry.first.apply_image(&mut self.runs, images[0], now, cost)?;
+        entry.first.replay(&mut self.runs, images[0], now, cost)?;
         for (rate, image) in images.iter().enumerate().skip(1) {
-            self.with_cell(slot, rate, |cell, runs| cell.apply_image(runs, *image, now, cost))?;
+            self.with_cell(slot, rate, |cell, runs| cell.replay(runs, *image, now, cost))?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! The log's codec as properties: what is written is read back, flipped bits are noticed, no bytes make it panic.
 //! A failing run prints its seed; proptest keeps it beside this file.
 
-use flint_core::algorithm::{RateVerdict, Verdict};
+use flint_core::algorithm::Verdict;
 use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
 use flint_core::image::{Origin, RateChange, Source};
-use flint_core::limit::{Algorithm, Rate};
+use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{

@@ -1,9 +1,8 @@
 //! Answers, with the names, order and values that `to_dict()` of the embedded results has.
 
-use flint_core::algorithm::RateVerdict;
 use flint_core::engine::{Counters, Distribution, Event, MultiOutcome, Outcome, Report, Status};
 use flint_core::image::Origin;
-use flint_core::limit::Rate;
+use flint_core::limit::{Rate, RateVerdict};
 use schemars::JsonSchema;
 use serde::Serialize;
 

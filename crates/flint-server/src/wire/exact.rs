@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use flint_core::algorithm::{RateVerdict, Verdict};
+use flint_core::algorithm::Verdict;
 use flint_core::engine::{Event, EventKind, MultiOutcome, Outcome, RateVerdicts, Status};
 use flint_core::image::Origin;
-use flint_core::limit::{Algorithm, Rate};
+use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use serde::{Deserialize, Serialize};
 
 use super::answer::origin_name;

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use flint_core::clock::ManualClock;
-use flint_core::image::{KeyImage, RateState};
+use flint_core::image::KeyImage;
 use flint_core::legacy::{self, LegacyStore};
+use flint_core::limit::Algorithm;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, files};
 
@@ -138,15 +139,17 @@ fn judge(store: &LegacyStore, log_len: usize, features: &mut Features) {
         assert_eq!((image.id, image.seq, image.rates.len(), image.states.len()), (id, 1, 1, 1));
         let rate = &image.rates[0];
         features.note("rate", format_args!("{} {}", rate.algorithm().name(), image.out_of_bounds));
-        match &image.states[0] {
-            RateState::TokenBucket { used, .. } => {
-                assert!(*used <= u128::from(rate.capacity()) * u128::from(rate.per_ns()), "{image:?}");
+        let numbers = &image.states[0];
+        assert!(rate.algorithm().accepts(numbers), "{image:?}");
+        match rate.algorithm() {
+            Algorithm::TokenBucket => {
+                assert!(numbers[0] <= u128::from(rate.capacity()) * u128::from(rate.per_ns()), "{image:?}");
             }
-            RateState::FixedWindow { used, .. } => assert!(*used <= rate.limit(), "{image:?}"),
-            RateState::SlidingLog { runs } => {
-                assert!(runs.is_sorted_by(|a, b| a.ms < b.ms) && runs.iter().all(|run| run.cost > 0), "{image:?}");
-                let total = runs.iter().map(|run| u128::from(run.cost)).sum::<u128>();
-                assert!(total <= u128::from(rate.limit()), "{image:?}");
+            Algorithm::FixedWindowCounter => assert!(numbers[1] <= u128::from(rate.limit()), "{image:?}"),
+            Algorithm::SlidingWindowLog => {
+                let (runs, _) = numbers.as_chunks::<2>();
+                assert!(runs.is_sorted_by(|a, b| a[0] < b[0]) && runs.iter().all(|run| run[1] > 0), "{image:?}");
+                assert!(runs.iter().map(|run| run[1]).sum::<u128>() <= u128::from(rate.limit()), "{image:?}");
                 features.count("runs", runs.len() as u64);
             }
         }

@@ -1,7 +1,8 @@
 //! Reading bodies. Any bytes may come in; what does not make sense is refused, also where the checksum is right.
 
 use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, Malformed, Op, Purpose, ReceiptOp};
-use crate::image::{AFTER_IMAGE_LEN, Origin, RateChange, Source};
+use crate::algorithm::AFTER_IMAGE_LEN;
+use crate::image::{Origin, RateChange, Source};
 use crate::limit::{Algorithm, MAX_RATES, Rate};
 use crate::log::cursor::Cursor;
 use crate::log::frame::{Kind, WORD};

@@ -22,7 +22,7 @@ pub enum Op<'a> {
         id: u64,
         /// What was taken.
         cost: u64,
-        /// One [`AfterImage`](crate::image::AfterImage) for each of the key's rates.
+        /// One [`AfterImage`](crate::algorithm::AfterImage) for each of the key's rates.
         images: &'a [u8],
     },
     /// A limit was set or changed.

@@ -1,7 +1,8 @@
 //! Appending bodies to a record that `frame::begin` started. Every body is a multiple of eight bytes long.
 
 use super::op::{ConfigureOp, Denial, EventOp, Purpose, ReceiptOp};
-use crate::image::{AfterImage, Origin, RateChange, Source};
+use crate::algorithm::AfterImage;
+use crate::image::{Origin, RateChange, Source};
 use crate::log::frame::{Kind, WORD};
 use crate::log::record::decode::{NEW_RATE, ORIGIN_CALL, ORIGIN_EXPLICIT, RATE_LEN};
 
@@ -49,7 +50,7 @@ fn push_rate(buf: &mut Vec<u8>, RateChange { rate, source }: &RateChange) {
         Source::New { carried } => (NEW_RATE, carried),
         Source::Kept(index) => (index, 0),
     };
-    let codes = u64::from_le_bytes([rate.algorithm() as u8, source, 0, 0, 0, 0, 0, 0]);
+    let codes = u64::from_le_bytes([rate.algorithm().code(), source, 0, 0, 0, 0, 0, 0]);
     push_words::<{ RATE_LEN / WORD }>(buf, [rate.limit(), rate.per_ms(), rate.burst(), codes, carried]);
 }
 

@@ -2,12 +2,29 @@
 
 use crate::support::seeded;
 use crate::support::seeded::wide;
-use flint_core::algorithm::Verdict;
-use flint_core::algorithm::fixed_window_counter::{self, State};
+use flint_core::algorithm::fixed_window_counter::Window;
+use flint_core::algorithm::{Rules, RunArena, Verdict};
 use flint_core::limit::{Algorithm, Rate};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
+
+fn decide(rate: &Rate, window: Window, now: u64, cost: u64) -> Verdict {
+    window.decide(rate.quota(), &RunArena::new(), now, cost)
+}
+
+fn consume(rate: &Rate, mut window: Window, now: u64, cost: u64) -> Window {
+    window.consume(rate.quota(), &mut RunArena::new(), now, cost);
+    window
+}
+
+fn used_tokens(rate: &Rate, window: Window, now: u64) -> u64 {
+    window.used_tokens(rate.quota(), &RunArena::new(), now)
+}
+
+fn carried(rate: &Rate, used: u64, now: u64) -> Window {
+    Window::carried(rate.quota(), used, now, &mut RunArena::new())
+}
 
 /// The window that is open at `now` after these consumptions: its end and its sum.
 fn replayed(per_ns: u64, taken: &[(u64, u64)], now: u64) -> Option<(u64, u64)> {
@@ -32,7 +49,7 @@ proptest! {
     ) {
         let rate = Rate::new(limit, per_ms, None, Algorithm::FixedWindowCounter).unwrap();
         let mut taken = Vec::new();
-        let mut state = State::default();
+        let mut state = Window::default();
         let mut now = 0;
         for (wait, cost) in steps {
             now += wait;
@@ -45,7 +62,7 @@ proptest! {
             }
             let after = replayed(rate.per_ns(), &taken, now);
             let left = |window: Option<(u64, u64)>| window.map_or(0, |(end, _)| end - now);
-            let verdict = fixed_window_counter::decide(&rate, state, now, cost);
+            let verdict = decide(&rate, state, now, cost);
             prop_assert_eq!(verdict, Verdict {
                 allowed,
                 remaining: limit - after.map_or(0, |(_, sum)| sum),
@@ -53,7 +70,7 @@ proptest! {
                 reset_after_ns: left(after),
             });
             if allowed && cost > 0 {
-                state = fixed_window_counter::consume(&rate, state, now, cost);
+                state = consume(&rate, state, now, cost);
             }
         }
     }
@@ -64,22 +81,22 @@ proptest! {
     ) {
         let rate = Rate::new(limit.max(1), per_ms, None, Algorithm::FixedWindowCounter).unwrap();
         let at = at >> 1;
-        let state = fixed_window_counter::carried(&rate, used, at);
+        let state = carried(&rate, used, at);
         let now = at.saturating_add(wait >> 2);
         let cost = cost % rate.capacity() + 1;
-        let verdict = fixed_window_counter::decide(&rate, state, now, cost);
+        let verdict = decide(&rate, state, now, cost);
         if !verdict.allowed {
             let then = now + verdict.retry_after_ns;
             prop_assert!(verdict.retry_after_ns > 0);
-            prop_assert!(!fixed_window_counter::decide(&rate, state, then - 1, cost).allowed);
-            prop_assert!(fixed_window_counter::decide(&rate, state, then, cost).allowed);
+            prop_assert!(!decide(&rate, state, then - 1, cost).allowed);
+            prop_assert!(decide(&rate, state, then, cost).allowed);
         }
-        let after = if verdict.allowed { fixed_window_counter::consume(&rate, state, now, cost) } else { state };
-        let used = fixed_window_counter::used_tokens_ceil(&rate, after, now);
+        let after = if verdict.allowed { consume(&rate, state, now, cost) } else { state };
+        let used = used_tokens(&rate, after, now);
         prop_assert_eq!(verdict.remaining + used, rate.capacity());
         let whole = now + verdict.reset_after_ns;
-        prop_assert_eq!(fixed_window_counter::used_at(&rate, after, whole), 0);
-        prop_assert!(verdict.reset_after_ns == 0 || fixed_window_counter::used_at(&rate, after, whole - 1) > 0);
+        prop_assert_eq!(used_tokens(&rate, after, whole), 0);
+        prop_assert!(verdict.reset_after_ns == 0 || used_tokens(&rate, after, whole - 1) > 0);
     }
 
     #[test]
@@ -87,11 +104,11 @@ proptest! {
         limit in wide(), per_ms in wide(), start_ns in wide(), used in wide(), now in wide(), cost in wide()
     ) {
         let rate = Rate::unchecked(limit, per_ms, cost, Algorithm::FixedWindowCounter);
-        let state = State { start_ns, used };
-        let verdict = fixed_window_counter::decide(&rate, state, now, cost);
+        let state = Window { start_ns, used };
+        let verdict = decide(&rate, state, now, cost);
         prop_assert!(verdict.allowed || verdict.retry_after_ns > 0);
         prop_assert!(cost > 0 || verdict.allowed);
-        fixed_window_counter::consume(&rate, state, now, cost);
-        fixed_window_counter::carried(&rate, cost, now);
+        consume(&rate, state, now, cost);
+        carried(&rate, cost, now);
     }
 }

@@ -2,41 +2,42 @@
 
 use crate::support::seeded;
 use crate::support::seeded::wide;
-use flint_core::algorithm::Verdict;
 use flint_core::algorithm::sliding_window_log::{self, ceil_ms};
-use flint_core::image::Run;
+use flint_core::algorithm::{Numbers, Rules, RunArena, Verdict};
 use flint_core::limit::{Algorithm, Rate};
 use proptest::prelude::*;
 
 const MS: u64 = 1_000_000;
 
-/// A log as the table keeps it: expired runs stay until something is consumed.
+/// A log with an arena of its own.
 #[derive(Debug, Default)]
 struct Log {
-    runs: Vec<Run>,
+    log: sliding_window_log::Log,
+    runs: RunArena,
 }
 
 impl Log {
-    fn total(&self) -> u64 {
-        self.runs.iter().map(|run| run.cost).sum()
+    /// A log of these runs: milliseconds, in order, and costs.
+    fn of(list: &[(u64, u64)]) -> Option<Self> {
+        let mut runs = RunArena::new();
+        let numbers: Numbers = list.iter().flat_map(|&(ms, cost)| [ms, cost]).map(u128::from).collect();
+        Some(Self { log: sliding_window_log::Log::import(&numbers, &mut runs).ok()?, runs })
+    }
+
+    fn list(&self) -> Vec<(u64, u64)> {
+        self.log.runs(&self.runs).map(|run| (run.ms, run.cost)).collect()
     }
 
     fn decide(&self, rate: &Rate, now: u64, cost: u64) -> Verdict {
-        let newest = self.runs.last().map(|run| run.ms);
-        sliding_window_log::decide(rate, self.total(), self.runs.iter().copied(), newest, now, cost)
+        self.log.decide(rate.quota(), &self.runs, now, cost)
     }
 
-    fn live(&self, rate: &Rate, now: u64) -> (usize, u64) {
-        sliding_window_log::live(rate, self.total(), self.runs.iter().copied(), now)
+    fn live(&self, rate: &Rate, now: u64) -> u64 {
+        self.log.used_tokens(rate.quota(), &self.runs, now)
     }
 
     fn consume(&mut self, rate: &Rate, now: u64, cost: u64) {
-        let (expired, _) = self.live(rate, now);
-        self.runs.drain(..expired);
-        match self.runs.last_mut() {
-            Some(run) if run.ms == ceil_ms(now) => run.cost += cost,
-            _ => self.runs.push(Run { ms: ceil_ms(now), cost }),
-        }
+        self.log.consume(rate.quota(), &mut self.runs, now, cost);
     }
 }
 
@@ -86,7 +87,7 @@ proptest! {
                 ends.extend((0..cost).map(|_| gone_at(&rate, now)));
             }
             prop_assert_eq!(verdict.remaining, limit - count(&ends, now));
-            prop_assert_eq!(log.live(&rate, now).1, count(&ends, now));
+            prop_assert_eq!(log.live(&rate, now), count(&ends, now));
             let newest = ends.iter().copied().max().unwrap_or(0);
             prop_assert_eq!(verdict.reset_after_ns, newest.saturating_sub(now));
         }
@@ -123,15 +124,17 @@ proptest! {
     ) {
         let now = now >> 1;
         let mut ms = ceil_ms(now).saturating_sub(rate.per_ms());
-        let mut log = Log::default();
+        let (mut list, mut left) = (Vec::new(), rate.limit());
         for (part, step) in costs {
             ms += step % (rate.per_ms() / 4 + 1);
-            if ms > ceil_ms(now) || log.runs.last().is_some_and(|run| run.ms == ms) {
+            if ms > ceil_ms(now) || left == 0 || list.last().is_some_and(|&(newest, _)| newest == ms) {
                 continue;
             }
-            let left = rate.limit() - log.total();
-            log.runs.extend((left > 0).then(|| Run { ms, cost: part % left + 1 }));
+            let cost = part % left + 1;
+            left -= cost;
+            list.push((ms, cost));
         }
+        let mut log = Log::of(&list).unwrap();
         let cost = cost % rate.capacity() + 1;
         let verdict = log.decide(&rate, now, cost);
         if !verdict.allowed {
@@ -142,23 +145,32 @@ proptest! {
         } else {
             log.consume(&rate, now, cost);
         }
-        prop_assert_eq!(verdict.remaining, rate.limit() - log.live(&rate, now).1);
+        prop_assert_eq!(verdict.remaining, rate.limit() - log.live(&rate, now));
         let whole = now + verdict.reset_after_ns;
-        prop_assert_eq!(log.live(&rate, whole).1, 0);
-        prop_assert!(verdict.reset_after_ns == 0 || log.live(&rate, whole - 1).1 > 0);
+        prop_assert_eq!(log.live(&rate, whole), 0);
+        prop_assert!(verdict.reset_after_ns == 0 || log.live(&rate, whole - 1) > 0);
     }
 
     #[test]
     fn nothing_panics_not_even_outside_the_bounds(
-        limit in wide(), per_ms in wide(), total in wide(), runs in prop::collection::vec((wide(), wide()), 0..6),
-        newest in prop::option::of(wide()), now in wide(), cost in wide(),
+        limit in wide(), per_ms in wide(), runs in prop::collection::vec((wide(), wide()), 0..6), now in wide(),
+        image in any::<u128>(), cost in wide(),
     ) {
         let rate = Rate::unchecked(limit, per_ms, cost, Algorithm::SlidingWindowLog);
-        let runs = || runs.iter().map(|&(ms, cost)| Run { ms, cost });
-        let verdict = sliding_window_log::decide(&rate, total, runs(), newest, now, cost);
+        let mut runs: Vec<_> = runs.into_iter().filter(|&(_, cost)| cost > 0).collect();
+        runs.sort_unstable();
+        runs.dedup_by_key(|&mut (ms, _)| ms);
+        let Some(mut log) = Log::of(&runs) else { return Ok(()) };
+        let verdict = log.decide(&rate, now, cost);
         prop_assert!(cost > 0 || verdict.allowed);
-        sliding_window_log::live(&rate, total, runs(), now);
-        sliding_window_log::carried(&rate, cost, now);
+        log.live(&rate, now);
+        log.log.replay_behind_gap(rate.quota(), &mut log.runs, image, now, cost);
+        log.consume(&rate, now, cost);
+        log.log.bound(rate.quota(), &mut log.runs, now);
+        prop_assert!(log.live(&rate, now) <= limit);
+        let carried = sliding_window_log::Log::carried(rate.quota(), cost, now, &mut log.runs);
+        let again = sliding_window_log::Log::decide_carried(rate.quota(), cost, now, cost);
+        prop_assert_eq!(carried.decide(rate.quota(), &log.runs, now, cost), again);
     }
 }
 
@@ -167,7 +179,7 @@ fn a_large_cost_is_one_run() {
     let rate = Rate::new(50_000_000, 60_000, None, Algorithm::SlidingWindowLog).unwrap();
     let mut log = Log::default();
     log.consume(&rate, 5, 50_000_000);
-    assert_eq!(log.runs, [Run { ms: 1, cost: 50_000_000 }]);
+    assert_eq!(log.list(), [(1, 50_000_000)]);
     assert_eq!(log.decide(&rate, 10, 1).retry_after_ns, 60_001 * MS - 10);
 }
 

@@ -2,9 +2,8 @@
 
 use crate::support::engine::{HOUR, MS, SECOND, World, bucket, item, limit};
 use crate::support::seeded;
-use flint_core::algorithm::RateVerdict;
 use flint_core::engine::{Check, OnChange, SyncMode};
-use flint_core::limit::{Algorithm, Limit};
+use flint_core::limit::{Algorithm, Limit, RateVerdict};
 use flint_core::{Engine, Error};
 use proptest::prelude::*;
 

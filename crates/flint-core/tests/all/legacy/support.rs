@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use flint_core::Result;
-use flint_core::algorithm::{fixed_window_counter, sliding_window_log, token_bucket};
-use flint_core::image::{KeyImage, RateState};
+use flint_core::algorithm::{RunArena, State};
+use flint_core::image::KeyImage;
 use flint_core::legacy::{self, LegacyStore};
 use flint_core::testing::sim::SimDisk;
 use sha2::{Digest, Sha256};
@@ -61,20 +61,9 @@ pub(crate) fn stamp_ns(second: u64) -> u64 {
 /// What a check of cost 0 would report.
 pub(crate) fn remaining(image: &KeyImage, now: u64) -> u64 {
     let rate = &image.rates[0];
-    match &image.states[0] {
-        RateState::TokenBucket { used, at_ns } => {
-            token_bucket::decide(rate, token_bucket::State { used: *used, at_ns: *at_ns }, now, 0).remaining
-        }
-        RateState::FixedWindow { start_ns, used } => {
-            let state = fixed_window_counter::State { start_ns: *start_ns, used: *used };
-            fixed_window_counter::decide(rate, state, now, 0).remaining
-        }
-        RateState::SlidingLog { runs } => {
-            let total = runs.iter().map(|run| run.cost).sum();
-            let newest = runs.last().map(|run| run.ms);
-            sliding_window_log::decide(rate, total, runs.iter().copied(), newest, now, 0).remaining
-        }
-    }
+    let mut runs = RunArena::new();
+    let state = State::import(rate.algorithm(), &image.states[0], &mut runs).unwrap();
+    state.decide(rate.quota(), &runs, now, 0).remaining
 }
 
 /// The image of a key.

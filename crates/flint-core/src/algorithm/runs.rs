@@ -1,7 +1,15 @@
 //! The runs of sliding logs: chains of small blocks in one arena, linked by index.
 
-use super::chunked::Chunked;
-use crate::image::Run;
+use crate::chunked::Chunked;
+
+/// One or more consumptions within the same millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// The millisecond of engine time, rounded up.
+    pub ms: u64,
+    /// The sum of the costs.
+    pub cost: u64,
+}
 
 const RUNS: usize = 6;
 const NONE: u32 = u32::MAX;
@@ -12,9 +20,9 @@ struct Block {
     next: u32,
 }
 
-/// One key's runs: a queue in the arena. `total` is the cost of all of them.
+/// The runs of one rate: a queue in the arena.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Queue {
+pub struct Queue {
     head: u32,
     tail: u32,
     count: u32,
@@ -22,22 +30,31 @@ pub(crate) struct Queue {
     first: u8,
     /// Number of runs used in the tail block, counted from its start.
     filled: u8,
-    pub(crate) total: u64,
+    /// The sum of the costs of all runs.
+    pub total: u64,
 }
 
 impl Queue {
-    pub(crate) const EMPTY: Self = Self { head: NONE, tail: NONE, count: 0, first: 0, filled: 0, total: 0 };
+    /// No run.
+    pub const EMPTY: Self = Self { head: NONE, tail: NONE, count: 0, first: 0, filled: 0, total: 0 };
 }
 
 /// All blocks.
 #[derive(Debug)]
-pub(crate) struct RunArena {
+pub struct RunArena {
     blocks: Chunked<Block>,
     free: u32,
 }
 
+impl Default for RunArena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RunArena {
-    pub(crate) const fn new() -> Self {
+    /// An arena without a block.
+    pub const fn new() -> Self {
         Self { blocks: Chunked::new(), free: NONE }
     }
 
@@ -57,8 +74,12 @@ impl RunArena {
         self.free = index;
     }
 
-    /// Adds `cost` at `ms`, which is not before the newest run.
-    pub(crate) fn push(&mut self, queue: &mut Queue, ms: u64, cost: u64) {
+    /// Adds `cost` at `ms`; if that is before the newest run, to that run, so that runs stay in order. The total saturates.
+    pub fn push(&mut self, queue: &mut Queue, ms: u64, cost: u64) {
+        let cost = cost.min(u64::MAX - queue.total);
+        if cost == 0 {
+            return;
+        }
         queue.total += cost;
         if queue.count > 0 {
             let newest = &mut self.blocks.get_mut(queue.tail).runs[usize::from(queue.filled) - 1];
@@ -83,7 +104,7 @@ impl RunArena {
     }
 
     /// Drops the `count` oldest runs.
-    pub(crate) fn drop_oldest(&mut self, queue: &mut Queue, count: usize) {
+    pub fn drop_oldest(&mut self, queue: &mut Queue, count: usize) {
         for _ in 0..count {
             let block = self.blocks.get(queue.head);
             queue.total -= block.runs[usize::from(queue.first)].cost;
@@ -102,8 +123,8 @@ impl RunArena {
         }
     }
 
-    /// Gives all blocks back.
-    pub(crate) fn clear(&mut self, queue: &mut Queue) {
+    /// Empties the queue and releases its blocks.
+    pub fn clear(&mut self, queue: &mut Queue) {
         let mut index = queue.head;
         while index != NONE {
             let next = self.blocks.get(index).next;
@@ -113,19 +134,20 @@ impl RunArena {
         *queue = Queue::EMPTY;
     }
 
-    pub(crate) fn newest_ms(&self, queue: &Queue) -> Option<u64> {
+    /// The millisecond of the newest run.
+    pub fn newest_ms(&self, queue: &Queue) -> Option<u64> {
         (queue.count > 0).then(|| self.blocks.get(queue.tail).runs[usize::from(queue.filled) - 1].ms)
     }
 
     /// Oldest first.
-    pub(crate) fn iter(&self, queue: &Queue) -> Iter<'_> {
+    pub fn iter(&self, queue: &Queue) -> Iter<'_> {
         Iter { arena: self, block: queue.head, at: queue.first, left: queue.count }
     }
 }
 
 /// The runs of one queue, oldest first.
 #[derive(Debug, Clone)]
-pub(crate) struct Iter<'a> {
+pub struct Iter<'a> {
     arena: &'a RunArena,
     block: u32,
     at: u8,

@@ -1,5 +1,5 @@
 //! A growable array of plain values in chunks of fixed size: growing never moves what is there, so no call ever pays for
-//! copying the whole table.
+//! copying all of it.
 
 const CHUNK: usize = 512;
 

@@ -1,0 +1,105 @@
+//! A limit: one to eight rates.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use super::rate::Rate;
+use crate::error::{Error, Result};
+
+/// Most rates in one limit.
+pub const MAX_RATES: usize = 8;
+
+/// One to [`MAX_RATES`] rates that are taken together or not at all.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    /// The first `len` count; the others repeat the first.
+    rates: [Rate; MAX_RATES],
+    len: u8,
+}
+
+impl Limit {
+    /// The limit of these rates, in this order.
+    ///
+    /// # Errors
+    /// `InvalidLimit` for no rate, for more than [`MAX_RATES`], and for a rate that [`Rate::new`] would not accept.
+    pub fn new(rates: &[Rate]) -> Result<Self> {
+        let count = rates.len();
+        let (Some(&first), Some(len)) = (rates.first(), u8::try_from(count).ok().filter(|_| count <= MAX_RATES)) else {
+            return Err(Error::InvalidLimit(format!("{count} rates were given; a limit has 1 to {MAX_RATES}")));
+        };
+        if let Some(problem) = rates.iter().find_map(Rate::problem) {
+            return Err(Error::InvalidLimit(problem));
+        }
+        let mut all = [first; MAX_RATES];
+        all[..count].copy_from_slice(rates);
+        Ok(Self { rates: all, len })
+    }
+
+    /// The limit of one rate, which is valid.
+    #[inline]
+    pub const fn single(rate: Rate) -> Self {
+        Self { rates: [rate; MAX_RATES], len: 1 }
+    }
+
+    /// The rates, in the order given.
+    #[inline]
+    pub fn rates(&self) -> &[Rate] {
+        &self.rates[..usize::from(self.len)]
+    }
+
+    /// The highest cost that can ever succeed: the smallest capacity.
+    #[inline]
+    pub fn capacity(&self) -> u64 {
+        self.rates().iter().fold(u64::MAX, |least, rate| least.min(rate.capacity()))
+    }
+
+    /// Accepts a cost from 1 to the capacity.
+    ///
+    /// # Errors
+    /// `InvalidCost` for any other: it could never succeed.
+    #[inline]
+    pub fn check_cost(&self, cost: u64) -> Result<()> {
+        let capacity = self.capacity();
+        if (1..=capacity).contains(&cost) { Ok(()) } else { Err(refused_cost(cost, capacity)) }
+    }
+}
+
+#[cold]
+fn refused_cost(cost: u64, capacity: u64) -> Error {
+    Error::InvalidCost(format!(
+        "{cost} could never succeed; this limit takes a cost from 1 to its capacity of {capacity}"
+    ))
+}
+
+impl PartialEq for Limit {
+    fn eq(&self, other: &Self) -> bool {
+        self.rates() == other.rates()
+    }
+}
+
+impl Eq for Limit {}
+
+impl Hash for Limit {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.rates().hash(state);
+    }
+}
+
+impl fmt::Debug for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Limit").field(&self.rates()).finish()
+    }
+}
+
+/// The canonical grammar, as `100/minute; 1000/day burst 2000`; it leaves the algorithm out.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, rate) in self.rates().iter().enumerate() {
+            if i > 0 {
+                f.write_str("; ")?;
+            }
+            rate.fmt(f)?;
+        }
+        Ok(())
+    }
+}
