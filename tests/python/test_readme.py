@@ -34,7 +34,7 @@ OF_CURL = {"docs/http-api.md"}
 OF_SHELL = {"docs/cli.md", "docs/security.md", "docs/http-api.md"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STATUS = re.compile(r"#\s*exit status (\d+)\s*$")
-# What a page may say to a shell that is not run here, and how it is checked instead.
+# Shell lines that are not run here, because the test checks them in another way.
 MAKE = re.compile(r"make (\w+)\b")
 INSTALL = re.compile(r"pip install ([\w-]+)$")
 
@@ -85,7 +85,7 @@ def run_line(line: str, cwd: Path, server: PageServer) -> None:
     )
     assert done.returncode == (int(expected[1]) if expected else 0), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout or " > " in line, "a command that says nothing"
+    assert done.stdout or " > " in line, "the command printed nothing"
 
 
 def run_python(block: Block, code: str, page: str, cwd: Path) -> None:
@@ -182,7 +182,7 @@ def test_every_command_is_run_on_the_page_of_the_command_line() -> None:
         assert re.search(rf"^(?:if )?flint (?:--\S+ \S+ )*{' '.join(path)}\b", run, re.MULTILINE), path
 
 
-def test_options_of_the_server_are_told_in_one_place() -> None:
+def test_options_of_the_server_are_on_one_page() -> None:
     page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
     section = page[page.index("## The server\n") :].split("\n## ")[0]
     assert "`docs/shared-mode.md` has its options" in section
