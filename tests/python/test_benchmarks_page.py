@@ -60,3 +60,14 @@ def test_a_missed_budget_says_so_first() -> None:
     for line, _, budget, measured in rows():
         assert budget.startswith(("at ", "p99")), line
         assert "missed" not in measured or measured.startswith("**missed**: "), line
+
+
+def test_the_figures_of_the_readme_are_those_of_the_page() -> None:
+    measured = {line: text for line, _, _, text in rows()}
+    embedded = re.search(r"(\d+) ns", measured["check, batch, hot key"])
+    shared = re.search(r"([\d.]+) us", measured["SharedLimiter.check over the Unix socket, batch, one CPU"])
+    assert embedded is not None
+    assert shared is not None
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    figures = re.findall(r"^\| \*\*Flint\*\*, .*\| ([\d.]+) µs \|$", readme, re.MULTILINE)
+    assert figures == [f"{int(embedded[1]) / 1000:.1f}", f"{float(shared[1]):.0f}"]

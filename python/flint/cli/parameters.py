@@ -13,7 +13,7 @@ import flint
 from flint.cli.commands import Argument
 from flint.cli.errors import CommandError
 from flint.cli.remote import named_server
-from flint.cli.session import DEFAULT_DATA_DIR, session_of
+from flint.cli.session import DEFAULT_DATA_DIR, AnyLimiter, session_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ def suggest_keys(context: click.Context, _parameter: click.Parameter, incomplete
     return [key for key in found if key.isprintable()]
 
 
-def _limiter_for_completion(context: click.Context) -> AbstractContextManager[flint.Limiter | flint.SharedLimiter]:
+def _limiter_for_completion(context: click.Context) -> AbstractContextManager[AnyLimiter]:
     remote = named_server(context)
     if remote is not None:
         return remote.opened(timeout=_COMPLETION_TIMEOUT_S)
