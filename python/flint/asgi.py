@@ -17,7 +17,7 @@ from flint._web.rule import method_names, one_of, path_names, resolved, rule
 
 if TYPE_CHECKING:
     from flint._backend import ChecksAsync
-    from flint._web.rule import Period, Rate
+    from flint._types import Period, RateLike
 
 __all__ = ["RateLimitMiddleware"]
 
@@ -67,7 +67,7 @@ class RateLimitMiddleware:
         *,
         key: str | None = None,
         key_func: Callable[[Scope], str | Awaitable[str]] | None = None,
-        rate: Rate | None = None,
+        rate: RateLike | None = None,
         per: Period | None = None,
         algorithm: str = "token_bucket",
         burst: int | None = None,

@@ -20,7 +20,7 @@ from flint.keys import client_ip
 
 if TYPE_CHECKING:
     from flint._backend import ChecksAsync
-    from flint._web.rule import Period, Rate
+    from flint._types import Period, RateLike
 
 KeyFunction = Callable[[Request], str | Awaitable[str]]
 
@@ -62,7 +62,7 @@ class RateLimit:
 
     def __init__(
         self,
-        rate: "Rate | None" = None,
+        rate: "RateLike | None" = None,
         per: "Period | None" = None,
         *,
         key: str | KeyFunction | None = None,

@@ -16,7 +16,7 @@ from flint.asgi import RateLimitMiddleware
 
 if TYPE_CHECKING:
     from flint._backend import ChecksAsync
-    from flint._web.rule import Period, Rate
+    from flint._types import Period, RateLike
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class FlintRateLimitMiddleware(RateLimitMiddleware):
         *,
         key: str | None = None,
         key_func: Callable[[Request], str | Awaitable[str]] | None = None,
-        rate: Rate | None = None,
+        rate: RateLike | None = None,
         per: Period | None = None,
         algorithm: str = "token_bucket",
         burst: int | None = None,

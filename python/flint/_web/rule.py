@@ -6,16 +6,13 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from flint._errors import InvalidArgument, InvalidCost, InvalidLimit
 from flint._native import Limit, validate_key
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
-    Rate: TypeAlias = int | str | Limit | list[str | Limit] | tuple[str | Limit, ...]
-    Period: TypeAlias = str | timedelta | int
+    from flint._types import Period, RateLike
 
 T = TypeVar("T")
 
@@ -76,7 +73,7 @@ def rule(
     *,
     key: str | None,
     key_func: Callable[[Any], str | Awaitable[str]] | None,
-    rate: Rate | None,
+    rate: RateLike | None,
     per: Period | None,
     algorithm: str,
     burst: int | None,
@@ -140,7 +137,7 @@ def _texts(owner: str, name: str, values: Iterable[str], example: str) -> list[s
     return texts
 
 
-def _limit_of(owner: str, rate: Rate | None, per: Period | None, algorithm: str, burst: int | None) -> Limit | None:
+def _limit_of(owner: str, rate: RateLike | None, per: Period | None, algorithm: str, burst: int | None) -> Limit | None:
     # A flint.Limit has its algorithm, and none may be named along with it.
     named = {} if algorithm == "token_bucket" else {"algorithm": algorithm}
     if rate is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 import flint
 from flint import _native
+from flint._types import Algorithm
 from flint.cli import describe
 from flint.cli.commands import Argument, Command
 from flint.cli.parameters import INTEGER, json_option, key_argument
 from flint.cli.session import Session
 
-_ALGORITHMS = ("token_bucket", "sliding_window_log", "fixed_window_counter")
+_ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 
 
 @click.command("add", cls=Command)
