@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import operator
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from flint._errors import InvalidArgument, InvalidCost, InvalidLimit, RateLimitExceeded
+from flint._errors import InvalidArgument, RateLimitExceeded
 from flint._native import Limit, validate_key
-from flint._validate import wait_timeout
+from flint._validate import cost_of_calls, limit_of_calls, wait_timeout
 
 if TYPE_CHECKING:
     from flint._backend import Acquires
@@ -28,8 +27,6 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 Function = Callable[..., Any]
-
-_DEFAULT_ALGORITHM = "token_bucket"
 
 
 class Decorator(Protocol):
@@ -51,7 +48,7 @@ def rate_limit(
     *,
     cost: int | Callable[..., int] = 1,
     burst: int | None = None,
-    algorithm: str = _DEFAULT_ALGORITHM,
+    algorithm: str = "token_bucket",
     wait: bool = False,
     timeout: float | None = None,
 ) -> Decorator:
@@ -60,7 +57,7 @@ def rate_limit(
     Raises InvalidKey, InvalidCost, InvalidLimit, InvalidArgument or TypeError for arguments that no call could succeed
     with.
     """
-    limit = _limit_of(rate, per, burst, algorithm)
+    limit = limit_of_calls(rate, per, burst, algorithm)
     if wait is not True and wait is not False:
         raise InvalidArgument(
             f"wait must be True or False, not {wait!r}; the seconds to wait go into timeout, as in wait=True, timeout=5"
@@ -207,20 +204,6 @@ def _first_step(inner: AsyncGenerator[Any, Any]) -> Any:
         sys.set_asyncgen_hooks(*hooks)
 
 
-def _limit_of(rate: RateLike | None, per: Period | None, burst: int | None, algorithm: str) -> Limit | None:
-    # Limit() refuses an algorithm together with a flint.Limit, which has its own, so the default is left out.
-    named = {} if algorithm == _DEFAULT_ALGORITHM else {"algorithm": algorithm}
-    if rate is not None:
-        return Limit(rate, per, burst=burst, **named)
-    for name, value in {"per": per, "burst": burst, **named}.items():
-        if value is not None:
-            raise InvalidLimit(
-                f"invalid limit: {name} was given without rate; give both, as in rate='9/minute', burst=9, or neither "
-                "for a key whose limit was set with limit()"
-            )
-    return None
-
-
 def _checked_key(key: str | Callable[..., str]) -> str | Callable[..., str]:
     if isinstance(key, str):
         validate_key(key)
@@ -239,15 +222,7 @@ def _checked_cost(cost: int | Callable[..., int], limit: Limit | None) -> int | 
         if inspect.iscoroutinefunction(cost):
             raise TypeError("cost must be an integer or a function that returns one, not a coroutine function")
         return cost
-    capacity = 2**64 - 1 if limit is None else limit.capacity
-    try:
-        number = 0 if isinstance(cost, bool) else operator.index(cost)
-    except TypeError:
-        number = 0
-    if not 1 <= number <= capacity:
-        bound = "the limit's capacity" if limit is None else f"the limit's capacity of {capacity}"
-        raise InvalidCost(f"invalid cost: {cost!r} could never succeed; a cost is an integer from 1 to {bound}")
-    return number
+    return cost_of_calls(cost, limit)
 
 
 def _checked_timeout(timeout: float | None, wait: bool) -> float | None:

@@ -1,17 +1,21 @@
 """Arguments that more than one module accepts. Each function returns the value in the type that its callers use.
 
-Each raises InvalidArgument, whose message has the argument's name, the value, what is accepted, and an example. Keys,
-costs and limits are not here: the native half validates them.
+Each raises InvalidArgument, or the error that its docstring names; the message has the argument's name, the value, what
+is accepted, and an example. Keys, costs and limits of single calls are not here: the native half validates them.
 """
 
 from __future__ import annotations
 
 import math
-import ssl
+import operator
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from flint._errors import InvalidArgument
+from flint._errors import InvalidArgument, InvalidCost, InvalidLimit
+from flint._native import Limit
+
+if TYPE_CHECKING:
+    from flint._types import Period, RateLike
 
 T = TypeVar("T")
 
@@ -45,6 +49,42 @@ def _seconds(value: object) -> float | None:
     return value if -math.inf < value < math.inf else None
 
 
+def limit_of_calls(
+    rate: RateLike | None, per: Period | None, burst: int | None, algorithm: str, *, owner: str = "invalid limit"
+) -> Limit | None:
+    """The limit that comes with each call of a decorated function or each request; None without a rate.
+
+    owner: what the message begins with. Raises InvalidLimit.
+    """
+    # Limit() refuses an algorithm together with a flint.Limit, which has its own, so the default is left out.
+    named = {} if algorithm == "token_bucket" else {"algorithm": algorithm}
+    if rate is not None:
+        return Limit(rate, per, burst=burst, **named)
+    for name, value in {"per": per, "burst": burst, **named}.items():
+        if value is not None:
+            raise InvalidLimit(
+                f"{owner}: {name} was given without rate; give both, as in rate='9/minute', burst=9, or neither for a "
+                "key whose limit was set with limit()"
+            )
+    return None
+
+
+def cost_of_calls(cost: object, limit: Limit | None, *, owner: str = "invalid cost") -> int:
+    """The cost of each call or request: an integer from 1 to the capacity of its limit.
+
+    owner: what the message begins with. Raises InvalidCost.
+    """
+    capacity = 2**64 - 1 if limit is None else limit.capacity
+    try:
+        number = 0 if isinstance(cost, bool) else operator.index(cost)  # type: ignore[arg-type]
+    except TypeError:
+        number = 0
+    if not 1 <= number <= capacity:
+        bound = "the limit's capacity" if limit is None else f"the limit's capacity of {capacity}"
+        raise InvalidCost(f"{owner}: {cost!r} could never succeed; a cost is an integer from 1 to {bound}")
+    return number
+
+
 def one_of(name: str, value: T, accepted: Iterable[T]) -> T:
     """The value, which has to be among `accepted`."""
     known = tuple(accepted)
@@ -76,18 +116,3 @@ def bearer_token(token: object) -> str | None:
             "remove the trailing newline with token.strip()"
         )
     return token
-
-
-def tls_context(context: object, *, tls: bool) -> ssl.SSLContext | None:
-    """What connections to a server are encrypted with; None where its URL is not https://."""
-    if not tls:
-        if context is not None:
-            raise InvalidArgument(f"ssl_context must be None unless the URL begins with https://, not {context!r}")
-        return None
-    if context is None:
-        return ssl.create_default_context()
-    if not isinstance(context, ssl.SSLContext):
-        raise InvalidArgument(
-            f"ssl_context must be None or an ssl.SSLContext, such as ssl.create_default_context(), not {context!r}"
-        )
-    return context

@@ -6,17 +6,18 @@ app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=flint.keys.client_ip
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
+from flint._backend import ChecksAsync
 from flint._errors import FlintError, InvalidArgument
+from flint._validate import one_of
 from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, refuse
 from flint._web.decision import Decider, Decision
 from flint._web.headers import FAMILIES, Family
 from flint._web.refusal import ON_ERROR, OnError
-from flint._web.rule import method_names, one_of, path_names, resolved, rule
+from flint._web.rule import method_names, path_names, resolved, rule
 
 if TYPE_CHECKING:
-    from flint._backend import ChecksAsync
     from flint._types import Period, RateLike
 
 __all__ = ["RateLimitMiddleware"]
@@ -89,8 +90,8 @@ class RateLimitMiddleware:
             raise InvalidArgument(f"{owner}: exempt is a function, not {exempt!r}; for paths there is exempt_paths")
         self._exempt = exempt
         self._methods = method_names(owner, methods)
-        family: Family = one_of(owner, "headers", headers, FAMILIES)
-        self._decider = Decider(self._rule, family, one_of(owner, "on_error", on_error, ON_ERROR))
+        family: Family = one_of(f"{owner}: headers", headers, FAMILIES)
+        self._decider = Decider(self._rule, family, one_of(f"{owner}: on_error", on_error, ON_ERROR))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -124,8 +125,8 @@ class RateLimitMiddleware:
 
 
 def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsync]) -> Callable[[Scope], ChecksAsync]:
-    if hasattr(limiter, "acheck"):
-        found = cast("ChecksAsync", limiter)
+    if isinstance(limiter, ChecksAsync):
+        found = limiter
         return lambda _scope: found
     if not callable(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that returns one, not {limiter!r}")

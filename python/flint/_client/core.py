@@ -15,9 +15,10 @@ from flint._client.endpoint import Endpoint
 from flint._client.error_policy import ErrorPolicy
 from flint._client.exchange import InFlight, exchange
 from flint._client.operations import Check, Operation, Sequence
+from flint._client.tls import context_of
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
 from flint._native import CheckResult, _Codec
-from flint._validate import bearer_token, call_timeout, integer, tls_context
+from flint._validate import bearer_token, call_timeout, integer
 from flint._waiting.queue import Queues
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Core:
         self.timeout = call_timeout(timeout)
         self.error_policy = ErrorPolicy(on_error)
         self.retries = integer("retries", retries, 0, _MAX_RETRIES)
-        self.endpoint = Endpoint(address, tls_context(ssl_context, tls=address.tls))
+        self.endpoint = Endpoint(address, context_of(ssl_context, tls=address.tls))
         self.codec = _Codec(_headers(address.authority, bearer_token(token)), os.urandom(16))
         # The callers that wait in acquire().
         self.queues = Queues(join_first=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from flint._errors import InvalidArgument
+
 _CHUNK = 65536
 
 
@@ -47,3 +49,18 @@ class Tls:
             return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             return b""
+
+
+def context_of(context: object, *, tls: bool) -> ssl.SSLContext | None:
+    """What connections to a server are encrypted with; None where its URL is not https://."""
+    if not tls:
+        if context is not None:
+            raise InvalidArgument(f"ssl_context must be None unless the URL begins with https://, not {context!r}")
+        return None
+    if context is None:
+        return ssl.create_default_context()
+    if not isinstance(context, ssl.SSLContext):
+        raise InvalidArgument(
+            f"ssl_context must be None or an ssl.SSLContext, such as ssl.create_default_context(), not {context!r}"
+        )
+    return context

@@ -13,9 +13,10 @@ from flint._fastapi.check import OWNER, Part, check, checked_of
 from flint._fastapi.limiter import accepted, limiter_of
 from flint._fastapi.route import calls_of, name_of
 from flint._native import CheckResult
+from flint._validate import one_of
 from flint._web.headers import FAMILIES, Family
 from flint._web.refusal import ON_ERROR, OnError
-from flint._web.rule import one_of, resolved, rule
+from flint._web.rule import resolved, rule
 from flint.keys import client_ip
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ class RateLimit:
             ),
             limiter=accepted(OWNER, limiter),
             together=together,
-            family=one_of(OWNER, "headers", headers, FAMILIES),
-            on_error=one_of(OWNER, "on_error", on_error, ON_ERROR),
+            family=one_of(f"{OWNER}: headers", headers, FAMILIES),
+            on_error=one_of(f"{OWNER}: on_error", on_error, ON_ERROR),
             numbered=isinstance(key_func, _PerRoute),
         )
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
+from flint._backend import ChecksAsync
 from flint._errors import InvalidArgument
-
-if TYPE_CHECKING:
-    from flint._backend import ChecksAsync
 
 # Where in a scope a middleware leaves its limiter for the dependencies of the route.
 LIMITER = "flint.limiter"
@@ -21,8 +19,8 @@ def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) 
     application = getattr(getattr(scope.get("app"), "state", None), "limiter", None)
     for limiter in (application, scope.get(LIMITER)):
         # Other libraries keep a limiter of theirs under the same name.
-        if _is_limiter(limiter):
-            return cast("ChecksAsync", limiter)
+        if isinstance(limiter, ChecksAsync):
+            return limiter
     raise InvalidArgument(
         f"{owner} finds no limiter: give it limiter=..., or set app.state.limiter to a flint.Limiter, when the module "
         "is imported or in the lifespan"
@@ -31,10 +29,6 @@ def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) 
 
 def accepted(owner: str, limiter: ChecksAsync | None) -> ChecksAsync | None:
     """The limiter, if it is one, or None."""
-    if limiter is not None and not _is_limiter(limiter):
+    if limiter is not None and not isinstance(limiter, ChecksAsync):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, not {limiter!r}")
     return limiter
-
-
-def _is_limiter(limiter: object) -> bool:
-    return hasattr(limiter, "acheck") and hasattr(limiter, "acheck_all")

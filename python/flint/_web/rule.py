@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flint._errors import InvalidArgument, InvalidCost, InvalidLimit
+from flint._errors import InvalidArgument
 from flint._native import Limit, validate_key
+from flint._validate import cost_of_calls, limit_of_calls
 
 if TYPE_CHECKING:
     from flint._types import Period, RateLike
@@ -91,18 +92,10 @@ def rule(
         raise InvalidArgument(
             f"{owner}: a key is a text, or a function such as flint.keys.client_ip(), not {key_func!r}"
         )
-    limit = _limit_of(owner, rate, per, algorithm, burst)
+    limit = limit_of_calls(rate, per, burst, algorithm, owner=owner)
     if not callable(cost):
-        _check_cost(owner, cost, limit)
+        cost = cost_of_calls(cost, limit, owner=owner)
     return Rule(owner, key, key_func, limit, cost)
-
-
-def one_of(owner: str, name: str, value: T, accepted: Iterable[T]) -> T:
-    """The value, if it is one of those."""
-    known = tuple(accepted)
-    if value not in known:
-        raise InvalidArgument(f"{owner}: {name} is one of {', '.join(map(repr, known))}, not {value!r}")
-    return value
 
 
 def method_names(owner: str, methods: Iterable[str] | None) -> frozenset[str] | None:
@@ -135,24 +128,3 @@ def _texts(owner: str, name: str, values: Iterable[str], example: str) -> list[s
         if not isinstance(text, str):
             raise InvalidArgument(f"{owner}: {name} contains texts such as {example}, not {text!r}")
     return texts
-
-
-def _limit_of(owner: str, rate: RateLike | None, per: Period | None, algorithm: str, burst: int | None) -> Limit | None:
-    # A flint.Limit has its algorithm, and none may be named along with it.
-    named = {} if algorithm == "token_bucket" else {"algorithm": algorithm}
-    if rate is not None:
-        return Limit(rate, per, burst=burst, **named)
-    if per is not None or burst is not None or named:
-        raise InvalidLimit(
-            f"{owner}: per, algorithm and burst describe a rate, and rate is None: give rate=, such as '100/minute'"
-        )
-    return None
-
-
-def _check_cost(owner: str, cost: int, limit: Limit | None) -> None:
-    capacity = None if limit is None else limit.capacity
-    if type(cost) is not int or cost < 1 or (capacity is not None and cost > capacity):
-        up_to = "the limit's capacity" if capacity is None else f"the limit's capacity of {capacity}"
-        raise InvalidCost(
-            f"{owner}: cost is an integer from 1 to {up_to}, or a function that returns one, not {cost!r}"
-        )

@@ -19,7 +19,7 @@ from flint.keys import client_ip
     ("arguments", "error", "text"),
     [
         ({"rate": "5/fortnight"}, flint.InvalidLimit, "fortnight"),
-        ({"per": "1m"}, flint.InvalidLimit, "RateLimit: .*give rate="),
+        ({"per": "1m"}, flint.InvalidLimit, "RateLimit: .*without rate"),
         ({"rate": "5/m", "key": ""}, flint.InvalidKey, "empty"),
         ({"rate": "5/m", "key": 7}, flint.InvalidArgument, "RateLimit: a key is a text, or a function"),
         ({"rate": "5/m", "cost": 0}, flint.InvalidCost, "RateLimit: "),
