@@ -8,6 +8,25 @@ if limiter.allow("api:user-42"):
     ...
 """
 
+# Layers, lowest first. A module imports only from its own package and from the lines above its own, for type checkers
+# too; tests/python/test_layers.py reads this list. `flint` is this file.
+#
+#   _native
+#   _types, _errors
+#   testing, _algorithm, _validate
+#   _waiting.queue, _waiting.waiters
+#   _backend
+#   _decorator
+#   _waiting
+#   _limiter, _client
+#   _connect
+#   _metrics, _web
+#   prometheus, keys, asgi
+#   _fastapi
+#   fastapi, flint
+#   cli, pytest_plugin
+#   __main__
+
 import atexit as _atexit
 import logging as _logging
 
