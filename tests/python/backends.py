@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,15 +66,17 @@ def embedded_always(data_dir: Path, clock: ManualClock, stack: ExitStack) -> fli
     return stack.enter_context(flint.Limiter(data_dir, sync="always", clock=clock))
 
 
-def serving(limiter: flint.Limiter, stack: ExitStack, *, unix: str | None = None, bind: str | None = None) -> str:
-    """The URL of a server over `limiter` in a thread of this process, which ends with `stack`."""
-    server = Server(limiter, unix=unix, bind=bind)
+@contextmanager
+def running(server: Server) -> Iterator[str]:
+    """The URL of `server`, which serves in a thread of this process."""
     thread = threading.Thread(target=server.serve)
     thread.start()
-    stack.callback(thread.join)
-    stack.callback(server.stop)
-    (url,) = server.urls
-    return url
+    try:
+        (url,) = server.urls
+        yield url
+    finally:
+        server.stop()
+        thread.join()
 
 
 def shared(url: str, clock: ManualClock, stack: ExitStack) -> flint.Limiter:
@@ -87,11 +89,13 @@ def shared(url: str, clock: ManualClock, stack: ExitStack) -> flint.Limiter:
 def shared_unix_batch(data_dir: Path, clock: ManualClock, stack: ExitStack) -> flint.Limiter:
     # The path of a socket has at most about 100 bytes.
     place = stack.enter_context(tempfile.TemporaryDirectory())
-    return shared(serving(embedded_batch(data_dir, clock, stack), stack, unix=os.path.join(place, "s")), clock, stack)
+    server = Server(embedded_batch(data_dir, clock, stack), unix=os.path.join(place, "s"))
+    return shared(stack.enter_context(running(server)), clock, stack)
 
 
 def shared_tcp_always(data_dir: Path, clock: ManualClock, stack: ExitStack) -> flint.Limiter:
-    return shared(serving(embedded_always(data_dir, clock, stack), stack, bind="127.0.0.1:0"), clock, stack)
+    server = Server(embedded_always(data_dir, clock, stack), bind="127.0.0.1:0")
+    return shared(stack.enter_context(running(server)), clock, stack)
 
 
 BACKENDS = (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.python.backends import running
 from tests.python.shared.fake import Fake, Reply
 
 import flint
@@ -35,18 +35,6 @@ def fake(place: Path) -> Iterator[MakeFake]:
             return server
 
         yield make
-
-
-@contextmanager
-def running(server: Server) -> Iterator[str]:
-    """The URL of `server`, which serves in a thread."""
-    thread = threading.Thread(target=server.serve)
-    thread.start()
-    try:
-        yield server.urls[0]
-    finally:
-        server.stop()
-        thread.join()
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from tests.python.shared.conftest import MakeFake, running
+from tests.python.backends import running
+from tests.python.shared.conftest import MakeFake
 from tests.python.shared.fake import CHECK, check, header, message, problem, reset, say, say_and_close
 
 import flint

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.python.backends import running
 from tests.python.certificates import Files
-from tests.python.shared.conftest import running
 
 import flint
 from flint._client.operations import Page

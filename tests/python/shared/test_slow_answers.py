@@ -6,8 +6,8 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+from tests.python.backends import running
 from tests.python.server.support import Client, UnixConnection
-from tests.python.shared.conftest import running
 
 import flint
 from flint._native import Server
@@ -16,10 +16,10 @@ LONG_ENOUGH_S = 60.0
 
 
 def test_an_answer_that_takes_too_long_is_a_problem(limiter: flint.Limiter, place: Path) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
 
     def metrics() -> str:
-        begun.set()
+        started.set()
         go_on.wait(LONG_ENOUGH_S)
         return "# late\n"
 
@@ -27,7 +27,7 @@ def test_an_answer_that_takes_too_long_is_a_problem(limiter: flint.Limiter, plac
     server = Server(limiter, unix=place / "s", metrics=metrics, request_timeout_ms=300)
     with running(server) as url, closing(Client(UnixConnection(str(place / "s")))) as client:
         client.ask("GET", "/metrics").problem(503, "timeout")
-        assert begun.is_set()
+        assert started.is_set()
         # On the same connection, and on another one.
         assert client.check()["remaining"] == 9
         with flint.SharedLimiter(url) as other:
