@@ -6,9 +6,8 @@ app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=flint.keys.client_ip
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from flint._backend import ChecksAsync
 from flint._errors import FlintError, InvalidArgument
 from flint._validate import one_of
 from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, refuse
@@ -18,6 +17,7 @@ from flint._web.refusal import ON_ERROR, OnError
 from flint._web.rule import method_names, path_names, resolved, rule
 
 if TYPE_CHECKING:
+    from flint._backend import ChecksAsync
     from flint._types import Period, RateLike
 
 __all__ = ["RateLimitMiddleware"]
@@ -125,8 +125,9 @@ class RateLimitMiddleware:
 
 
 def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsync]) -> Callable[[Scope], ChecksAsync]:
-    if isinstance(limiter, ChecksAsync):
-        found = limiter
+    # Nothing but acheck() is called here.
+    if hasattr(limiter, "acheck"):
+        found = cast("ChecksAsync", limiter)
         return lambda _scope: found
     if not callable(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that returns one, not {limiter!r}")
