@@ -128,7 +128,7 @@ def test_every_code_is_there_with_its_status(api: dict[str, Any]) -> None:
 
 def test_scopes_are_those_of_a_token_file() -> None:
     listed = [scope.strip("`") for scope, _ in rows(SECURITY, "scope")]
-    assert listed == re.findall(r'Self::\w+ => "(\w+)",', source("crates/flint-server/src/token.rs"))
+    assert listed == re.findall(r'Self::\w+ => "(\w+)",', source("crates/flint-server/src/auth/scope.rs"))
 
 
 def test_the_token_file_of_the_page_is_accepted(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_token_file_of_the_page_is_accepted(tmp_path: Path) -> None:
 
 
 def test_bounds_are_those_of_the_server() -> None:
-    defaults = source("crates/flint-server/src/start.rs")
+    defaults = source("crates/flint-server/src/settings.rs")
     defaults = defaults[defaults.index("impl Default for Bounds") :].split("\n}\n", 1)[0]
     of_server = dict(re.findall(r"(\w+): ([\d_* ]+),", defaults))
     bounds = {name: eval(value, {"__builtins__": {}}) for name, value in of_server.items()}

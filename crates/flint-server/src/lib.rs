@@ -1,39 +1,44 @@
 //! The HTTP server over `flint-core`: a library that the binding starts. One thread runs an event loop; checks are decided there.
 //!
-//! Top to bottom:
+//! In order of layers; a module uses only those above it:
 //!
-//! - `server`: accepts, ends, listens to signals; `listen`, `local`, `tls`: the sockets
-//! - `service`: from a request to its answer; `gate`: who may ask; `connection`, `stream`: how long each may take
-//! - `route`: which path does what; `openapi`: the same as a document
-//! - `call`: what each route does with the engine; `asked`, `once`: what was asked; `durable`, `pool`: waiting
-//! - `wire`, `problem`: what goes over the wire; `stats`, `report`: what is told to whoever runs it
-//! - `start`, `token`, `named_file`: settings; `descriptors`: how many files may be open
+//! - `error`, `log`: why a server does not start; one line per event on standard error
+//! - `config_file`, `auth::{scope, token}`: files that settings name; tokens and what they allow
+//! - `settings`: what a server is started with, and the bounds on what clients may do
+//! - `problem`, `wire`: errors, bodies and answers as JSON
+//! - `auth::admission`: token, `Origin` and `Host` of a request
+//! - `parsed_request`, `idempotency`: a request apart from HTTP, and the id of its call
+//! - `handlers`: what each route does with the engine
+//! - `routes`, `openapi`: the table of routes, and the same as a document
+//! - `blocking_pool`, `durability`: waiting in threads, and for the disk without one
+//! - `connection`: phases, deadlines and eviction of open connections; `metrics`: counts
+//! - `service`: from a request to its response
+//! - `tls`, `listen`: sockets
+//! - `server`: accepts connections, reacts to signals, ends
 
-mod asked;
-mod call;
+mod auth;
+mod blocking_pool;
+mod config_file;
 mod connection;
-mod descriptors;
-mod durable;
-mod gate;
+mod durability;
+mod error;
+mod handlers;
+mod idempotency;
 mod listen;
-mod local;
-mod named_file;
-mod once;
+mod log;
+mod metrics;
 mod openapi;
-mod pool;
+mod parsed_request;
 mod problem;
-mod report;
-mod route;
+mod routes;
 mod server;
 mod service;
-mod start;
-mod stats;
-mod stream;
+mod settings;
 mod tls;
-mod token;
 pub mod wire;
 
-pub use report::{Level, LogFormat};
+pub use auth::TokenSource;
+pub use error::StartError;
+pub use log::{Level, LogFormat};
 pub use server::{Server, Stop};
-pub use start::{Bounds, MetricsText, Settings, StartError, TlsFiles};
-pub use token::TokenSource;
+pub use settings::{Bounds, MetricsText, Settings, TlsFiles};

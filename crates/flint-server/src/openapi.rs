@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::problem::{Code, ProblemAnswer};
-use crate::route::{self, Act, Route};
+use crate::routes::{self, Handler, Route};
 
 /// The document as JSON, made when it is first asked for: of a server that needs a token, or none.
 pub(crate) fn text(needs_token: bool) -> Bytes {
@@ -21,7 +21,7 @@ fn document(needs_token: bool) -> Value {
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<ProblemAnswer<'_>>();
     let mut paths: Map<String, Value> = Map::new();
-    for route in route::all() {
+    for route in routes::all() {
         let operation = operation(route, &mut generator, &json!(problem));
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = operation;
@@ -64,8 +64,8 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator, problem: 
             "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
         }));
     }
-    let content = match (route.act, route.answer) {
-        (Act::Metrics, _) => json!({"text/plain": {"schema": {"type": "string"}}}),
+    let content = match (route.handler, route.answer) {
+        (Handler::Metrics, _) => json!({"text/plain": {"schema": {"type": "string"}}}),
         (_, Some(answer)) => json!({"application/json": {"schema": answer(generator)}}),
         (_, None) => json!({"application/json": {"schema": {"type": "object"}}}),
     };
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn it_has_every_route_and_every_reference_leads_somewhere() {
         let document = document(true);
-        for route in route::all() {
+        for route in routes::all() {
             assert!(document["paths"][route.path][route.method.to_lowercase()].is_object(), "{}", route.path);
         }
         let mut found = BTreeSet::new();
@@ -165,7 +165,7 @@ mod tests {
         for reference in found {
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
         }
-        let ids: Vec<String> = route::all().map(operation_id).collect();
+        let ids: Vec<String> = routes::all().map(operation_id).collect();
         assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub(crate) enum Code {
     /// The body is no JSON.
     InvalidJson,
-    /// A key that no key can be.
+    /// A key that is not accepted.
     InvalidKey,
     /// A limit that is not understood or not accepted.
     InvalidLimit,
@@ -39,19 +39,19 @@ pub(crate) enum Code {
     RequestTimeout,
     /// The body is too large.
     BodyTooLarge,
-    /// The body is not said to be JSON.
+    /// The body is not declared as JSON.
     UnsupportedMediaType,
     /// The `Idempotency-Key` was used for another request.
     IdempotencyMismatch,
     /// A bug.
     Internal,
-    /// The storage refuses, or has failed.
+    /// The storage returned an error.
     Storage,
-    /// Too much is going on.
+    /// A queue or the table of connections is full.
     Busy,
-    /// The answer took too long; what was asked may have been done.
+    /// The answer took too long; the request may have been executed.
     Timeout,
-    /// The server is about to end.
+    /// The server is shutting down.
     ShuttingDown,
 }
 
@@ -175,8 +175,8 @@ impl Problem {
         serde_json::to_vec(&answer).unwrap_or_default()
     }
 
-    /// The answer as it goes over a connection whose request is not read, and which is closed.
-    pub(crate) fn unasked(&self) -> Vec<u8> {
+    /// The whole response for a connection whose request is not read, and which is closed.
+    pub(crate) fn unrequested(&self) -> Vec<u8> {
         let (body, (_, status, _)) = (self.body(), self.code.parts());
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: {}\r\n\

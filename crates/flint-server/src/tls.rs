@@ -1,21 +1,55 @@
 //! TLS over TCP: certificate and key from PEM files.
 
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
 
-use crate::named_file;
-use crate::start::{StartError, TlsFiles};
+use crate::config_file;
+use crate::error::StartError;
+use crate::settings::TlsFiles;
 
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// Longest file that is read.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// What the handshake needs, from the files as they are now.
+/// Accepts TLS with a certificate that can be read again while the server runs.
+pub(crate) struct ReloadableAcceptor {
+    files: TlsFiles,
+    acceptor: RwLock<TlsAcceptor>,
+}
+
+impl ReloadableAcceptor {
+    /// With the certificate as it is now.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(crate) fn open(files: &TlsFiles) -> Result<Self, StartError> {
+        let acceptor = RwLock::new(TlsAcceptor::from(load(files)?));
+        Ok(Self { files: files.clone(), acceptor })
+    }
+
+    /// For one handshake.
+    pub(crate) fn current(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the certificate again. The old one stays where it cannot be read.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub(crate) fn reload(&self) -> Result<(), StartError> {
+        let config = load(&self.files)?;
+        *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = TlsAcceptor::from(config);
+        Ok(())
+    }
+}
+
+/// The configuration of handshakes, from the files as they are now.
 ///
 /// # Errors
 /// What is wrong with which file.
@@ -23,16 +57,16 @@ pub(crate) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, StartError> {
     let wrong = |path: &std::path::Path, what: &dyn std::fmt::Display| {
         StartError::new(format!("TLS: {}: {what}", path.display()))
     };
-    let (pem, _) = named_file::read(&files.cert, MAX_FILE_BYTES).map_err(|error| wrong(&files.cert, &error))?;
+    let (pem, _) = config_file::read(&files.cert, MAX_FILE_BYTES).map_err(|error| wrong(&files.cert, &error))?;
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| wrong(&files.cert, &error))?;
     if chain.is_empty() {
         return Err(wrong(&files.cert, &"there is no certificate in it"));
     }
-    let (pem, _) = named_file::read(&files.key, MAX_FILE_BYTES).map_err(|error| wrong(&files.key, &error))?;
+    let (pem, _) = config_file::read(&files.key, MAX_FILE_BYTES).map_err(|error| wrong(&files.key, &error))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let hint = if pem.windows(ENCRYPTED.len()).any(|part| part == ENCRYPTED) {
-            "; it is encrypted, and there is nobody to ask for the passphrase: give a key without one"
+            "; it is encrypted, and the server cannot ask for a passphrase: give a key without one"
         } else {
             ""
         };
@@ -52,8 +86,8 @@ pub(crate) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, StartError> {
     Ok(Arc::new(config))
 }
 
-/// What to warn of: a key that others may read.
-pub(crate) fn judge(files: &TlsFiles) -> Option<String> {
+/// A warning about a key that others may read.
+pub(crate) fn key_warning(files: &TlsFiles) -> Option<String> {
     let mode = std::fs::metadata(&files.key).ok()?.mode() & 0o777;
     let path = files.key.display();
     (mode & 0o077 != 0)

@@ -20,7 +20,7 @@ from tests.python.server import support
 import flint
 from flint._native import Server
 
-# Of crates/flint-server/src/pool.rs: how many calls that go through all keys may wait for their thread.
+# Of crates/flint-server/src/blocking_pool.rs: how many calls that scan all keys may wait for their thread.
 QUEUE = 64
 
 

@@ -1,0 +1,116 @@
+//! Decisions.
+
+use flint_core::engine::{Check, CheckAll, Idempotent, Item as CoreItem, MultiOutcome, Outcome, Repeatable};
+use flint_core::limit::{Key, Limit};
+use flint_core::{Engine, Error, Result};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::executor::Executor;
+use super::reply::{HandlerResult, Reply};
+use crate::parsed_request::ParsedRequest;
+use crate::problem::Problem;
+use crate::wire::answer::{CheckAnswer, MultiCheckAnswer};
+use crate::wire::exact::{ExactCheck, ExactMultiCheck};
+use crate::wire::request::{CheckAllBody, CheckBody, Cost, DenyBody, PeekBody};
+
+/// Most costs of a forecast.
+const MAX_COSTS: usize = 10_000;
+
+/// The denial was counted.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Counted")]
+pub(crate) struct CountedAnswer {
+    counted: bool,
+}
+
+fn reply(request: &ParsedRequest, key: &str, outcome: &Outcome) -> Result<Reply, Problem> {
+    if request.exact {
+        Reply::new(&ExactCheck::from(outcome), outcome.seq)
+    } else {
+        Reply::new(&CheckAnswer::new(key, outcome), outcome.seq)
+    }
+}
+
+/// `POST /v1/check`.
+pub(crate) fn check(engine: &Engine, request: &ParsedRequest, executor: Executor) -> HandlerResult {
+    let body: CheckBody<'_> = request.json()?;
+    let limit = body.limit()?;
+    let item = CoreItem { key: &body.key, cost: body.cost.get()?, limit: limit.as_ref() };
+    let operation = if body.count_denied { Check::new(item) } else { Check::attempt(item) };
+    let output = match request.call {
+        None => executor.run(engine, &operation)?.map(without_id),
+        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
+    };
+    let Some(Repeatable { answer, repeated }) = output else { return Ok(None) };
+    Ok(Some(Reply { repeated, ..reply(request, &body.key, &answer)? }))
+}
+
+/// The answer of a call without an id, which is no repetition.
+const fn without_id<T>(answer: T) -> Repeatable<T> {
+    Repeatable { answer, repeated: false }
+}
+
+/// `POST /v1/peek`.
+pub(crate) fn peek(engine: &Engine, request: &ParsedRequest, _: Executor) -> HandlerResult {
+    let body: PeekBody<'_> = request.json()?;
+    let limit = body.limit()?;
+    let mut outcome = engine.peek(&body.key, body.cost.get()?, limit.as_ref())?;
+    if let Some(costs) = &body.costs {
+        outcome.allowed = false;
+        outcome.retry_after_ns = forecast(engine, &body.key, limit.as_ref(), costs)?;
+    }
+    reply(request, &body.key, &outcome).map(Some)
+}
+
+fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -> Result<u64> {
+    if costs.len() > MAX_COSTS {
+        let message = format!("{} costs in one forecast; at most {MAX_COSTS} are accepted", costs.len());
+        return Err(Error::InvalidArgument(message));
+    }
+    let costs = costs.iter().map(Cost::get).collect::<Result<Vec<_>>>()?;
+    match engine.forecast(key, limit, &costs)? {
+        u64::MAX => Err(Error::InvalidCost("one of the costs is more than the limit ever holds".to_owned())),
+        wait_ns => Ok(wait_ns),
+    }
+}
+
+/// `POST /v1/deny`.
+pub(crate) fn deny(engine: &Engine, request: &ParsedRequest, _: Executor) -> HandlerResult {
+    let body: DenyBody<'_> = request.json()?;
+    let key = Key::new(&body.key)?;
+    let cost = match body.cost.get()? {
+        0 => Cost::Refused("0".to_owned()).get()?,
+        cost => cost,
+    };
+    engine.count_denial(key.as_str(), cost)?;
+    Reply::new(&CountedAnswer { counted: true }, 0).map(Some)
+}
+
+/// `POST /v1/check-all`.
+pub(crate) fn check_all(engine: &Engine, request: &ParsedRequest, executor: Executor) -> HandlerResult {
+    let body: CheckAllBody<'_> = request.json()?;
+    let limits = body.items.iter().map(|item| item.0.limit()).collect::<Result<Vec<_>>>()?;
+    let items = body
+        .items
+        .iter()
+        .zip(&limits)
+        .map(|(item, limit)| Ok(CoreItem { key: &item.0.key, cost: item.0.cost.get()?, limit: limit.as_ref() }))
+        .collect::<Result<Vec<_>>>()?;
+    let operation = CheckAll { items: &items };
+    let output = match request.call {
+        None => executor.run(engine, &operation)?.map(without_id),
+        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
+    };
+    let Some(Repeatable { answer, repeated }) = output else { return Ok(None) };
+    let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
+    Ok(Some(Reply { repeated, ..reply_all(request, &keys, &answer)? }))
+}
+
+fn reply_all(request: &ParsedRequest, keys: &[&str], outcome: &MultiOutcome) -> Result<Reply, Problem> {
+    if request.exact {
+        Reply::new(&ExactMultiCheck::from(outcome), outcome.seq)
+    } else {
+        Reply::new(&MultiCheckAnswer::new(keys, outcome), outcome.seq)
+    }
+}

@@ -1,0 +1,38 @@
+//! What a handler returns.
+
+use serde::Serialize;
+
+use crate::problem::{Code, Problem};
+
+/// The body of a response, and what has to be durable before it is sent.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// JSON.
+    pub(crate) body: Vec<u8>,
+    /// The record that has to be durable as the sync mode says; 0 for none.
+    pub(crate) seq: u64,
+    /// Whether the record has to be durable in `SyncMode::Batch`, too.
+    pub(crate) flush: bool,
+    /// Whether this is the answer of an earlier call with the same id.
+    pub(crate) repeated: bool,
+}
+
+impl Reply {
+    pub(super) fn new(answer: &impl Serialize, seq: u64) -> Result<Self, Problem> {
+        Ok(Self { body: to_json(answer)?, seq, flush: false, repeated: false })
+    }
+}
+
+/// What a handler of the event loop returns; `None` where the operation has to be executed in a thread.
+pub(crate) type HandlerResult = Result<Option<Reply>, Problem>;
+
+/// `value` as the bytes of a body.
+///
+/// # Errors
+/// None in practice: the types of answers have no map with other keys than text.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::with_capacity(512);
+    serde_json::to_writer(&mut body, value)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer cannot be written: {error}")))?;
+    Ok(body)
+}

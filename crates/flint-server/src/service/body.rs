@@ -1,0 +1,98 @@
+//! Reading the body of a request.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+
+use super::deadline::within;
+use super::state::Service;
+use crate::connection::Connection;
+use crate::problem::{Code, Problem};
+use crate::routes::Route;
+
+/// Reads the body that the route requires or allows, of at most `max_bytes` bytes; empty where there is none.
+///
+/// # Errors
+/// `invalid_json`, `invalid_argument`, `unsupported_media_type`, `body_too_large`, `request_timeout`.
+pub(super) async fn read(
+    service: &Service,
+    route: &Route,
+    headers: &HeaderMap,
+    body: Incoming,
+    connection: &Connection,
+    max_bytes: usize,
+) -> Result<Bytes, Problem> {
+    if body.is_end_stream() {
+        return match route.body {
+            Some((_, true)) => Err(Problem::new(Code::InvalidJson, "the request needs a body of JSON")),
+            _ => Ok(Bytes::new()),
+        };
+    }
+    if route.body.is_none() {
+        return Err(Problem::new(Code::InvalidArgument, "this request has no body"));
+    }
+    if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
+        return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json"));
+    }
+    // A body whose length is announced is refused before it is read.
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > max_bytes as u64) {
+        return Err(too_large(max_bytes));
+    }
+    connection.body_expected();
+    let late = || Problem::new(Code::RequestTimeout, "the body did not arrive in time");
+    let body = within(service, connection, collect(body, max_bytes)).await.ok_or_else(late)??;
+    connection.body_complete();
+    Ok(body)
+}
+
+fn too_large(max_bytes: usize) -> Problem {
+    Problem::new(Code::BodyTooLarge, format!("the body is larger than {max_bytes} bytes, the most that is accepted"))
+}
+
+/// Collects the frames of a body. The usual body is one frame, which is not copied.
+async fn collect(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Problem> {
+    let mut whole = Bytes::new();
+    let mut parts = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|_| Problem::new(Code::InvalidArgument, "the body ended too early or is malformed"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + parts.len() + data.len() > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        if whole.is_empty() && parts.is_empty() {
+            whole = data;
+        } else {
+            parts.extend_from_slice(&std::mem::take(&mut whole));
+            parts.extend_from_slice(&data);
+        }
+    }
+    Ok(if parts.is_empty() { whole } else { parts.freeze() })
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+    value[..end].trim_ascii().eq_ignore_ascii_case(b"application/json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_by_its_media_type() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("Application/JSON; charset=utf-8", true),
+            ("application/jsonp", false),
+            ("text/plain", false),
+            ("application/x-www-form-urlencoded", false),
+            ("", false),
+        ] {
+            assert_eq!(is_json(&HeaderValue::from_static(value)), expected, "{value}");
+        }
+    }
+}
