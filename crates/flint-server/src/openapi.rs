@@ -60,7 +60,7 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator, problem: 
     if route.repeatable {
         parameters.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "Names the call: a repetition gives the first answer and takes nothing.",
+            "description": "Names the call: a repetition returns the first answer and takes nothing.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
         }));
     }
@@ -100,7 +100,7 @@ fn operation(route: &Route, generator: &mut schemars::SchemaGenerator, problem: 
 fn may_fail(route: &Route, code: Code) -> bool {
     let (has_body, has_key) = (route.body.is_some(), route.path.contains("{key}") || route.query.contains(&"key"));
     match code {
-        // These tell of another path or method.
+        // These are about another path or method.
         Code::NotFound | Code::MethodNotAllowed => false,
         Code::InvalidJson | Code::RequestTimeout | Code::BodyTooLarge | Code::UnsupportedMediaType => has_body,
         Code::LimitNotFound | Code::InvalidKey => has_body || has_key,

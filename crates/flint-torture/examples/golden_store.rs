@@ -2,7 +2,7 @@
 //! time, in nanoseconds, at which it left them. Run it through `scripts/make_golden_store.py`, which adds what is to be found
 //! in them.
 //!
-//! The engine runs on a simulated disk with small segments and a clock that stands still, so that the same version makes the
+//! The engine runs on a simulated disk with small segments and a clock that does not advance, so that the same version makes the
 //! same directories but for the store's number and the process id.
 
 #![expect(clippy::print_stdout, reason = "the script reads it")]

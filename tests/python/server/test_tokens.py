@@ -161,7 +161,7 @@ def test_a_token_file_is_for_its_owner(tmp_path: Path, mode: int) -> None:
         (["", "a" * 40 + " check"], "line 2: the token is too weak"),
         ([STRONG], "at least one scope"),
         ([f"{STRONG} chekc"], "is not a scope"),
-        ([f"{STRONG} check", f"{STRONG} admin"], "line 2: the token stands there twice"),
+        ([f"{STRONG} check", f"{STRONG} admin"], "line 2: the token appears twice"),
         ([f"{STRONG}é check"], "which no Authorization header can hold"),
         (["# nothing"], "no token"),
         ([f"# {'x' * 70_000}"], "larger than 65536"),

@@ -1,4 +1,4 @@
-//! Accepts connections until it is told to end, then lets open requests finish.
+//! Accepts connections until it is stopped, then lets open requests finish.
 //!
 //! - `descriptors`: how many files the process may have open; `systemd`: notifications
 //! - `accept`: from listening sockets to connections that are served; `signals`: ending and reloading; `periodic`: the sweep

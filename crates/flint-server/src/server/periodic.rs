@@ -1,4 +1,4 @@
-//! What runs beside the requests, in tasks of the same loop.
+//! What runs alongside the requests, as tasks of the same loop.
 
 use std::sync::Arc;
 

@@ -7,6 +7,6 @@ use crate::log::{Level, LogFormat};
 /// Sends these, if systemd started the process with a socket for them.
 pub(super) fn notify(states: &[NotifyState<'_>], log: LogFormat) {
     if let Err(error) = sd_notify::notify(states) {
-        log.write(Level::Warning, &format!("systemd could not be told: {error}"));
+        log.write(Level::Warning, &format!("systemd could not be notified: {error}"));
     }
 }

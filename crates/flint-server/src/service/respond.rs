@@ -104,8 +104,8 @@ async fn serve(
     let late = || {
         Problem::new(
             Code::Timeout,
-            "the answer took too long; what was asked for may have been done, and a repetition with the same \
-             Idempotency-Key tells",
+            "the answer took too long; the call may have been executed: repeat it with the same Idempotency-Key for \
+             its answer",
         )
     };
     deadline::within(service, connection, execute::execute(service, route, request)).await.ok_or_else(late)?

@@ -162,7 +162,7 @@ impl Run {
         scratch
     }
 
-    /// How many steps the directory holds that a worker left who reported this.
+    /// How many steps the directory of a worker with these reports holds.
     ///
     /// # Panics
     /// When it holds something else.

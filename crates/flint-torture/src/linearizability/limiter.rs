@@ -27,7 +27,7 @@ pub struct Ask {
 /// A call.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Time passes, for everybody.
+    /// Time passes, for all callers.
     Advance(u64),
     /// `check`.
     Check(Ask),
@@ -75,7 +75,7 @@ pub enum Answer {
     Refused(Refusal),
     /// `Closed`.
     Closed,
-    /// Nobody was left to hear it: the call may have taken effect or not.
+    /// The caller ended before the answer: the call may have taken effect or not.
     Lost,
 }
 
@@ -211,7 +211,7 @@ impl Entry {
         (1..self.rates.len()).fold(0, |least, index| if left(index) < left(least) { index } else { least })
     }
 
-    /// The key after `cost` was taken, which is 0 for who only looks.
+    /// The key after `cost` was taken, which is 0 for a peek.
     fn after(&self, now: u64, cost: u64) -> Self {
         let mut after = self.clone();
         if cost > 0 {
@@ -259,7 +259,7 @@ impl Entry {
 pub struct Limiter {
     now: u64,
     open: bool,
-    /// The newest record that an answer told of. The log's order is the order of decisions.
+    /// The newest record that an answer named. The log's order is the order of decisions.
     seq: u64,
     keys: BTreeMap<Key, Entry>,
 }

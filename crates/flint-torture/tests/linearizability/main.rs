@@ -51,7 +51,7 @@ impl Tally {
     }
 }
 
-/// Numbers of records that a call was told of.
+/// Numbers of records that the answers to a call named.
 fn seq(call: &Call) -> Option<u64> {
     match &call.answer {
         Answer::Outcome(outcome) if outcome.seq > 0 => Some(outcome.seq),
@@ -123,7 +123,7 @@ fn advanced_by(calls: &[Call]) -> u64 {
     calls.iter().map(|call| if let Op::Advance(ns) = call.op { ns } else { 0 }).sum()
 }
 
-/// Many short histories on one store; what is on the disk at the end is what the callers were told.
+/// Many short histories on one store; what is on the disk at the end is what the callers got as answers.
 fn session(tally: &mut Tally, store: &Store, random: &mut Random, plans: usize, compacting: bool) {
     let engine = store.open();
     let recorder = Recorder::default();
@@ -186,7 +186,7 @@ enum End {
 }
 
 /// The calls that the store remembers after an end at the moments `[begin, end]`: those that ended before it, and those under
-/// way, of which nobody knows.
+/// way, of which no caller knows.
 fn survivors(calls: &[Call], how: End, begin: u64, end: u64) -> Vec<Call> {
     let lost = |call: &Call| Call { returned: end, answer: Answer::Lost, ..call.clone() };
     let of = |call: &Call| if call.returned < begin { call.clone() } else { lost(call) };

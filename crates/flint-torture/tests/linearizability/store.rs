@@ -49,7 +49,7 @@ impl Clock for YieldingClock {
     }
 }
 
-/// Where a store lives.
+/// Where the files of a store are.
 pub(crate) enum Medium {
     Sim(SimDisk),
     Disk(tempfile::TempDir),

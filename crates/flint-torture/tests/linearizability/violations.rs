@@ -111,13 +111,13 @@ fn one_wrong_figure_is_refused() {
     }
 }
 
-/// Two callers who both got the last tokens: what an engine would say that decides outside of its lock.
+/// Two callers that both got the last tokens: what an engine would answer that decides outside of its lock.
 #[test]
 fn the_same_token_given_twice_is_refused() {
     let mut calls = sequential(&[five_a_second(Algorithm::TokenBucket), Op::Check(ask(3))]);
-    let mut twin = calls[1].clone();
-    outcome(&mut twin).seq += 1;
-    calls.push(twin);
+    let mut copy = calls[1].clone();
+    outcome(&mut copy).seq += 1;
+    calls.push(copy);
     assert!(is_refused(&at_once(calls)));
 }
 
@@ -130,7 +130,7 @@ fn a_look_that_misses_what_was_acknowledged_is_refused() {
         (call.invoked, call.returned) = (moment, moment + 1);
     }
     assert!(is_refused(&stale));
-    // While the check was under way, nobody could know.
+    // While the check was under way, no caller could know.
     stale[1].returned = 10;
     assert!(!is_refused(&stale));
 }
@@ -180,7 +180,7 @@ fn what_was_acknowledged_before_the_end_must_be_there_after_it() {
     for remaining in [2, 4] {
         let mut unheard = look(5, remaining);
         unheard[1].answer = Answer::Lost;
-        assert!(!is_refused(&unheard), "whoever did not hear of it cannot tell");
+        assert!(!is_refused(&unheard), "a caller without an answer cannot know");
     }
     let mut half = look(5, 3);
     half[1].answer = Answer::Lost;

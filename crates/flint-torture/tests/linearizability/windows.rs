@@ -85,7 +85,7 @@ struct Allowed {
 /// An acknowledged allowed check, with its cost.
 type Acknowledged = Call<u64, Option<Allowed>>;
 
-/// All threads check; when so many checks were answered, `end` runs beside them. Gives what was allowed.
+/// All threads check; when so many checks were answered, `end` runs in parallel. Returns what was allowed.
 fn hammer<T>(
     store: &Store,
     engine: &Engine,
@@ -128,7 +128,7 @@ fn hammer<T>(
     })
 }
 
-/// The log's order agrees with the order in which callers could tell their calls apart.
+/// The log's order agrees with the order in which callers could order their calls.
 fn assert_log_order(calls: &[Acknowledged]) {
     let mut calls: Vec<&Acknowledged> = calls.iter().collect();
     calls.sort_by_key(|call| call.answer);
@@ -200,7 +200,7 @@ fn bounded(random: &mut Random, medium: Medium, sync: SyncMode, algorithm: Algor
     assert!(known.contains(&before), "{of}: {before} recovered, {known:?} acknowledged");
     let (calls, ()) = hammer(&second, &engine, random, &recorder, 0, || ());
     assert_log_order(&calls);
-    // Looking at the key pairs the clocks anew, now that nobody moves them.
+    // Looking at the key pairs the clocks anew, now that no thread moves them.
     let status = engine.status(KEY).unwrap().unwrap();
     let all = taken(&engine);
     assert_eq!(all.iter().map(|(_, cost)| cost).sum::<u64>(), before + cost(&calls), "{of}");
