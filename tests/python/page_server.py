@@ -12,7 +12,7 @@ from pathlib import Path
 ADDRESS = "127.0.0.1:7878"
 RUN_DIR = "/run/flint"
 START = re.compile(r"flint .*\bserver start\b")
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def free_address() -> str:
@@ -60,5 +60,5 @@ class PageServer:
         if process is None:
             return
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=PATIENCE_S)
+        _, said = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0, said

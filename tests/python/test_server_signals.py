@@ -1,4 +1,4 @@
-"""Whoever reads that the server listens may send it signals."""
+"""A process that reads that the server listens may send it signals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.python import installed
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
@@ -26,6 +26,6 @@ def test_a_signal_right_after_the_start_is_heard(end: signal.Signals, tmp_path: 
             assert "listening on" in process.stderr.readline()
             process.send_signal(signal.SIGHUP)
             process.send_signal(end)
-            _, said = process.communicate(timeout=PATIENCE_S)
+            _, said = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == 0, said
         assert "shutting down" in said

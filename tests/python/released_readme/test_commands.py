@@ -62,7 +62,7 @@ def test_check_all_takes_all_or_nothing(configured: Path, shell: Shell) -> None:
         assert status.remaining == 9
 
 
-def test_top_shows_who_is_denied(configured: Path, shell: Shell) -> None:
+def test_top_shows_the_keys_that_are_denied(configured: Path, shell: Shell) -> None:
     for _ in range(2):
         shell("flint limit check org:acme --cost 11")
     listing = shell(_line("flint limit top")).stdout

@@ -163,7 +163,7 @@ def test_list_limits_configure_a_limit_and_limit_status(api: Api) -> None:
     again = api.ok("GET", "/v1/limits/a%2Fb%20c")
     # Nothing was taken: it is full at the moment of the question.
     assert {**again, "reset_at": None} == {**made, "reset_at": None}
-    status, problem = api.ask("GET", "/v1/limits/nobody")
+    status, problem = api.ask("GET", "/v1/limits/unknown")
     assert (status, problem["code"]) == (404, "limit_not_found")
 
 

@@ -18,9 +18,9 @@ from tests.python.server.support import STRONG, Client, Server, request, serving
 HONEST = 60
 # Seconds between two bytes of a slow attacker, and after how many of them it gives up: far beyond the server's bounds.
 PAUSE_S = 0.5
-# One attack begins at a time, so that this process is not too busy to be an honest client meanwhile.
+# One attack begins at a time, so that this process is not too busy to be an honest client at the same time.
 TURN = threading.Lock()
-PATIENCE = 80
+BYTES_AT_MOST = 80
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Outcome:
     held: int
     # How often the honest client found the connection that it had kept closed.
     lost: int
-    # What each attacker was told, until the server dropped it; None for one that it did not drop.
-    told: list[bytes | None]
+    # What each attacker received, until the server dropped it; None for one that it did not drop.
+    received: list[bytes | None]
     # Connections that the server dropped because they took too long, and to make room.
     timed_out: int
     evicted: int
@@ -52,10 +52,10 @@ def is_open(connection: socket.socket) -> bool:
 
 def endured(attackers: list[socket.socket], drip: Iterable[bytes]) -> list[bytes | None]:
     """Sends `drip` to the server, a piece every now and then, on all connections that it has not dropped."""
-    told: dict[int, bytes] = dict.fromkeys(range(len(attackers)), b"")
+    received: dict[int, bytes] = dict.fromkeys(range(len(attackers)), b"")
     open_ones = dict(enumerate(attackers))
     pieces = iter(drip)
-    for _ in range(PATIENCE):
+    for _ in range(BYTES_AT_MOST):
         piece = next(pieces, b"")
         for connection in open_ones.values():
             with contextlib.suppress(OSError):
@@ -70,12 +70,12 @@ def endured(attackers: list[socket.socket], drip: Iterable[bytes]) -> list[bytes
                     said = key.fileobj.recv(65536)
                 except OSError:
                     said = b""
-                told[key.data] += said
+                received[key.data] += said
                 if not said:
                     del open_ones[key.data]
         if not open_ones:
             break
-    return [None if number in open_ones else told[number] for number in range(len(attackers))]
+    return [None if number in open_ones else received[number] for number in range(len(attackers))]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Attack:
     drip: bytes = b""
     options: tuple[str, ...] = ()
     token: str | None = None
-    # Who had a request answered may be silent for longer than a test lasts; it goes when there is no room.
+    # A connection that had a request answered may be idle for longer than a test; it is evicted when there is no room.
     is_dropped: bool = True
     # Opens the connections in another way.
     connect: Callable[[Server], socket.socket] | None = None
@@ -133,11 +133,11 @@ class Attack:
                 honest.post("/v1/limits", {"key": "honest", "rate": 10**6, "per": "52w"})
                 attackers, served, lost = self._begin(server, honest)
                 held = sum(map(is_open, attackers))
-            told = endured(attackers, (bytes([byte]) for byte in self.drip)) if self.is_dropped else []
+            received = endured(attackers, (bytes([byte]) for byte in self.drip)) if self.is_dropped else []
             counts = server.client(self.token)
             timed_out = counts.metric("flint_server_connections_timed_out_total")
             evicted = counts.metric("flint_server_connections_evicted_total")
-            return Outcome(served, held, lost, told, timed_out, evicted)
+            return Outcome(served, held, lost, received, timed_out, evicted)
 
 
 def served_once(server: Server) -> socket.socket:
@@ -163,19 +163,21 @@ ATTACKS = {
     "silence": Attack(1000, b""),
     # One request, and then nothing: more connections than there is room for.
     "idling": Attack(1000, b"", is_dropped=False, connect=served_once),
-    "slow head": Attack(100, b"GET /v1/health HTTP/1.1\r\nX-Slow: ", b"x" * PATIENCE),
-    "slow request line": Attack(100, b"GET /v1/", b"x" * PATIENCE),
-    "endless headers": Attack(50, b"GET /v1/health HTTP/1.1\r\n", b"a:b\r\n" * PATIENCE),
-    "slow body": Attack(100, request("POST", "/v1/check", JSON, "Content-Length: 1000"), b" " * PATIENCE),
+    "slow head": Attack(100, b"GET /v1/health HTTP/1.1\r\nX-Slow: ", b"x" * BYTES_AT_MOST),
+    "slow request line": Attack(100, b"GET /v1/", b"x" * BYTES_AT_MOST),
+    "endless headers": Attack(50, b"GET /v1/health HTTP/1.1\r\n", b"a:b\r\n" * BYTES_AT_MOST),
+    "slow body": Attack(100, request("POST", "/v1/check", JSON, "Content-Length: 1000"), b" " * BYTES_AT_MOST),
     "no body": Attack(50, request("POST", "/v1/check", JSON, "Content-Length: 1000")),
     "slow chunks": Attack(
-        50, request("POST", "/v1/check", JSON, "Transfer-Encoding: chunked"), b"1\r\n \r\n" * PATIENCE
+        50, request("POST", "/v1/check", JSON, "Transfer-Encoding: chunked"), b"1\r\n \r\n" * BYTES_AT_MOST
     ),
-    "slow limit-many": Attack(50, request("POST", "/v1/limit-many", JSON, "Content-Length: 9999999"), b" " * PATIENCE),
+    "slow limit-many": Attack(
+        50, request("POST", "/v1/limit-many", JSON, "Content-Length: 9999999"), b" " * BYTES_AT_MOST
+    ),
     # After a request that was all right.
-    "slow second head": Attack(100, request("GET", "/v1/health") + b"GET /v1", b"x" * PATIENCE),
+    "slow second head": Attack(100, request("GET", "/v1/health") + b"GET /v1", b"x" * BYTES_AT_MOST),
     "without a token": Attack(
-        600, request("POST", "/v1/check", JSON, "Content-Length: 1000"), b" " * PATIENCE, token=STRONG
+        600, request("POST", "/v1/check", JSON, "Content-Length: 1000"), b" " * BYTES_AT_MOST, token=STRONG
     ),
     "nothing is read": Attack(20, b"", connect=reader_that_never_reads),
 }

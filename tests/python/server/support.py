@@ -23,7 +23,7 @@ from typing import IO, Any
 from tests.python import installed
 
 # Nothing here waits this long unless something hangs; then the test fails.
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 STRONG = "0123456789abcdef0123456789abcdef"
 LISTENING = re.compile(r"listening on (http|https|unix)://(\S+?)(?:\"|$)")
@@ -61,12 +61,12 @@ class UnixConnection(http.client.HTTPConnection):
     """http.client over a Unix socket."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE_S)
+        super().__init__("localhost", timeout=TIMEOUT_S)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE_S)
+        self.sock.settimeout(TIMEOUT_S)
         self.sock.connect(self._path)
 
 
@@ -118,10 +118,10 @@ class Client:
 
 @dataclass
 class Server:
-    """A running server that tells its reports line by line."""
+    """A running server, with its log lines."""
 
     process: subprocess.Popen[bytes]
-    told: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
     ended: bool = False
 
     def __post_init__(self) -> None:
@@ -134,23 +134,23 @@ class Server:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             with self._news:
-                self.told.append(line.decode().rstrip("\n"))
+                self.log.append(line.decode().rstrip("\n"))
                 self._news.notify_all()
         with self._news:
             self.ended = True
             self._news.notify_all()
 
     def until(self, pattern: str | re.Pattern[str], since: int = 0) -> re.Match[str]:
-        """The first report from number `since` on that matches; waits for it."""
+        """The first log line from number `since` on that matches; waits for it."""
         with self._news:
             for number in itertools.count(since):
-                while len(self.told) <= number and not self.ended and self._news.wait(PATIENCE_S):
+                while len(self.log) <= number and not self.ended and self._news.wait(TIMEOUT_S):
                     pass
-                if len(self.told) <= number:
+                if len(self.log) <= number:
                     break
-                if found := re.search(pattern, self.told[number]):
+                if found := re.search(pattern, self.log[number]):
                     return found
-        raise AssertionError(f"the server never said {pattern!r}: {self.told}")
+        raise AssertionError(f"the server logged no line that matches {pattern!r}: {self.log}")
 
     @property
     def pid(self) -> int:
@@ -168,7 +168,7 @@ class Server:
         return self.until(r"listening on unix://([^\s\"]+)")[1]
 
     def client(self, token: str | None = None) -> Client:
-        connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(*self.address, timeout=TIMEOUT_S)
         return self._open.enter_context(contextlib.closing(Client(connection, token)))
 
     def unix_client(self, token: str | None = None) -> Client:
@@ -176,7 +176,7 @@ class Server:
 
     def connect(self, data: bytes = b"") -> socket.socket:
         """A bare TCP connection, over which `data` was sent."""
-        connection = self._open.enter_context(socket.create_connection(self.address, timeout=PATIENCE_S))
+        connection = self._open.enter_context(socket.create_connection(self.address, timeout=TIMEOUT_S))
         connection.sendall(data)
         return connection
 
@@ -194,15 +194,15 @@ class Server:
 
     def wait(self) -> int:
         """Waits for its end and gives the exit status."""
-        status = self.process.wait(PATIENCE_S)
-        self._reader.join(PATIENCE_S)
+        status = self.process.wait(TIMEOUT_S)
+        self._reader.join(TIMEOUT_S)
         return status
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """Ends it in good order."""
         self.send(number)
-        assert self.wait() == 0, self.told
-        assert not [line for line in self.told if "panic" in line or "Traceback" in line], self.told
+        assert self.wait() == 0, self.log
+        assert not [line for line in self.log if "panic" in line or "Traceback" in line], self.log
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -265,7 +265,7 @@ def refused(data_dir: Path, *options: object, env: Mapping[str, str] | None = No
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode != 0, done.stderr

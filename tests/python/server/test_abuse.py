@@ -25,7 +25,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Out
 def test_the_honest_client_is_served_while_the_attack_lasts(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
     assert outcome.served == HONEST
-    # Those who have no token were told so and let go: there is nothing to hold.
+    # Connections without a token were refused and closed: there is nothing to hold.
     assert outcome.held > 0 or name == "without a token", "the attack was over before the honest client was done"
 
 
@@ -38,34 +38,34 @@ def test_the_connection_of_the_honest_client_stays(outcomes: dict[str, Outcome],
 @pytest.mark.parametrize("name", [name for name, attack in ATTACKS.items() if attack.is_dropped])
 def test_the_attackers_are_dropped(outcomes: dict[str, Outcome], name: str) -> None:
     outcome = outcomes[name]
-    assert len(outcome.told) == ATTACKS[name].connections
-    assert None not in outcome.told
+    assert len(outcome.received) == ATTACKS[name].connections
+    assert None not in outcome.received
 
 
 @pytest.mark.parametrize("name", ["silence", "slow head", "slow request line", "endless headers"])
 def test_a_head_that_does_not_come_is_not_answered(outcomes: dict[str, Outcome], name: str) -> None:
-    assert set(outcomes[name].told) == {b""}
+    assert set(outcomes[name].received) == {b""}
     assert outcomes[name].timed_out + outcomes[name].evicted == ATTACKS[name].connections
 
 
 @pytest.mark.parametrize("name", ["slow body", "no body", "slow chunks"])
 def test_a_body_that_does_not_come_is_answered(outcomes: dict[str, Outcome], name: str) -> None:
-    for told in outcomes[name].told:
-        assert told
-        assert told.startswith(TOO_LATE), told
-        assert b'"code":"request_timeout"' in told
+    for received in outcomes[name].received:
+        assert received
+        assert received.startswith(TOO_LATE), received
+        assert b'"code":"request_timeout"' in received
 
 
 def test_one_slow_limit_many_at_a_time(outcomes: dict[str, Outcome]) -> None:
-    statuses = sorted(told[:12] for told in outcomes["slow limit-many"].told if told)
+    statuses = sorted(received[:12] for received in outcomes["slow limit-many"].received if received)
     assert statuses == [TOO_LATE] + [b"HTTP/1.1 503"] * (ATTACKS["slow limit-many"].connections - 1)
 
 
 def test_the_second_head_has_the_same_time(outcomes: dict[str, Outcome]) -> None:
-    for told in outcomes["slow second head"].told:
-        assert told
-        assert told.startswith(b"HTTP/1.1 200")
-        assert told.count(b"HTTP/1.1") == 1
+    for received in outcomes["slow second head"].received:
+        assert received
+        assert received.startswith(b"HTTP/1.1 200")
+        assert received.count(b"HTTP/1.1") == 1
     assert outcomes["slow second head"].timed_out == ATTACKS["slow second head"].connections
 
 
@@ -78,7 +78,7 @@ def test_more_than_there_is_room_for(outcomes: dict[str, Outcome], name: str) ->
 
 
 def test_without_a_token_nothing_is_waited_for(outcomes: dict[str, Outcome]) -> None:
-    for told in outcomes["without a token"].told:
-        assert told is not None
-        assert told == b"" or told.startswith(b"HTTP/1.1 401"), told
+    for received in outcomes["without a token"].received:
+        assert received is not None
+        assert received == b"" or received.startswith(b"HTTP/1.1 401"), received
     assert outcomes["without a token"].evicted == 0

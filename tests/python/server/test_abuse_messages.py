@@ -1,4 +1,4 @@
-"""Requests that are malformed, oversized or ambiguous: each is refused, and nobody else notices."""
+"""Requests that are malformed, oversized or ambiguous: each is refused, and other clients do not notice."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def refusal(server: Server, data: bytes) -> Answer:
         request("GET", "/v1/health", "X-Large: " + "x" * 17 * KIB),
         request("GET", "/v1/health", *(f"X-{number}: {'x' * 500}" for number in range(40))),
         request("GET", "/v1/health", *(f"X-{number}: x" for number in range(65))),
-        # It does not end, and nobody waits for that.
+        # It does not end, and the test does not wait for that.
         b"GET /v1/health HTTP/1.1\r\nX-Large: " + b"x" * 64 * KIB,
     ],
     ids=["one large", "many large", "many", "endless"],
@@ -235,7 +235,7 @@ def test_clients_that_leave_in_mid_check(tmp_path: Path, sync: str) -> None:
             connection.close()
             assert client.check()["allowed"]
         taken = client.get("/v1/limits/k")["total_allowed"]
-        # Those who left may have been served or not; the others have, and no place is lost.
+        # Clients that left may have been served or not; the others were, and no place is lost.
         assert gone <= taken <= 2 * gone
         while client.metric("flint_server_connections") > 1:
             pass

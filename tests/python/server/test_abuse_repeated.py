@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from tests.python.server.support import PATIENCE_S, Server, answers, posted, request
+from tests.python.server.support import TIMEOUT_S, Server, answers, posted, request
 
 JSON = "Content-Type: application/json"
 KIB = 1024
@@ -56,7 +56,7 @@ class Siege:
 
     def __init__(self, server: Server, message: bytes) -> None:
         self.made = [0] * ATTACKERS
-        self.told: Counter[int] = Counter()
+        self.statuses: Counter[int] = Counter()
         self.unexpected: list[BaseException] = []
         self._server = server
         self._message = message
@@ -67,11 +67,11 @@ class Siege:
         try:
             while not self._over.is_set():
                 connection = self._server.connect()
-                # Who is refused before all is sent may find the connection closed.
+                # A client that is refused before all is sent may find the connection closed.
                 with contextlib.suppress(ConnectionError):
                     connection.sendall(self._message)
                 for answer in answers(connection):
-                    self.told[answer.status] += 1
+                    self.statuses[answer.status] += 1
                 self.made[number] += 1
         except BaseException as error:
             self.unexpected.append(error)
@@ -85,7 +85,7 @@ class Siege:
         finally:
             self._over.set()
             for thread in self._threads:
-                thread.join(PATIENCE_S)
+                thread.join(TIMEOUT_S)
 
 
 def lasting(siege: Siege) -> Iterator[int]:
@@ -115,7 +115,7 @@ def test_the_honest_client_is_served_and_the_attackers_are_refused(server: Serve
                     assert another.check("honest")["allowed"]
                 others += 1
     assert siege.unexpected == []
-    assert set(siege.told) == statuses
+    assert set(siege.statuses) == statuses
     taken = honest.get("/v1/limits/honest")["total_allowed"] - before
     assert taken == number + 1 + others, "no attacker took anything"
     # The honest client kept its connection: all new ones are known.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from tests.python.server.attacks import HONEST, JSON, endured, is_open
-from tests.python.server.support import PATIENCE_S, Client, UnixConnection, request, short_directory
+from tests.python.server.support import TIMEOUT_S, Client, UnixConnection, request, short_directory
 
 import flint
 from flint._native import Server
@@ -33,7 +33,7 @@ class Outcome:
     # Requests of the honest client that were answered, and attackers that were connected all that time.
     served: int
     held: int
-    # What each of those who say too little was told, until the server dropped it; None for one that it did not drop.
+    # What each client that sends too little received, until the server dropped it; None for one that it did not drop.
     silent: list[bytes | None]
     slow: list[bytes | None]
     # How many bytes of questions were taken from each that takes no answer, and whether the server let go of it.
@@ -46,7 +46,7 @@ class Outcome:
 def is_hung_up(connection: socket.socket) -> bool:
     """Whether the other end is gone; takes nothing of what came from there."""
     poll = select.poll()
-    # Of hanging up one is told always.
+    # The end of the stream is always reported.
     poll.register(connection, 0)
     return bool(poll.poll(0))
 
@@ -63,7 +63,7 @@ def taken(connections: list[socket.socket]) -> list[int]:
 def attacked(path: Path, stack: contextlib.ExitStack) -> Outcome:
     def connected(data: bytes = b"") -> socket.socket:
         connection = stack.enter_context(socket.socket(socket.AF_UNIX))
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(TIMEOUT_S)
         connection.connect(str(path))
         connection.sendall(data)
         connection.setblocking(False)
@@ -80,15 +80,15 @@ def attacked(path: Path, stack: contextlib.ExitStack) -> Outcome:
     slow = [connected(request("POST", "/v1/check", JSON, "Content-Length: 1000")) for _ in range(SLOW)]
     served = sum((client() if number % 2 else honest).check("honest")["allowed"] for number in range(HONEST))
     held = sum(map(is_open, [*silent, *slow])) + GREEDY - sum(map(is_hung_up, greedy))
-    told = endured([*silent, *slow], ())
-    deadline = time.monotonic() + PATIENCE_S
+    received = endured([*silent, *slow], ())
+    deadline = time.monotonic() + TIMEOUT_S
     while not all(map(is_hung_up, greedy)) and time.monotonic() < deadline:
         threading.Event().wait(0.1)
     return Outcome(
         served,
         held,
-        told[:SILENT],
-        told[SILENT:],
+        received[:SILENT],
+        received[SILENT:],
         sent,
         list(map(is_hung_up, greedy)),
         honest.metric("flint_server_connections_timed_out_total"),
@@ -119,15 +119,15 @@ def test_a_head_that_does_not_come_is_not_answered(outcome: Outcome) -> None:
 
 
 def test_a_body_that_does_not_come_is_answered(outcome: Outcome) -> None:
-    for told in outcome.slow:
-        assert told is not None
-        assert told.startswith(b"HTTP/1.1 408"), told
+    for received in outcome.slow:
+        assert received is not None
+        assert received.startswith(b"HTTP/1.1 408"), received
 
 
-def test_no_more_is_read_from_who_takes_no_answer_and_it_is_dropped(outcome: Outcome) -> None:
+def test_no_more_is_read_from_a_client_that_reads_no_answer_and_it_is_dropped(outcome: Outcome) -> None:
     assert max(outcome.taken) < len(QUESTIONS)
     assert outcome.hung_up == [True] * GREEDY
 
 
-def test_nobody_had_to_make_room(outcome: Outcome) -> None:
+def test_no_connection_was_evicted(outcome: Outcome) -> None:
     assert (outcome.timed_out, outcome.evicted) == (SILENT + GREEDY, 0)

@@ -1,4 +1,4 @@
-"""A slow disk: in batch mode nobody waits for it, in always mode whoever waits holds up nobody and no thread."""
+"""A slow disk: in batch mode no call waits for it, in always mode a waiting call blocks no other and no thread."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_batch_goes_on_while_the_disk_works(tmp_path: Path) -> None:
         assert threads(server) == before
         # The one of this name is the engine's; those that the server would add have it, too.
         assert before.count("flint-work") == 1
-        # Compaction waits for the disk in a thread of the pool, and holds up nobody.
+        # Compaction waits for the disk in a thread of the pool, and blocks no other call.
         compacting = server.connect(request("POST", "/v1/log/compact"))
         while threads(server) == before:
             pass
@@ -60,7 +60,7 @@ def test_batch_goes_on_while_the_disk_works(tmp_path: Path) -> None:
         server.wait()
 
 
-def test_always_waits_without_a_thread_and_holds_up_nobody(tmp_path: Path) -> None:
+def test_always_waits_without_a_thread_and_blocks_no_other_call(tmp_path: Path) -> None:
     with serving(tmp_path / "data", wrapper=injecting(tmp_path / "strace", SLOW)) as server:
         client = server.client()
         prepare(client)

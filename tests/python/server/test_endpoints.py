@@ -49,7 +49,7 @@ def test_limits(client: Client) -> None:
     assert [limit["key"] for limit in client.get("/v1/limits?prefix=l/&after=l/2")["limits"]] == ["l/3", "l/4"]
     assert client.get("/v1/limits?prefix=l/&limit=0") == {"limits": []}
     assert [limit["key"] for limit in client.get("/v1/limits?key=l/1")["limits"]] == ["l/1"]
-    assert client.get("/v1/limits?key=nobody") == {"limits": []}
+    assert client.get("/v1/limits?key=unknown") == {"limits": []}
     client.ask("GET", "/v1/limits?limit=10001").problem(400, "invalid_argument")
     client.ask("GET", "/v1/limits?key=l/1&prefix=l").problem(400, "invalid_argument")
 
@@ -91,7 +91,7 @@ def test_check(client: Client, key: str) -> None:
     assert denied["retry_after"] > 0
     status = client.get(f"/v1/limits/{key}")
     assert (status["total_allowed"], status["total_allowed_cost"], status["total_denied"]) == (1, 4, 1)
-    # Whoever waits and asks again is no denial until it gives up.
+    # A call that waits and tries again is no denial until it gives up.
     waiting = client.post("/v1/check", {"key": key, "cost": 7, "count_denied": False})
     assert not waiting["allowed"]
     assert client.get(f"/v1/limits/{key}")["total_denied"] == 1
@@ -137,7 +137,7 @@ def test_reset(client: Client, key: str) -> None:
     client.check(key, 5)
     assert client.post("/v1/reset", {"key": key}) == {"reset": True}
     assert client.get(f"/v1/limits/{key}")["remaining"] == 10
-    client.ask("POST", "/v1/reset", {"key": "nobody"}).problem(404, "limit_not_found")
+    client.ask("POST", "/v1/reset", {"key": "unknown"}).problem(404, "limit_not_found")
 
 
 def test_log(client: Client, key: str) -> None:
@@ -168,7 +168,7 @@ def test_doctor_top_and_history(client: Client, key: str) -> None:
     client.ask("GET", "/v1/top?by=luck").problem(400, "invalid_argument")
     events = client.get(f"/v1/history?key={key}&limit=2")["events"]
     assert [event["type"] for event in events] == ["ALLOW", "DENY"]
-    assert client.get("/v1/history?key=nobody") == {"events": []}
+    assert client.get("/v1/history?key=unknown") == {"events": []}
     client.ask("GET", "/v1/history").problem(400, "invalid_argument")
 
 

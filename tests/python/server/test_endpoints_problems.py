@@ -169,14 +169,14 @@ def test_the_exact_form_has_its_media_type(client: Client) -> None:
     client.post("/v1/limits", {"key": "exact", "rate": "5/52w"})
     answer = client.ask("POST", "/v1/check", {"key": "exact"}, {"Accept": exact})
     assert (answer.status, answer.headers["Content-Type"]) == (200, exact)
-    answer = client.ask("POST", "/v1/check", {"key": "nobody"}, {"Accept": exact})
+    answer = client.ask("POST", "/v1/check", {"key": "unknown"}, {"Accept": exact})
     answer.problem(404, "limit_not_found")
 
 
 def test_answers_have_a_length_and_connections_stay(client: Client) -> None:
     client.get("/v1/health")
     kept = client.connection.sock
-    for path in ("/v1/health", "/v1/nothing", "/v1/limits/nobody", "/metrics", "/v1/check", "/v1/openapi.json"):
+    for path in ("/v1/health", "/v1/nothing", "/v1/limits/unknown", "/metrics", "/v1/check", "/v1/openapi.json"):
         answer = client.ask("GET", path)
         assert int(answer.headers["Content-Length"]) == len(answer.body) > 0, path
         assert client.connection.sock is kept, path

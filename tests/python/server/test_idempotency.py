@@ -131,7 +131,7 @@ def test_the_same_call_many_times_at_once(tmp_path: Path) -> None:
 
 
 def test_a_denial_that_counts_for_nothing_is_not_remembered(tmp_path: Path) -> None:
-    """Whoever waits asks again."""
+    """A waiting caller tries again."""
     with serving(tmp_path / "data") as server:
         client = server.client()
         client.post("/v1/limits", LIMIT)

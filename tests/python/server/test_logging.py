@@ -1,4 +1,4 @@
-"""What the server tells whoever runs it."""
+"""The log lines of a server."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_text(tmp_path: Path) -> None:
         server.send(signal.SIGHUP)
         server.until("^flint: read the tokens again$")
         server.end()
-        assert all(line.startswith("flint: ") for line in server.told), server.told
-        assert server.told[-1] == "flint: shutting down"
+        assert all(line.startswith("flint: ") for line in server.log), server.log
+        assert server.log[-1] == "flint: shutting down"
 
 
 def test_json(tmp_path: Path) -> None:
@@ -30,25 +30,25 @@ def test_json(tmp_path: Path) -> None:
         server.send(signal.SIGHUP)
         server.until("the tokens stay as they were")
         server.end()
-        told = [json.loads(line) for line in server.told]
-    assert all(set(line) == {"at", "level", "message"} for line in told)
-    assert {line["level"] for line in told} == {"info", "warning", "error"}
-    for line in told:
+        lines = [json.loads(line) for line in server.log]
+    assert all(set(line) == {"at", "level", "message"} for line in lines)
+    assert {line["level"] for line in lines} == {"info", "warning", "error"}
+    for line in lines:
         assert datetime.fromisoformat(line["at"][:19] + "+00:00").tzinfo
-    assert STRONG not in "".join(server.told)
-    assert [line["message"] for line in told][-1] == "shutting down"
+    assert STRONG not in "".join(server.log)
+    assert [line["message"] for line in lines][-1] == "shutting down"
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
     assert "log_format" in refused(tmp_path / "data", "--bind", "127.0.0.1:0", "--log-format", "xml")
 
 
-def test_requests_are_not_told(tmp_path: Path) -> None:
-    """Nobody can fill the disk with reports, or put anything into them."""
+def test_requests_are_not_logged(tmp_path: Path) -> None:
+    """No client can fill the disk with log lines, or put anything into them."""
     with serving(tmp_path / "data") as server:
-        before = list(server.told)
+        before = list(server.log)
         for path in ("/nothing", "/v1/limits/x", "/v1/limits/%0Aflint: error: lies"):
             server.client().ask("GET", path.replace(" ", "%20"))
         server.connect(b"rubbish\r\n\r\n").close()
         server.client().get("/v1/health")
-        assert server.told == before
+        assert server.log == before

@@ -1,4 +1,4 @@
-"""More than the server takes at a time: who finds no place is told so, and when to come again."""
+"""More than the server takes at a time: a refused client gets 503 and when to try again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ QUEUE = 64
 
 
 class Held:
-    """The text of /metrics, which is not given before it is let go."""
+    """The text of /metrics, which is not returned before it is released."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -106,7 +106,7 @@ def test_the_command_line_sets_how_many_threads_there_are(data_dir: Path, thread
         connections = [stack.enter_context(closing(asked(f"{host}:{port}", "/metrics"))) for _ in range(2 + QUEUE)]
         server.send(signal.SIGCONT)
         ready, _, _ = select.select([each.sock for each in connections], [], [], 30)
-        # Who is turned away is told so before anybody's text is there.
+        # A refused request is answered before the text of any other is there.
         begun = {each: each.sock.recv(12, socket.MSG_PEEK) for each in connections if each.sock in ready}
         turned_away = [each for each, line in begun.items() if line == b"HTTP/1.1 503"]
         assert len(turned_away) == (status == 503)
@@ -118,21 +118,21 @@ def test_fewer_files_than_connections(tmp_path: Path) -> None:
     """The limit of open files is raised as far as it may be; below that, connections make room as for fewer places."""
     few = ["sh", "-c", 'ulimit -n 90; exec "$@"', "sh"]
     with support.serving(tmp_path / "data", wrapper=few) as server:
-        (warning,) = [line for line in server.told if "warning" in line]
+        (warning,) = [line for line in server.log if "warning" in line]
         assert "room for 26 connections instead of 512" in warning
         idle = [server.connect() for _ in range(60)]
         assert server.client().ask("GET", "/v1/health").status == 200
-        assert not [line for line in server.told if "cannot accept" in line]
+        assert not [line for line in server.log if "cannot accept" in line]
         assert len(idle) == 60
     # One whose answers are not read takes a second file while it waits.
     with support.short_directory() as place:
         listening = ("--bind", "127.0.0.1:0", "--unix", place / "s")
         with support.serving(tmp_path / "data", *listening, wrapper=few) as server:
-            (warning,) = [line for line in server.told if "warning" in line]
+            (warning,) = [line for line in server.log if "warning" in line]
             assert "room for 13 connections instead of 512" in warning
     raised = ["sh", "-c", 'ulimit -Sn 90; exec "$@"', "sh"]
     with support.serving(tmp_path / "data", wrapper=raised) as server:
-        assert not [line for line in server.told if "warning" in line]
+        assert not [line for line in server.log if "warning" in line]
         for _ in range(200):
             server.connect()
         assert server.client().metric("flint_server_connections") == 201

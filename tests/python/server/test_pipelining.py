@@ -28,7 +28,7 @@ def test_requests_that_came_together_are_answered_in_order(tmp_path: Path) -> No
         assert left == list(range(MANY - 1, MANY - 201, -1))
 
 
-def test_nobody_s_requests_are_answered_together_while_others_wait(tmp_path: Path) -> None:
+def test_the_requests_of_one_client_are_not_answered_together_while_others_wait(tmp_path: Path) -> None:
     """The position among all decisions is in the answers: what remains. The server sleeps until all have asked."""
     with serving(tmp_path / "data", "--sync", "batch") as server:
         server.client().post(

@@ -22,7 +22,7 @@ CALLS = 30
 
 
 class Traffic:
-    """Workers that check one key as fast as they can, and what they were told."""
+    """Workers that check one key as fast as they can, and the answers that they got."""
 
     def __init__(self, client: flint.SharedLimiter) -> None:
         self.client = client
@@ -142,13 +142,13 @@ def test_clients_go_on_and_are_charged_once(
             status = client.status("k")
             assert status is not None
             answered, failed = sum(traffic.answered), sum(traffic.failed)
-            # Whoever failed does not know: each such call was charged once or not at all.
+            # The caller of a failed call does not know: each was charged once or not at all.
             assert answered <= status.total_allowed <= answered + failed
 
 
 @pytest.mark.parametrize(("sync", "stop"), [("batch", Server.end), ("always", killed)])
 @pytest.mark.parametrize("workers", [threads, asyncio_tasks])
-def test_who_tries_long_enough_notices_nothing_and_is_charged_once(
+def test_a_caller_that_retries_long_enough_notices_nothing_and_is_charged_once(
     tmp_path: Path,
     sync: str,
     stop: Callable[[Server], None],

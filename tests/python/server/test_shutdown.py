@@ -83,7 +83,7 @@ def test_a_signal_under_load(tmp_path: Path, load: Callable[[Server], Load], num
         # Before their connections are closed on this side, which none of them expects.
         clients.join()
     assert clients.strange == []
-    # Every answer counts, and nothing was taken that nobody was told of: what was asked for was answered.
+    # Every answer counts, and nothing was taken without an answer: every request was answered.
     assert totals(tmp_path / "data") == clients.allowed
     with flint.Limiter(tmp_path / "data") as limiter:
         assert limiter.recovery.clean
@@ -101,9 +101,9 @@ def test_a_kill_under_load(tmp_path: Path, load: Callable[[Server], Load], sync:
         server.wait()
         clients.join()
     assert clients.strange == []
-    for there, told in zip(totals(tmp_path / "data"), clients.allowed, strict=True):
+    for there, allowed in zip(totals(tmp_path / "data"), clients.allowed, strict=True):
         # The last check of each may have been decided and not answered.
-        assert told <= there <= told + 1
+        assert allowed <= there <= allowed + 1
     with serving(tmp_path / "data", "--sync", sync) as server:
         assert server.client().check("k0")["allowed"]
 
@@ -114,7 +114,7 @@ def refuses(address: tuple[str, int]) -> bool:
         return probe.connect_ex(address) != 0
 
 
-def test_what_is_in_flight_finishes_and_nobody_else_is_let_in(tmp_path: Path) -> None:
+def test_requests_in_flight_finish_and_no_other_client_is_accepted(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--sync", "batch") as server:
         server.client().post("/v1/limits", {"key": "k", "rate": "5/52w"})
         address = server.address
@@ -133,7 +133,7 @@ def test_what_is_in_flight_finishes_and_nobody_else_is_let_in(tmp_path: Path) ->
         assert answer.ok()["allowed"]
         assert answer.headers["Connection"] == "close"
         assert server.wait() == 0
-        assert not [line for line in server.told if "dropped" in line]
+        assert not [line for line in server.log if "dropped" in line]
 
 
 def test_what_does_not_finish_is_dropped(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_what_does_not_finish_is_dropped(tmp_path: Path) -> None:
         held.append(server.connect(b"GET /v1/health HTTP/1.1\r\nHost: loc"))
         server.client().get("/v1/health")
         server.end()
-        assert [line for line in server.told if "connections were dropped" in line]
+        assert [line for line in server.log if "connections were dropped" in line]
         assert [answers(connection) for connection in held] == [[]] * 4
 
 
@@ -156,7 +156,7 @@ def test_a_signal_right_after_the_start(tmp_path: Path) -> None:
             server.end(number)
 
 
-def test_a_second_server_is_told_who_has_the_directory(tmp_path: Path) -> None:
+def test_the_error_of_a_second_server_names_the_process_that_has_the_directory(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
         assert str(server.pid) in refused(tmp_path / "data", "--bind", "127.0.0.1:0")
         host, port = server.address

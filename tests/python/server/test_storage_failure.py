@@ -66,9 +66,9 @@ def test_a_full_disk(tmp_path: Path, sync: str) -> None:
         assert client.get("/v1/doctor")["ok"]
         assert client.post("/v1/log/flush") == {"flushed": True}
         assert client.get("/v1/health")["status"] == "ok"
-        # Whoever runs the server is told, and not with every call.
+        # The operator gets a log line, and not with every call.
         assert os.strerror(errno.EFBIG) in server.until("calls are refused").string
-        assert sum("calls are refused" in line for line in server.told) < 9, "one for each call"
+        assert sum("calls are refused" in line for line in server.log) < 9, "one for each call"
         # With room it goes on.
         files_may_grow_to(server, resource.RLIM_INFINITY)
         assert client.check("k")["remaining"] == 10**9 - taken - 1
@@ -86,12 +86,12 @@ def test_a_disk_that_fails(tmp_path: Path, sync: str) -> None:
         assert client.get("/v1/health")["status"] == "ok"
         first = client.ask("POST", "/v1/check", {"key": "k"})
         if sync == "always":
-            # Nobody is told of something that may not be on disk.
+            # No answer acknowledges what may not be on disk.
             assert os.strerror(errno.EIO) in first.problem(503, "storage")
         else:
             assert first.ok()["allowed"]
             client.ask("POST", "/v1/log/flush").problem(503, "storage")
-        # From here on it says so to whoever asks, whatever was asked for; it does not end by itself.
+        # From here on every request gets this answer; the server does not end by itself.
         for asking in (client, server.client()):
             asking.ask("GET", "/v1/health").problem(503, "storage")
             asking.ask("POST", "/v1/check", {"key": "k"}).problem(503, "storage")
@@ -99,8 +99,8 @@ def test_a_disk_that_fails(tmp_path: Path, sync: str) -> None:
         server.until("error: ")
         server.send(signal.SIGTERM)
         # What was acknowledged may be lost, which a clean exit would deny.
-        assert server.wait() == 3, server.told
-        assert "Traceback" not in "\n".join(server.told)
+        assert server.wait() == 3, server.log
+        assert "Traceback" not in "\n".join(server.log)
     with serving(tmp_path / "data", "--sync", sync) as server:
         client = server.client()
         assert client.get("/v1/limits/k")["total_allowed"] in (0, 1)

@@ -1,4 +1,4 @@
-"""As a service of systemd: its sockets, and what it is told."""
+"""As a service of systemd: its sockets, and the notifications that it gets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.python.server.support import PATIENCE_S, Server, command, refused, running, serving, short_directory
+from tests.python.server.support import TIMEOUT_S, Server, command, refused, running, serving, short_directory
 
 # What systemd does: the sockets from descriptor 3 on, and the id of the process that they are for.
 ACTIVATE = """
@@ -55,7 +55,7 @@ class Systemd:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
-        self.socket.settimeout(PATIENCE_S)
+        self.socket.settimeout(TIMEOUT_S)
         self.environment = {"NOTIFY_SOCKET": str(path)}
 
     def hears(self) -> dict[str, str]:
@@ -79,8 +79,8 @@ def test_it_takes_the_sockets_that_it_is_given(directory: Path, tmp_path: Path) 
         unix.bind(str(path))
         unix.listen()
         address = tcp.getsockname()
-        # Whoever connects before the service runs is served when it does.
-        early = socket.create_connection(address, timeout=PATIENCE_S)
+        # A client that connects before the service runs is served when it does.
+        early = socket.create_connection(address, timeout=TIMEOUT_S)
         early.sendall(b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         with running_with(activated(tmp_path / "data", tcp, unix), tcp, unix) as server:
             server.until("listening on unix")
@@ -92,7 +92,7 @@ def test_it_takes_the_sockets_that_it_is_given(directory: Path, tmp_path: Path) 
             server.end()
         # The sockets are systemd's: they stay for the next start.
         assert path.exists()
-        socket.create_connection(address, timeout=PATIENCE_S).close()
+        socket.create_connection(address, timeout=TIMEOUT_S).close()
 
 
 def test_without_sockets_it_does_not_start(tmp_path: Path) -> None:
@@ -150,5 +150,5 @@ def test_it_tells_that_it_lives(systemd: Systemd, tmp_path: Path) -> None:
             while systemd.socket.recv(4096):
                 assert server.process.poll() is None
         server.send(signal.SIGCONT)
-        systemd.socket.settimeout(PATIENCE_S)
+        systemd.socket.settimeout(TIMEOUT_S)
         assert systemd.socket.recv(4096).strip() == b"WATCHDOG=1"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from tests.python.certificates import Files
-from tests.python.server.support import PATIENCE_S, STRONG, Client, Server, refused, serving
+from tests.python.server.support import STRONG, TIMEOUT_S, Client, Server, refused, serving
 
 import flint
 
@@ -25,7 +25,7 @@ def files(tmp_path: Path) -> Files:
 @contextlib.contextmanager
 def tls_client(server: Server, context: ssl.SSLContext, token: str | None = None) -> Iterator[Client]:
     host, port = server.address
-    connection = http.client.HTTPSConnection(host, port, context=context, timeout=PATIENCE_S)
+    connection = http.client.HTTPSConnection(host, port, context=context, timeout=TIMEOUT_S)
     with contextlib.closing(Client(connection, token)) as client:
         yield client
 
@@ -41,8 +41,8 @@ def serial(server: Server, context: ssl.SSLContext) -> object:
 def test_it_speaks_tls(files: Files, tmp_path: Path) -> None:
     options = ("--require-tls", *files.options)
     with serving(tmp_path / "data", *options, env={"FLINT_TOKEN": STRONG}) as server:
-        assert "listening on https://" in server.told[-1]
-        assert not [line for line in server.told if "warning" in line]
+        assert "listening on https://" in server.log[-1]
+        assert not [line for line in server.log if "warning" in line]
         with tls_client(server, files.context(), STRONG) as client:
             client.post("/v1/limits", {"key": "k", "rate": "5/52w"})
             assert client.check()["allowed"]
@@ -62,7 +62,7 @@ def test_tls_1_2_and_1_3_are_spoken(files: Files, tmp_path: Path) -> None:
                 connection = client.connection.sock
                 assert isinstance(connection, ssl.SSLSocket)
                 assert connection.version() == version.name.replace("_", ".")
-        # Whoever may choose gets the newest one.
+        # A client that accepts several gets the newest one.
         with files.context().wrap_socket(server.connect(), server_hostname="localhost") as chosen:
             assert chosen.version() == "TLSv1.3"
 
@@ -103,7 +103,7 @@ def test_files_that_are_not_accepted(files: Files, tmp_path: Path) -> None:
 def test_a_key_that_others_may_read_is_warned_of(files: Files, tmp_path: Path) -> None:
     files.key.chmod(0o640)
     with serving(tmp_path / "data", *files.options) as server:
-        (warning,) = [line for line in server.told if "warning" in line]
+        (warning,) = [line for line in server.log if "warning" in line]
         assert str(files.key) in warning
         assert "0640" in warning
 
@@ -123,7 +123,7 @@ def test_the_certificate_is_read_again(files: Files, tmp_path: Path) -> None:
             # Connections that are open go on with what they began with.
             kept.get("/v1/health")
         files.key.write_text("rubbish")
-        since = len(server.told)
+        since = len(server.log)
         server.send(signal.SIGHUP)
         server.until("error: .*; the certificate stays as it was", since)
         assert serial(server, context) == second
@@ -138,7 +138,7 @@ RUBBISH = [
 ]
 
 
-def test_plain_text_at_a_tls_port_harms_nobody(files: Files, tmp_path: Path) -> None:
+def test_plain_text_at_a_tls_port_disturbs_no_other_client(files: Files, tmp_path: Path) -> None:
     with serving(tmp_path / "data", *files.options) as server, tls_client(server, files.context()) as honest:
         honest.get("/v1/health")
         held = []
@@ -152,7 +152,7 @@ def test_plain_text_at_a_tls_port_harms_nobody(files: Files, tmp_path: Path) -> 
         with tls_client(server, files.context()) as another:
             another.get("/v1/health")
         for rubbish, connection in held:
-            # It is told at most that this was no handshake, and is dropped, at the latest when that takes too long.
+            # It gets at most the alert that this was no handshake, and is dropped, at the latest at the timeout.
             said = b""
             with contextlib.suppress(ConnectionResetError):
                 while more := connection.recv(65536):

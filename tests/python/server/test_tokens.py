@@ -1,4 +1,4 @@
-"""Who gets in: tokens, their scopes, where they may come from, and what is said of them."""
+"""Authentication: tokens, their scopes, where they may come from, and the messages about them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def token_file(path: Path, lines: list[str], mode: int = 0o600) -> Path:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("guarded")
-    lines = ["# who may do what", "", *(f"{token} {scope}" for scope, token in TOKENS.items())]
+    lines = ["# scopes of the tests", "", *(f"{token} {scope}" for scope, token in TOKENS.items())]
     file = token_file(directory / "tokens", [*lines, f"{PEEPHOLE}\tcheck, metrics"])
     with serving(directory / "data", "--token-file", file) as server:
         configure = server.client(TOKENS["configure"])
@@ -45,8 +45,8 @@ ROUTES = {
     ("POST", "/v1/limits"): "configure",
     ("POST", "/v1/limit-many"): "configure",
     ("POST", "/v1/reset"): "configure",
-    ("DELETE", "/v1/limits/nobody"): "configure",
-    ("DELETE", "/v1/limits?key=nobody"): "configure",
+    ("DELETE", "/v1/limits/unknown"): "configure",
+    ("DELETE", "/v1/limits?key=unknown"): "configure",
     ("POST", "/v1/log/flush"): "admin",
     ("POST", "/v1/log/compact"): "admin",
     ("GET", "/v1/log/records"): "admin",
@@ -97,13 +97,13 @@ BAD = [
 
 
 @pytest.mark.parametrize("header", BAD, ids=range(len(BAD)))
-def test_whoever_is_not_known_learns_nothing(guarded: Server, header: str) -> None:
+def test_a_client_without_a_token_learns_nothing(guarded: Server, header: str) -> None:
     """Whatever else is wrong with the request, and whatever is there, the answer is the same."""
     asked = [
         ("GET", "/v1/health", None, {}),
         ("GET", "/metrics", None, {}),
         ("GET", "/v1/limits/k", None, {}),
-        ("GET", "/v1/limits/nobody", None, {}),
+        ("GET", "/v1/limits/unknown", None, {}),
         ("GET", "/nothing/here", None, {}),
         ("BREW", "/v1/check", None, {}),
         ("GET", "/v1/limits/%FF?colour=red", None, {}),
@@ -203,12 +203,12 @@ def test_tokens_are_read_again(tmp_path: Path) -> None:
         server.until("read the tokens again")
         # On connections that were open before, too.
         assert [before.ask("GET", "/v1/health").status, after.ask("GET", "/v1/health").status] == [401, 200]
-        since = len(server.told)
+        since = len(server.log)
         for lines, mode in ((["weak check"], 0o600), ([f"{old} check"], 0o644)):
             token_file(file, lines, mode)
             server.send(signal.SIGHUP)
             server.until("error: token file .*; the tokens stay as they were", since)
-            since = len(server.told)
+            since = len(server.log)
             assert [before.ask("GET", "/v1/health").status, after.ask("GET", "/v1/health").status] == [401, 200]
         file.unlink()
         server.send(signal.SIGHUP)
@@ -225,7 +225,7 @@ def test_a_token_of_the_command_line_has_all_scopes_and_is_warned_of(tmp_path: P
         client = server.client("dev-secret")
         for method, path in ROUTES:
             assert client.ask(method, path).status not in (401, 403), path
-        said = "\n".join(server.told)
+        said = "\n".join(server.log)
         assert "ps" in said
         assert "guessed" in said
         assert "in the clear" in said
@@ -236,7 +236,7 @@ def test_a_token_of_the_environment_is_not_in_the_command_line(tmp_path: Path) -
     with serving(tmp_path / "data", env={"FLINT_TOKEN": STRONG}) as server:
         assert server.client().ask("GET", "/v1/health").status == 401
         assert server.client(STRONG).ask("GET", "/v1/doctor").status == 200
-        warnings = [line for line in server.told if "warning" in line]
+        warnings = [line for line in server.log if "warning" in line]
         assert len(warnings) == 1
         assert "in the clear" in warnings[0]
     with serving(tmp_path / "data", "--token", "other", env={"FLINT_TOKEN": STRONG}) as server:
@@ -250,7 +250,7 @@ def test_a_token_of_the_environment_is_not_in_the_command_line(tmp_path: Path) -
 
 def test_nothing_to_warn_of(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as server:
-        assert not [line for line in server.told if "warning" in line]
+        assert not [line for line in server.log if "warning" in line]
 
 
 def test_tokens_that_are_not_accepted(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_other_machines_need_a_strong_token(tmp_path: Path, address: str) -> Non
 
 def test_a_strong_token_may_go_anywhere_with_a_warning(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--bind", "0.0.0.0:0", env={"FLINT_TOKEN": STRONG}) as server:
-        assert [line for line in server.told if "warning" in line and "in the clear at 0.0.0.0" in line]
+        assert [line for line in server.log if "warning" in line and "in the clear at 0.0.0.0" in line]
         assert server.client(STRONG).ask("GET", "/v1/health").status == 200
 
 

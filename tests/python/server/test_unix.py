@@ -22,7 +22,7 @@ def path() -> Iterator[Path]:
 
 
 def test_it_is_for_its_owner_and_goes_with_the_server(path: Path, tmp_path: Path) -> None:
-    # Whatever the mask, nobody else gets in.
+    # Whatever the mask, no other user can connect.
     wide_open = ["sh", "-c", 'umask 0; exec "$@"', "sh"]
     with serving(tmp_path / "data", "--unix", path, wrapper=wide_open) as server:
         assert stat.S_ISSOCK(path.stat().st_mode)
@@ -33,7 +33,7 @@ def test_it_is_for_its_owner_and_goes_with_the_server(path: Path, tmp_path: Path
         assert client.check()["allowed"]
         # No web page reaches it, so any host will do.
         assert client.ask("GET", "/v1/health", headers={"Host": "anything.example"}).status == 200
-        assert not [line for line in server.told if "warning" in line]
+        assert not [line for line in server.log if "warning" in line]
     assert os.listdir(path.parent) == []
 
 
@@ -41,18 +41,18 @@ def test_a_token_counts_there_too(path: Path, tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--unix", path, env={"FLINT_TOKEN": STRONG}) as server:
         server.unix_client().ask("GET", "/v1/health").problem(401, "unauthorized")
         assert server.unix_client(STRONG).ask("GET", "/v1/health").status == 200
-        assert not [line for line in server.told if "warning" in line], "nothing goes over a network"
+        assert not [line for line in server.log if "warning" in line], "nothing goes over a network"
 
 
 def test_a_token_that_others_may_learn_is_warned_of(path: Path, tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--unix", path, "--token", "dev-secret") as server:
-        warnings = [line for line in server.told if "warning" in line]
+        warnings = [line for line in server.log if "warning" in line]
         assert len(warnings) == 2
         assert "guessed" in warnings[0]
         assert "ps" in warnings[1]
 
 
-def test_the_url_that_is_told_is_what_clients_need(path: Path, tmp_path: Path) -> None:
+def test_the_url_in_the_log_is_what_clients_need(path: Path, tmp_path: Path) -> None:
     with (
         serving(tmp_path / "data", "--unix", path.name, wrapper=["env", "-C", str(path.parent)]) as server,
         flint.SharedLimiter(f"unix://{server.path}") as client,
@@ -112,7 +112,7 @@ def test_another_server_that_took_the_place_keeps_it(path: Path, tmp_path: Path)
 
 def test_without_any_option_it_listens_on_loopback(tmp_path: Path) -> None:
     with socket.socket() as probe:
-        # Somebody may use the port already; then the server says so, which tells as much.
+        # Another process may use the port already; then the error says so, which shows the same.
         free = probe.connect_ex(("127.0.0.1", 7878)) != 0
     if not free:
         assert "127.0.0.1:7878" in refused(tmp_path / "data")

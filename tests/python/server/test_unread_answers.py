@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.python.server.support import PATIENCE_S, Server, posted, serving, short_directory
+from tests.python.server.support import TIMEOUT_S, Server, posted, serving, short_directory
 
 CHECK = posted("/v1/check", {"key": "k", "limit": "1000000/second"})
 GROWTH_BYTES = 32 * 2**20
@@ -32,14 +32,14 @@ def connected(server: Server, kind: str) -> socket.socket:
     if kind == "tcp":
         return server.connect()
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PATIENCE_S)
+    connection.settimeout(TIMEOUT_S)
     connection.connect(server.path)
     return connection
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_answers_that_nobody_reads_are_not_collected(server: Server, kind: str) -> None:
+def test_answers_that_the_client_does_not_read_are_not_collected(server: Server, kind: str) -> None:
     honest = server.client() if kind == "tcp" else server.unix_client()
     honest.post("/v1/check", {"key": kind, "limit": "5/52w"})
     before = resident_bytes(server.pid)
@@ -47,7 +47,7 @@ def test_answers_that_nobody_reads_are_not_collected(server: Server, kind: str) 
         greedy.setblocking(False)
         sent, most = 0, 32 * 2**20
         while sent < most:
-            # The server stops reading from whoever does not read.
+            # The server stops reading from a client that does not read.
             if not select.select([], [greedy], [], 2)[1]:
                 break
             sent += greedy.send(CHECK * 500)

@@ -69,7 +69,7 @@ def test_the_log_says_that_there_is_no_server(
         assert len(caplog.records) == 2
 
 
-def test_a_denial_without_a_server_is_told_as_one(place: Path) -> None:
+def test_a_denial_without_a_server_is_returned_as_one(place: Path) -> None:
     client = absent(place, "deny")
     decorated = client.rate_limit("k", "1/s")(lambda: None)
     with pytest.raises(flint.RateLimitExceeded, match="no server answered"):

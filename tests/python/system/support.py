@@ -21,7 +21,7 @@ from pathlib import Path
 import flint
 
 # Nothing here waits this long unless something hangs; then the process is killed and the test fails.
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def run(code: str, *arguments: object, flags: Sequence[str] = (), wrapper: Seque
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
@@ -114,7 +114,7 @@ def worker(
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
     ) as process:
-        watchdog = threading.Timer(PATIENCE_S, process.kill)
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()
         try:
             yield Worker(process)
@@ -198,7 +198,7 @@ def segment(directory: Path) -> Path:
 
 
 def without(findings: dict[str, bytes], *names: str) -> dict[str, bytes]:
-    """The same without some files, such as the lock, which whoever tries to open may write."""
+    """The same without some files, such as the lock, which every attempt to open may write."""
     return {name: data for name, data in findings.items() if name not in names}
 
 
@@ -209,7 +209,7 @@ def ended(pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        readable, _, _ = select.select([watch], [], [], PATIENCE_S)
+        readable, _, _ = select.select([watch], [], [], TIMEOUT_S)
         assert readable, f"process {pid} did not end"
     finally:
         os.close(watch)
@@ -217,7 +217,7 @@ def ended(pid: int) -> None:
 
 def opened_when_free(data_dir: Path) -> flint.Limiter:
     """Opens a directory that a process is about to let go."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
             return flint.Limiter(data_dir)

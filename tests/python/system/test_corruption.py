@@ -1,4 +1,4 @@
-"""Damage to a closed store is found, told with file and offset, and left alone; or it makes no difference."""
+"""Damage to a closed store is found, reported with file and offset, and left alone; or it makes no difference."""
 
 from __future__ import annotations
 
@@ -309,7 +309,7 @@ def test_a_newer_log_format_is_refused_and_not_touched(offset: int, tmp_path: Pa
     assert without(contents(tmp_path), LOCK) == without(before, LOCK)
 
 
-def test_files_of_another_store_are_told_apart(tmp_path: Path) -> None:
+def test_files_of_another_store_are_recognised(tmp_path: Path) -> None:
     for name in ("one", "other"):
         small(tmp_path / name, compacted=True)
     one, other = tmp_path / "one", tmp_path / "other"

@@ -286,7 +286,7 @@ RUN(main())
 
 
 @each_loop
-def test_a_forked_child_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_forked_child_gets_an_error(tmp_path: Path, kind: str) -> None:
     code = """
 limiter = flint.Limiter(data, sync="always")
 limiter.limit("k", "100/day")

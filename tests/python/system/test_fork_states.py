@@ -13,7 +13,7 @@ from tests.python.system.support import ended, opened_when_free, state, worker
 import flint
 
 # The parent reaches a state in which some thread is inside the named operation, and forks twice: one child tries
-# everything and ends, the other lives until it is told otherwise. Where the state has to last, strace delays the system
+# everything and ends, the other runs until it is told to end. Where the state has to last, strace delays the system
 # calls of the operation, and `lasts` tells after the fork that it was not over before.
 SCRIPT = """
 import flint, os, signal, sys, threading, time, warnings
@@ -210,12 +210,12 @@ def test_fork_while(doing: str, sync: str, end: str, tmp_path: Path) -> None:
         worker(SCRIPT, tmp_path, doing, sync, end, held, pass_fds=[held], wrapper=wrapper) as process,
     ):
         os.close(held)
-        told = process.line().split()
-        if len(told) != 4:
+        reported = process.line().split()
+        if len(reported) != 4:
             holding.close()
             pytest.fail(process.end().err)
-        parent, second, taken = int(told[0]), int(told[1]), int(told[3])
-        assert told[2] == "True", "the state was over before the fork"
+        parent, second, taken = int(reported[0]), int(reported[1]), int(reported[3])
+        assert reported[2] == "True", "the state was over before the fork"
         if end == "killed":
             ended(parent)
         os.kill(second, 0)  # This child is still there.

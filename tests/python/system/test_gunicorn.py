@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.python.system.support import PATIENCE_S, environment, state
+from tests.python.system.support import TIMEOUT_S, environment, state
 
 import flint
 
@@ -59,21 +59,21 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.told: list[str] = []
+        self.output: list[str] = []
         self.port = int(self.until(r"Listening at: http://127\.0\.0\.1:(\d+)"))
 
     def until(self, pattern: str) -> str:
         """Reads its messages until one matches and gives the first group."""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.told.append(line)
+            self.output.append(line)
             if found := re.search(pattern, line):
                 return found[1]
-        raise AssertionError(f"gunicorn never said {pattern!r}:\n" + "".join(self.told))
+        raise AssertionError(f"gunicorn never said {pattern!r}:\n" + "".join(self.output))
 
     def ask(self) -> tuple[int, str]:
         """Makes a request; gives the worker's process id and the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         with contextlib.closing(connection):
             connection.request("GET", "/")
             pid, answer = connection.getresponse().read().decode().split(" ", 1)
@@ -104,7 +104,7 @@ def gunicorn(base: Path, made: str, *options: str) -> Iterator[Server]:
     with subprocess.Popen(
         command, env=environment(), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        watchdog = threading.Timer(PATIENCE_S, process.kill)
+        watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()
         try:
             yield Server(process)
@@ -190,11 +190,11 @@ def test_a_limiter_made_after_the_fork_works_in_the_only_worker(kind: str, tmp_p
     assert taken(tmp_path, clean=True) == 100_000 - answers[-1]
 
 
-def test_a_second_worker_is_told_what_to_do(tmp_path: Path) -> None:
+def test_the_error_of_a_second_worker_says_what_to_do(tmp_path: Path) -> None:
     with gunicorn(tmp_path, AT_IMPORT, "--workers", "2") as server:
-        told = server.until(r"(DataDirLocked: .*)")
-        assert server.process.wait() == 3, "".join(server.told)
+        message = server.until(r"(DataDirLocked: .*)")
+        assert server.process.wait() == 3, "".join(server.output)
     for remedy in ("one worker", "SharedLimiter", "read_only=True"):
-        assert remedy in told
+        assert remedy in message
     # The first worker's check at import, after which gunicorn ended it.
     assert taken(tmp_path, clean=True) == 1

@@ -28,7 +28,7 @@ def test_import_flint_loads_nothing_but_the_standard_library() -> None:
     loaded = set(run(code, flags=["-I", "-S"]).ok().out.split())
     assert "flint" in loaded
     assert loaded - {"flint"} <= set(sys.stdlib_module_names)
-    # Modules that are slow to load, and of no use to somebody who limits things.
+    # Modules that are slow to load, and of no use for limiting.
     assert not loaded & {"typing_extensions", "asyncio", "rich", "click", "ctypes", "multiprocessing"}
 
 

@@ -69,13 +69,15 @@ def configured(steps: int) -> dict[str, int]:
     return rates
 
 
-def steps_in(limiter: flint.Limiter, told: Counter[str]) -> Counter[str]:
+def steps_in(limiter: flint.Limiter, acknowledged: Counter[str]) -> Counter[str]:
     """How many steps of each thread the store holds. Each must be what was acknowledged, or one more."""
     found: Counter[str] = Counter()
     statuses = {status.key: status for status in limiter.list()}
 
     def pick(letter: str, count: int) -> None:
-        assert told[letter] <= count <= told[letter] + 1, f"{letter}: {told[letter]} told, {count} found"
+        assert acknowledged[letter] <= count <= acknowledged[letter] + 1, (
+            f"{letter}: {acknowledged[letter]} acknowledged, {count} found"
+        )
         found[letter] = count
 
     totals = {key: statuses[key].total_allowed if key in statuses else 0 for key in ("single", "left", "right")}
@@ -90,7 +92,7 @@ def steps_in(limiter: flint.Limiter, told: Counter[str]) -> Counter[str]:
             assert statuses[key].remaining == 10**9 - cost
 
     rates = {key: status.rate for key, status in statuses.items() if key.startswith("config:")}
-    pick("c", next((n for n in (told["c"], told["c"] + 1) if configured(n) == rates), -1))
+    pick("c", next((n for n in (acknowledged["c"], acknowledged["c"] + 1) if configured(n) == rates), -1))
 
     sets = Counter(int(key.split(":")[1]) for key in statuses if key.startswith("many:"))
     newest = max((status.rate for key, status in statuses.items() if key.startswith("many:")), default=0)
@@ -121,13 +123,13 @@ AFTER = (0, 1, 2, 5, 20, 100, 300, 1000)
 def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path) -> None:
     dice = seed()
     data_dir = tmp_path / "data"
-    told: Counter[str] = Counter()
+    acknowledged: Counter[str] = Counter()
     kills: Counter[str] = Counter()
     number = 0
-    while number < ROUNDS or kills["at work"] < AT_WORK or min(told[letter] for letter in LETTERS) < ROUNDS:
+    while number < ROUNDS or kills["at work"] < AT_WORK or min(acknowledged[letter] for letter in LETTERS) < ROUNDS:
         number += 1
         assert number <= 10 * ROUNDS, kills
-        with worker(WORKER, data_dir, sync, *(told[letter] for letter in LETTERS)) as process:
+        with worker(WORKER, data_dir, sync, *(acknowledged[letter] for letter in LETTERS)) as process:
             if number % 4 == 0:
                 # While it starts, opens and recovers: there is nothing to wait for, so chance decides.
                 time.sleep(dice.uniform(0, 0.06))
@@ -138,7 +140,7 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
                 time.sleep(dice.uniform(0, 0.002))
             assert process.kill() == -9, process.end().err
             seen += [line.decode().rstrip("\n") for line in process.lines()]
-        told.update(letter for letter in seen if letter in LETTERS)
+        acknowledged.update(letter for letter in seen if letter in LETTERS)
         kills["at work" if any(letter in LETTERS for letter in seen) else "elsewhere"] += 1
         while dice.random() < 0.3:
             # What was left is met by another process first, which does not live long either.
@@ -149,7 +151,7 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
                 assert process.kill() == -9, process.end().err
             kills["recovering"] += 1
         with flint.Limiter(data_dir, sync=sync) as limiter:
-            told = steps_in(limiter, told)
+            acknowledged = steps_in(limiter, acknowledged)
             # It can be written to again, and what was recovered and what is new are still there afterwards.
             limiter.limit("after", 10**9, "1h", algorithm="fixed_window_counter")
             limiter.check("after", number)
@@ -158,9 +160,9 @@ def test_what_was_acknowledged_before_sigkill_is_there(sync: str, tmp_path: Path
         with flint.Limiter(data_dir, sync=sync) as limiter:
             assert limiter.recovery.clean
             assert state(limiter) == before
-            assert steps_in(limiter, told) == told
+            assert steps_in(limiter, acknowledged) == acknowledged
             limiter.delete("after")
-    print(f"{sync}: {dict(kills)}, {told.total()} steps: {dict(told)}")
+    print(f"{sync}: {dict(kills)}, {acknowledged.total()} steps: {dict(acknowledged)}")
     record("kills", kills.total())
     record("kills_at_work", kills["at work"])
     assert kills.total() >= ROUNDS

@@ -1,4 +1,4 @@
-"""However a process ends, what it was told is there, the directory is free, and Flint says nothing."""
+"""However a process ends, what it acknowledged is there, the directory is free, and Flint says nothing."""
 
 from __future__ import annotations
 

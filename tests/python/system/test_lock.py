@@ -1,4 +1,4 @@
-"""One writer a directory; the others are told who it is and what they can do."""
+"""One writer per directory; the error of any other names its process and what to do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_another_process_is_named_with_the_remedies(tmp_path: Path) -> None:
         assert limiter.recovery.clean
 
 
-def test_this_process_is_told_so(tmp_path: Path) -> None:
+def test_the_error_in_this_process_says_so(tmp_path: Path) -> None:
     with flint.Limiter(tmp_path) as limiter:
         with pytest.raises(flint.DataDirLocked, match="imported twice") as refused:
             flint.Limiter(tmp_path)
@@ -87,7 +87,7 @@ def test_flint_imported_twice_still_sees_its_own_lock(tmp_path: Path) -> None:
     assert run(code, tmp_path).ok().out == "DataDirLocked True\n1\n"
 
 
-def test_an_application_module_imported_twice_is_told_so(tmp_path: Path) -> None:
+def test_the_error_of_an_application_module_imported_twice_says_so(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(f"import flint\nlimiter = flint.Limiter({str(tmp_path / 'data')!r})\n")
     code = """
     import runpy, sys
@@ -138,7 +138,7 @@ def test_the_lock_ends_with_its_process(number: int, tmp_path: Path) -> None:
 
 
 def test_the_lock_file_of_a_dead_process_is_no_lock(tmp_path: Path) -> None:
-    # The pid that it names may long belong to somebody else, such as ourselves.
+    # The pid that it names may belong to another process by now, such as this one.
     (tmp_path / "flint.lock").write_text(f"{os.getpid()}\n")
     with flint.Limiter(tmp_path) as limiter:
         assert limiter.recovery.created

@@ -63,12 +63,12 @@ os._exit(0)
 MIB = 1 << 20
 
 
-def compare(data_dir: Path, told: int, each: int, checked: int) -> None:
-    """Everything told is there, and at most one call more; then it is written to, closed, opened and compared."""
+def compare(data_dir: Path, acknowledged: int, each: int, checked: int) -> None:
+    """Everything acknowledged is there, and at most one call more; then it is used, closed, opened and compared."""
     with flint.Limiter(data_dir) as limiter:
         found = {int(status.key.split(":")[0]): status for status in limiter.list()}
         assert sorted(found) == list(range(len(found))), "a key is missing"
-        assert told <= len(found) <= told + each
+        assert acknowledged <= len(found) <= acknowledged + each
         assert len(found) % each == 0, "a part of a call"
         assert all((status.rate, status.total_allowed) == (1000, checked) for status in found.values())
         limiter.check("0:".ljust(450, "x"))
@@ -94,34 +94,34 @@ def test_adding_keys_until_memory_is_exhausted(sync: str, tmp_path: Path) -> Non
             assert ran.status in (-signal.SIGABRT, 127) or (ran.status == 1 and last.startswith("MemoryError")), ran
             ends[f"status {ran.status}"] += 1
         print(sync, room, ran.status, ran.err.strip()[:150], len(ran.out.split()))
-        told = [int(line) for line in ran.out.split()]
-        compare(data_dir, told[-1], 1 if sync == "batch" else 100, checked=sync == "batch")
+        acknowledged = [int(line) for line in ran.out.split()]
+        compare(data_dir, acknowledged[-1], 1 if sync == "batch" else 100, checked=sync == "batch")
     print(sync, dict(ends))
     record("out_of_memory", len(rooms))
     record("out_of_memory_resumed", ends["MemoryError"] + ends["StorageError"])
     assert len(ends) >= 2, "memory always ended at the same place"
 
 
-# Opens, then checks until told otherwise; says how far it came and what stopped it.
+# Opens, then checks until it fails; says how far it came and what stopped it.
 MAPPING = """
 import errno, flint, os, sys
 data, sync = sys.argv[1:]
-told = 0
+acknowledged = 0
 stopped = "opening"
 try:
     limiter = flint.Limiter(data, sync=sync)
     stopped = "checking"
     limiter.limit_many([{"key": f"{n}:".ljust(450, "x"), "rate": 1, "per": "1h"} for n in range(2500)])
-    while told < 200_000:
+    while acknowledged < 200_000:
         limiter.check("a", limit="1000000000/52w")
-        told += 1
+        acknowledged += 1
 except flint.StorageError as error:
     assert error.errno == errno.ENOMEM, error
     assert os.strerror(errno.ENOMEM) in str(error), error
     assert os.path.basename(error.filename).startswith("flint-"), error.filename
 else:
     raise AssertionError("a segment was mapped all the same")
-print(stopped, told)
+print(stopped, acknowledged)
 if stopped == "checking":
     try:
         limiter.close()
@@ -144,7 +144,7 @@ if stopped == "checking":
         ("checking", "flint-spare.tmp"),
     ],
 )
-def test_a_failed_mapping_is_told_and_loses_nothing(what: str, name: str, sync: str, tmp_path: Path) -> None:
+def test_a_failed_mapping_is_reported_and_loses_nothing(what: str, name: str, sync: str, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     new = what == "opening" and name == "flint-spare.tmp"
     if not new:
@@ -158,11 +158,11 @@ def test_a_failed_mapping_is_told_and_loses_nothing(what: str, name: str, sync: 
     assert log.read_text().count("INJECTED") >= 1
     stopped, count = ran.out.split()
     assert stopped == what
-    told = int(count) + (not new)
+    acknowledged = int(count) + (not new)
     with flint.Limiter(data_dir) as limiter:
         status = limiter.status("a")
         assert limiter.recovery.created == new
-        assert (status.total_allowed if status else 0) in (told, told + (what == "checking"))
+        assert (status.total_allowed if status else 0) in (acknowledged, acknowledged + (what == "checking"))
         limiter.check("a", limit="1000000000/52w")
         before = state(limiter)
     with flint.Limiter(data_dir) as limiter:

@@ -15,12 +15,12 @@ from flint.prometheus import prometheus_metrics
 pytestmark = pytest.mark.system
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "prometheus.md").read_text(encoding="utf-8")
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def promtool(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["promtool", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+        ["promtool", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
     )
 
 

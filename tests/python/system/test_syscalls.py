@@ -146,7 +146,7 @@ for limiter in (events, moments):
     limiter.flush()
     before = limiter.counters()
     for _ in range(50): limiter.check("a")
-    # Nobody flushes; the flusher does, or this never ends.
+    # The test does not flush; the flusher does, or this never ends.
     while limiter.counters()["durable_seq"] < before["seq"] + 50: time.sleep(0.001)
     assert limiter.counters()["syncs"] > before["syncs"]
     limiter.close()
@@ -252,11 +252,11 @@ def test_a_snapshot_appears_only_when_the_log_is_durable(tmp_path: Path) -> None
 FAILING_SYNC = """
 limiter = flint.Limiter(sys.argv[1], sync=sys.argv[2], flush_every_ms=1, flush_every_events=1)
 limiter.limit("a", 10**9, "1d", algorithm=FIXED)
-told = 0
+acknowledged = 0
 try:
     while True:
         limiter.check("a")
-        told += 1
+        acknowledged += 1
         # Leaves the flusher time for its calls before the log is long.
         time.sleep(0.0005 if sys.argv[2] == "batch" else 0)
 except flint.StorageError as error:
@@ -284,8 +284,8 @@ limiter.close()
 MARK_CLOSED
 again = flint.Limiter(sys.argv[1])
 taken = again.status("a").total_allowed
-# What failed may or may not count; what was told counts.
-assert told <= taken <= told + (1 if sys.argv[2] == "always" else 5_000), (told, taken)
+# What failed may or may not count; what was acknowledged counts.
+assert acknowledged <= taken <= acknowledged + (1 if sys.argv[2] == "always" else 5_000), (acknowledged, taken)
 again.check("a")
 again.close()
 """
@@ -310,14 +310,14 @@ def test_a_failed_fdatasync_stops_the_limiter_until_it_is_reopened(sync: str, wh
 CALLS_BEFORE_FAILURE = """
 import logging
 limiter = None
-told = {}
+acknowledged = {}
 try:
     limiter = flint.Limiter(sys.argv[1], sync="always", history_bytes=0)
     limiter.limit("a", 10**9, "1d", algorithm=FIXED)
-    told["a"] = 0
+    acknowledged["a"] = 0
     for n in range(40):
         limiter.check("a")
-        told["a"] += 1
+        acknowledged["a"] += 1
         if n % 10 == 5: limiter.compact()
     limiter.close()
 except flint.FlintError as error:
@@ -325,7 +325,7 @@ except flint.FlintError as error:
     assert error.errno == int(sys.argv[2]), (error.errno, error)
     assert error.filename and error.filename.startswith(sys.argv[1]), error.filename
     print("failed", error)
-print(told.get("a", -1))
+print(acknowledged.get("a", -1))
 if limiter is not None:
     try:
         limiter.close()
@@ -336,13 +336,13 @@ os.environ["done"] = "1"
 """
 
 
-def reopen(data_dir: Path, told: int, extra: int = 1) -> None:
+def reopen(data_dir: Path, acknowledged: int, extra: int = 1) -> None:
     """Opens what is left, compares, writes, closes, opens again, compares."""
     with flint.Limiter(data_dir) as limiter:
         status = limiter.status("a")
-        if told >= 0 or status is not None:
-            assert status is not None, f"{told} checks were told, and the key is gone"
-            assert max(told, 0) <= status.total_allowed <= max(told, 0) + extra
+        if acknowledged >= 0 or status is not None:
+            assert status is not None, f"{acknowledged} checks were acknowledged, and the key is gone"
+            assert max(acknowledged, 0) <= status.total_allowed <= max(acknowledged, 0) + extra
         limiter.limit("a", 10**9, "1d", algorithm="fixed_window_counter")
         limiter.check("a")
         before = state(limiter)
@@ -368,7 +368,9 @@ def injections() -> Iterator[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize(("syscall", "error", "when"), sorted(injections()))
-def test_a_failing_system_call_is_told_and_harms_nothing(syscall: str, error: str, when: int, tmp_path: Path) -> None:
+def test_a_failing_system_call_is_reported_and_harms_nothing(
+    syscall: str, error: str, when: int, tmp_path: Path
+) -> None:
     data_dir = tmp_path / "data"
     # -P limits the injection to the data directory, where it lies, and what is in it.
     names = ["flint-spare.tmp", "flint.lock", "flint-snapshot.tmp", "flint-00000000000000000001.aof"]
@@ -383,7 +385,7 @@ def test_a_failing_system_call_is_told_and_harms_nothing(syscall: str, error: st
 
 
 @pytest.mark.parametrize("when", range(1, 13))
-def test_a_failing_openat_is_told_and_harms_nothing(when: int, tmp_path: Path) -> None:
+def test_a_failing_openat_is_reported_and_harms_nothing(when: int, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     log = tmp_path / "strace"
     error = ("EIO", "EMFILE")[when % 2]

@@ -1,4 +1,4 @@
-"""Threads of one process: nobody waits longer than needed, and nobody waits for ever."""
+"""Threads of one process: none waits longer than needed, and none waits for ever."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.python.system.support import PATIENCE_S, on_small_disk, run, worker
+from tests.python.system.support import TIMEOUT_S, on_small_disk, run, worker
 
 import flint
 
@@ -25,7 +25,7 @@ def crew(count: int, work: Callable[[int], Result]) -> list[Result]:
         return work(number)
 
     with ThreadPoolExecutor(count) as pool:
-        return [each.result(timeout=PATIENCE_S) for each in [pool.submit(one, number) for number in range(count)]]
+        return [each.result(timeout=TIMEOUT_S) for each in [pool.submit(one, number) for number in range(count)]]
 
 
 def test_sixty_four_threads_share_their_syncs(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_close_amid_checks(sync: str, tmp_path: Path) -> None:
             assert again.recovery.clean
             status = again.status("a")
             assert status is not None
-            # What was allowed just before the close is durable even if its caller was told ClosedError meanwhile.
+            # What was allowed just before the close is durable even if its caller got a ClosedError at the same time.
             assert known.total_allowed + took <= status.total_allowed <= known.total_allowed + took + 8
 
 
@@ -143,7 +143,7 @@ answered = []
 while not done.is_set():
     counted += 1
     if counted % 1000 == 0:
-        # Whoever needs no disk is answered meanwhile: reads, denials, and in batch mode everything.
+        # Calls that do not need the disk return in the meantime: reads, denials, and in batch mode all.
         answered.append(limiter.status("a").rate)
         answered.append(limiter.allow("none"))
 thread.join()
@@ -164,7 +164,7 @@ print(counted, len(answered), flush=True)
     ],
     ids=lambda value: value.removeprefix("lambda: ") if isinstance(value, str) else None,
 )
-def test_the_gil_is_free_while_somebody_waits_for_the_disk(sync: str, call: str, tmp_path: Path) -> None:
+def test_the_gil_is_free_while_a_call_waits_for_the_disk(sync: str, call: str, tmp_path: Path) -> None:
     delay = "fdatasync:delay_enter=100000"
     log = tmp_path / "strace"
     wrapper = ["strace", "-f", "--seccomp-bpf", "-o", str(log), "-e", "trace=fdatasync", "-e", f"inject={delay}"]

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.system
 
 CONTRIB = Path(__file__).parents[3] / "contrib"
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def verify(directory: Path, extra: str = "") -> tuple[int, str]:
@@ -26,7 +26,7 @@ def verify(directory: Path, extra: str = "") -> tuple[int, str]:
         ["systemd-analyze", "verify", "--man=no", str(directory / "flint.service"), str(directory / "flint.socket")],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     return done.returncode, done.stdout + done.stderr
 
@@ -42,7 +42,7 @@ def exposure(service: str, directory: Path) -> tuple[int, str]:
         ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSED}", directory / "flint.service"],
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -17,7 +17,7 @@ import http_sf
 import httpx
 import pytest
 import websockets.exceptions
-from tests.python.system.support import PATIENCE_S, opened_when_free
+from tests.python.system.support import TIMEOUT_S, opened_when_free
 from tests.python.system.uvicorn_support import get, uvicorn
 from websockets.sync.client import connect
 
@@ -43,7 +43,7 @@ async def lifespan(app):
     open("down", "w").close()
 
 app = FastAPI(lifespan=lifespan)
-ip = client_ip(TRUSTED, default="nobody")
+ip = client_ip(TRUSTED, default="unknown")
 app.add_middleware(
     FlintRateLimitMiddleware,
     key_func=lambda request: request.headers.get("x-user") or ip(request),
@@ -116,7 +116,7 @@ def parsed(answer: httpx.Response, name: str) -> list[Any]:
 
 def test_several_clients_have_their_limits_and_no_more(address: str) -> None:
     def client(name: str) -> Counter[int]:
-        with httpx.Client(base_url=address, timeout=PATIENCE_S, headers={"x-user": name}, trust_env=False) as http:
+        with httpx.Client(base_url=address, timeout=TIMEOUT_S, headers={"x-user": name}, trust_env=False) as http:
             return Counter(http.get("/").status_code for _ in range(10))
 
     names = ["ann", "bob", "cid", "ann", "bob", "dan"]
@@ -136,7 +136,7 @@ def test_several_clients_have_their_limits_and_no_more(address: str) -> None:
 
 def test_many_requests_at_once_from_one_client(address: str) -> None:
     async def main() -> Counter[int]:
-        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE_S, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=address, timeout=TIMEOUT_S, trust_env=False) as http:
             answers = await asyncio.gather(*(http.get("/") for _ in range(60)))
         return Counter(answer.status_code for answer in answers)
 
@@ -166,7 +166,7 @@ def test_a_route_s_limits_count_together(address: str) -> None:
 
 
 def test_a_stream_arrives_piece_by_piece(address: str) -> None:
-    with httpx.stream("GET", f"{address}/stream", timeout=PATIENCE_S, trust_env=False) as answer:
+    with httpx.stream("GET", f"{address}/stream", timeout=TIMEOUT_S, trust_env=False) as answer:
         assert answer.headers["x-ratelimit-remaining"] == "4"
         pieces = answer.iter_text()
         assert next(pieces) == "one"
@@ -180,7 +180,7 @@ def test_a_denied_websocket_is_refused_before_it_is_accepted(address: str) -> No
     for _ in range(5):
         with connect(url, proxy=None) as websocket:
             websocket.send("ab")
-            assert websocket.recv(PATIENCE_S) == "abab"
+            assert websocket.recv(TIMEOUT_S) == "abab"
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
         connect(url, proxy=None)
     answer = refused.value.response
@@ -191,10 +191,10 @@ def test_a_denied_websocket_is_refused_before_it_is_accepted(address: str) -> No
     assert get(address).status_code == 429
 
 
-def test_a_client_that_disconnects_disturbs_nobody(address: str) -> None:
+def test_a_client_that_disconnects_disturbs_no_other(address: str) -> None:
     host, port = address.removeprefix("http://").split(":")
     for body in (b"12345", b"123"):
-        with socket.create_connection((host, int(port)), PATIENCE_S) as client:
+        with socket.create_connection((host, int(port)), TIMEOUT_S) as client:
             # The second goes before its request is complete.
             client.sendall(b"POST /slow HTTP/1.1\r\nHost: x\r\nX-User: ann\r\nContent-Length: 5\r\n\r\n" + body)
             assert get(address, "/entered").status_code == 200
@@ -220,7 +220,7 @@ def test_limits_go_on_after_a_kill_in_the_middle(tmp_path: Path) -> None:
     allowed = Counter[str]()
 
     def client(name: str, address: str) -> None:
-        with httpx.Client(base_url=address, timeout=PATIENCE_S, headers={"x-user": name}, trust_env=False) as http:
+        with httpx.Client(base_url=address, timeout=TIMEOUT_S, headers={"x-user": name}, trust_env=False) as http:
             try:
                 while True:
                     if http.get("/").status_code == 200:
@@ -238,7 +238,7 @@ def test_limits_go_on_after_a_kill_in_the_middle(tmp_path: Path) -> None:
             for name in names:
                 pool.submit(client, name, address)
             for _ in range(100):
-                assert seen.acquire(timeout=PATIENCE_S)
+                assert seen.acquire(timeout=TIMEOUT_S)
             assert server.end(signal.SIGKILL) == -signal.SIGKILL
     with opened_when_free(tmp_path / "data") as limiter:
         counted = {status.key: status.total_allowed for status in limiter.list()}
@@ -261,13 +261,13 @@ def test_behind_a_proxy_the_client_is_the_one_that_the_proxy_names(tmp_path: Pat
 
 
 @pytest.mark.parametrize("trusted", ["[]", '["unix"]'])
-def test_over_a_unix_socket_nobody_has_an_address(tmp_path: Path, trusted: str) -> None:
+def test_over_a_unix_socket_no_client_has_an_address(tmp_path: Path, trusted: str) -> None:
     path = str(tmp_path / "socket")
     with uvicorn(tmp_path, APP.replace("TRUSTED", trusted), "--uds", path, "--no-proxy-headers") as server:
         server.until("Uvicorn running on unix socket")
         transport = httpx.HTTPTransport(uds=path)
-        with httpx.Client(transport=transport, base_url="http://test", timeout=PATIENCE_S) as http:
+        with httpx.Client(transport=transport, base_url="http://test", timeout=TIMEOUT_S) as http:
             assert http.get("/").status_code == 200
             assert http.get("/", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
-            expected = {"nobody": 2} if trusted == "[]" else {"192.0.2.7": 1, "nobody": 1}
+            expected = {"unknown": 2} if trusted == "[]" else {"192.0.2.7": 1, "unknown": 1}
             assert http.get("/keys").json() == expected

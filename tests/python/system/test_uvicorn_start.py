@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.python.system.support import PATIENCE_S, environment, opened_when_free
+from tests.python.system.support import TIMEOUT_S, environment, opened_when_free
 from tests.python.system.uvicorn_support import Server, get, gunicorn, started, uvicorn
 
 AT_IMPORT = """
@@ -77,7 +77,7 @@ def test_one_worker(tmp_path: Path, program: str) -> None:
 
 
 @each_place
-def test_of_two_workers_the_second_is_told_what_to_do(tmp_path: Path, program: str) -> None:
+def test_of_two_workers_the_error_of_the_second_says_what_to_do(tmp_path: Path, program: str) -> None:
     # So long uvicorn waits for a sign of a worker that may just have ended, and hears no signal meanwhile.
     with uvicorn(tmp_path, program, "--workers", "2", "--timeout-worker-healthcheck", "15") as server:
         message = server.until(r"flint\.DataDirLocked: (.*)")[1]
@@ -117,7 +117,7 @@ def test_reload(tmp_path: Path, program: str) -> None:
         address = server.serving()
         first = get(address).json()
         for _ in range(2):
-            before = len(server.told)
+            before = len(server.output)
             (tmp_path / "main.py").write_text(program + "# changed\n" * before)
             with touching(tmp_path / "main.py"):
                 server.until("detected changes", since=before)
@@ -130,7 +130,7 @@ def test_reload(tmp_path: Path, program: str) -> None:
     assert counted(tmp_path) == 4
 
 
-def test_a_program_that_is_imported_twice_is_told_so(tmp_path: Path) -> None:
+def test_the_error_of_a_program_that_is_imported_twice_says_so(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(AT_IMPORT + RUNS_ITSELF)
     done = subprocess.run(
         [sys.executable, "main.py"],
@@ -139,7 +139,7 @@ def test_a_program_that_is_imported_twice_is_told_so(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
     assert done.returncode != 0
@@ -174,7 +174,7 @@ def worker_of(server: Server) -> int:
 @pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
 def test_gunicorn(tmp_path: Path, program: str, worker: str, preload: bool) -> None:
     options = ["--worker-class", worker, *(["--preload"] if preload else [])]
-    # What the logger `flint` says is seen where somebody listens.
+    # What the logger `flint` logs appears where a handler is set.
     program += "\nimport logging; logging.basicConfig()\n"
     with gunicorn(tmp_path, program, *options) as server:
         address = server.serving()
@@ -197,7 +197,9 @@ def test_gunicorn(tmp_path: Path, program: str, worker: str, preload: bool) -> N
 
 @each_worker
 @each_place
-def test_of_two_workers_of_gunicorn_the_second_is_told_what_to_do(tmp_path: Path, program: str, worker: str) -> None:
+def test_of_two_workers_of_gunicorn_the_error_of_the_second_says_what_to_do(
+    tmp_path: Path, program: str, worker: str
+) -> None:
     with gunicorn(tmp_path, program, "--worker-class", worker, "--workers", "2") as server:
         message = server.until(r"data is held by process .*")[0]
         assert "run one worker" in message
@@ -209,7 +211,7 @@ def test_a_worker_of_gunicorn_that_is_killed_has_a_successor_that_goes_on(tmp_pa
     with gunicorn(tmp_path, IN_LIFESPAN, "--worker-class", "asgi", "--preload") as server:
         address = server.serving()
         assert asked(address, 3) == {200: 3}
-        before = len(server.told)
+        before = len(server.output)
         first = get(address).json()
         os.kill(first, signal.SIGKILL)
         server.until("ASGI server listening", since=before)

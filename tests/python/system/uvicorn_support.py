@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from tests.python.system.support import PATIENCE_S, environment
+from tests.python.system.support import TIMEOUT_S, environment
 
 PORT = re.compile(r"(?:running on|Listening at:) http://127\.0\.0\.1:(\d+)")
 READY = re.compile(r"Application startup complete|ASGI server listening")
@@ -25,19 +25,19 @@ class Server:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.told: list[str] = []
+        self.output: list[str] = []
 
     def until(self, pattern: str | re.Pattern[str], since: int = 0) -> re.Match[str]:
         """Finds the first of its messages that matches, from the one of number `since` on, and waits for it."""
-        for line in itertools.chain(self.told[since:], self._more()):
+        for line in itertools.chain(self.output[since:], self._more()):
             if found := re.search(pattern, line):
                 return found
-        raise AssertionError(f"the server never said {pattern!r}:\n" + "".join(self.told))
+        raise AssertionError(f"the server never said {pattern!r}:\n" + "".join(self.output))
 
     def _more(self) -> Iterator[str]:
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.told.append(line)
+            self.output.append(line)
             yield line
 
     def serving(self) -> str:
@@ -61,13 +61,13 @@ def started(*command: str, base: Path, program: str) -> Iterator[Server]:
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=base,
-        # Messages come when they are made, whoever writes them.
+        # Messages appear when they are made, also those of workers.
         env={**environment(), "PYTHONUNBUFFERED": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        # Its workers are in its group, and nobody else.
+        # Its group has its workers and no other process.
         start_new_session=True,
     ) as process:
 
@@ -75,7 +75,7 @@ def started(*command: str, base: Path, program: str) -> Iterator[Server]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
-        watchdog = threading.Timer(PATIENCE_S, kill)
+        watchdog = threading.Timer(TIMEOUT_S, kill)
         watchdog.start()
         try:
             yield Server(process)
@@ -97,4 +97,4 @@ def gunicorn(base: Path, program: str, *options: str) -> contextlib.AbstractCont
 
 def get(address: str, path: str = "/", **options: object) -> httpx.Response:
     """One request over a connection of its own."""
-    return httpx.get(address + path, timeout=PATIENCE_S, trust_env=False, **options)  # type: ignore[arg-type]
+    return httpx.get(address + path, timeout=TIMEOUT_S, trust_env=False, **options)  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_pipelined_with_another_is_told() {
+    fn a_pipelined_request_is_recognised() {
         let connection = connections(1).admit().unwrap();
         connection.bytes_received();
         assert!(!connection.head_complete(), "it came by itself");
