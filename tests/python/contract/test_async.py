@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from tests.python.backends import kind_of
@@ -150,24 +153,35 @@ def test_many_tasks_together_get_exactly_the_limit(limiter: flint.Limiter) -> No
         assert remaining == list(range(499, -1, -1))
 
 
+class Recording(ThreadPoolExecutor):
+    """An executor that notes in which threads it works."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+        self.threads: list[int] = []
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        def noted() -> object:
+            self.threads.append(threading.get_ident())
+            return call(*args, **kwargs)
+
+        return super().submit(noted)
+
+
 @pytest.mark.parametrize("name", ["compact", "doctor", "history", "list", "top"])
-def test_what_may_take_long_goes_to_a_worker_thread(
-    limiter: flint.Limiter, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_may_take_long_goes_to_a_worker_thread(limiter: flint.Limiter, name: str) -> None:
     if not kind_of(limiter).in_process:
         pytest.skip("it takes long in the server, and its answer is awaited without a thread")
     limiter.limit("k", "10/hour")
-    seen: list[int] = []
-    original = getattr(type(limiter), name)
+    executor = Recording()
 
-    def noted(*args: object) -> object:
-        seen.append(threading.get_ident())
-        return original(*args)
+    async def main() -> None:
+        asyncio.get_running_loop().set_default_executor(executor)
+        await getattr(limiter, "a" + name)(*(["k"] if name == "history" else []))
 
-    monkeypatch.setattr(type(limiter), name, noted)
-    asyncio.run(getattr(limiter, "a" + name)(*(["k"] if name == "history" else [])))
-    assert len(seen) == 1
-    assert seen[0] != threading.get_ident()
+    asyncio.run(main())
+    assert len(executor.threads) == 1
+    assert executor.threads[0] != threading.get_ident()
 
 
 def test_cancelling_leaves_the_decision_taken(limiter: flint.Limiter) -> None:
