@@ -5,11 +5,11 @@
 
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
 use crate::image::{EventKind, KeyImage};
 use crate::log::frame::{self, Head, Kind};
 use crate::log::record::{EventOp, push_anchor, push_event, push_snapshot_mark};
 use crate::log::segment::{self, BLOCK_LEN, SegmentHeader};
-use crate::receipts::{Receipt, Receipts};
 use crate::snapshot::{Header, Migrated, Writer};
 use crate::storage::{Dir, Mode};
 
@@ -56,7 +56,7 @@ pub(crate) struct NewStore<'a> {
     pub(crate) history_bytes: u64,
     pub(crate) images: &'a [KeyImage],
     /// Remembered answers. In the store they are of its newest record, which is durable.
-    pub(crate) receipts: &'a Receipts,
+    pub(crate) receipts: &'a IdempotencyWindow,
     pub(crate) next_id: u64,
     /// The newest engine time, and the wall time then.
     pub(crate) engine_ns: u64,
@@ -183,7 +183,9 @@ pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore<'_>, start: u64) ->
     for image in store.images {
         writer.push(image);
     }
-    store.receipts.for_each(store.engine_ns, &mut |receipt| writer.push_receipt(&Receipt { seq: start, ..*receipt }));
+    store.receipts.for_each(store.engine_ns, &mut |receipt| {
+        writer.push_idempotency(&IdempotencyRecord { seq: start, ..*receipt })
+    });
     let bytes = writer.finish(start, store.next_id);
     let name = files::SNAPSHOT_TMP;
     remove_if_there(dir, name)?;

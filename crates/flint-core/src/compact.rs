@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
 use crate::image::KeyImage;
-use crate::recover::list_segments;
+use crate::recovery::list_segments;
 use crate::snapshot::{Header, Writer};
 use crate::storage::Mode;
 use crate::store::core::Core;
@@ -125,6 +125,7 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
             break (core.writer.seq(), core.view.table.next_id());
         }
         drop(core);
+        shared.give_way();
         #[cfg(feature = "test-hooks")]
         hooks::between_slices();
         shared.usable()?;
@@ -136,10 +137,10 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
     while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetReceipts)) {
         let core = open_core(shared)?;
         let mut covered = true;
-        place = core.view.receipts.slice(from, SLICE as usize, header.engine_ns, &mut |receipt| {
+        place = core.view.idempotency.slice(from, SLICE as usize, header.engine_ns, &mut |receipt| {
             covered = receipt.seq <= header.start;
             if covered {
-                writer.push_receipt(receipt);
+                writer.push_idempotency(receipt);
             }
         });
         drop(core);

@@ -1,19 +1,69 @@
-//! Looking at a directory without opening it: offline, beside a live writer, broken or of an old release. Changes nothing.
+//! Verifying the files of a directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::migrate;
-use crate::recover::scan::Tail;
-use crate::recover::{self, Access};
+use crate::recovery::scan::Tail;
+use crate::recovery::{self, Access};
 use crate::storage::Dir;
-use crate::store::types::{Problem, Report};
+use crate::storage::disk::DiskDir;
 
-/// Verifies everything in `dir`.
-pub(crate) fn examine(dir: &dyn Dir) -> Result<Report> {
+/// What doctor found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// No problem.
+    pub ok: bool,
+    /// Number of configured keys.
+    pub limits: u64,
+    /// Number of history events in the files.
+    pub history_events: u64,
+    /// Size of all log segments (or of the old log), bytes.
+    pub aof_bytes: u64,
+    /// Whether a snapshot is present.
+    pub snapshot_exists: bool,
+    /// "current", "0.2", "0.1" or "none".
+    pub format: &'static str,
+    /// What is wrong, each with the file and offset.
+    pub problems: Vec<Problem>,
+    /// What is worth knowing but is no problem, such as a torn tail that the next open cuts.
+    pub notes: Vec<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// First byte that cannot be trusted.
+    pub offset: u64,
+    /// What and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} at byte {}: {}", self.path.display(), self.offset, self.message)
+    }
+}
+
+/// Verifies a directory without opening it: offline, alongside a live writer, damaged or of an old release. Changes nothing.
+///
+/// # Errors
+/// `Storage` when the directory does not exist or cannot be listed. Damage is reported, not raised.
+pub fn examine(path: &Path) -> Result<Report> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+    examine_in(&*dir)
+}
+
+/// The same for any directory, such as a simulated one.
+///
+/// # Errors
+/// As [`examine`].
+pub fn examine_in(dir: &dyn Dir) -> Result<Report> {
     let mut report = Report::default();
-    let outcome = recover::look(dir, || {
+    let outcome = recovery::look(dir, || {
         report = Report { format: "none", ..Report::default() };
         let names = list(dir)?;
         report.snapshot_exists =
@@ -65,8 +115,8 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
     }
     let finished = migrate::finished(dir, names)?;
     let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
-    let Some(loaded) = recover::load(dir, Access::Shared, true)? else {
-        return if recover::stored_id(dir).is_some() { Err(recover::lost_store(dir)) } else { Ok(()) };
+    let Some(loaded) = recovery::load(dir, Access::Shared, true)? else {
+        return if recovery::stored_id(dir).is_some() { Err(recovery::lost_store(dir)) } else { Ok(()) };
     };
     report.limits = loaded.table.len();
     report.history_events = loaded.history_events;
@@ -87,7 +137,7 @@ fn segment_bytes(dir: &dyn Dir, names: &[String]) -> Result<u64> {
     for name in names.iter().filter(|name| matches!(files::classify(name), FileKind::Segment(_))) {
         match dir.open(name, crate::storage::Mode::Read).and_then(|file| file.len()) {
             Ok(len) => bytes += len,
-            // Beside a writer a segment may vanish.
+            // A running writer may remove a segment.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::storage("cannot read", dir.path().join(name), error)),
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files::FileKind;
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
-use crate::log::record::{Op, Purpose, ReceiptOp, decode};
+use crate::log::record::{IdempotencyOp, Op, Purpose, decode};
 use crate::segments::{ATTEMPTS, PAUSE, Reader};
 use crate::snapshot::{self, Body};
 use crate::storage::disk::DiskDir;
@@ -83,10 +83,16 @@ impl Follower {
     }
 }
 
-/// Calls `each` for every record above `after`, in order, until it returns false.
-pub(crate) fn dump(dir: &dyn Dir, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool) -> Result<u64> {
+/// Calls `each` for every record of a directory's log with a sequence number above `after`, in order, until it returns false; alongside a
+/// live writer too. Returns the newest sequence number seen.
+///
+/// # Errors
+/// `Storage`; `Corrupt` after the records before damage in the middle of the log (behind the last good record only
+/// [`doctor`](crate::doctor) tells damage from a torn tail); `Unsupported` for an old release's directory.
+pub fn dump(path: &Path, after: u64, each: &mut dyn FnMut(DumpedRecord) -> bool) -> Result<u64> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
     let mut dump = Dump::new(after);
-    dump.look(dir, &mut |found| match found {
+    dump.look(&*dir, &mut |found| match found {
         Dumped::Record(record) => each(record),
         Dumped::Gap { .. } => true,
     })?;
@@ -282,7 +288,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             let (mut items, mut receipt) = (Vec::new(), None);
             for op in group.ops() {
                 match op {
-                    Op::Receipt(found) => receipt = Some(found),
+                    Op::Idempotency(found) => receipt = Some(found),
                     // It looks like any other check of one key.
                     op if group.purpose == Purpose::Check => describe(&op, keys, object),
                     op => {
@@ -296,7 +302,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 object.insert("items".to_owned(), Value::Array(items));
             }
             if let Some(receipt) = receipt {
-                describe(&Op::Receipt(receipt), keys, object);
+                describe(&Op::Idempotency(receipt), keys, object);
             }
         }
         Op::Anchor { wall_ns } => {
@@ -315,7 +321,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("cost", json!(event.cost));
             set("count", json!(event.count));
         }
-        Op::Receipt(ReceiptOp { call, .. }) => {
+        Op::Idempotency(IdempotencyOp { call, .. }) => {
             set("receipt", json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) }));
         }
     }

@@ -12,8 +12,22 @@ use crate::log::reader::Frame;
 use crate::log::record::{Denial, Op, Purpose, decode};
 use crate::segments::each_frame;
 use crate::storage::Dir;
-use crate::store::types::Event;
 use crate::time::to_wall;
+
+/// One event of a key's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// When, wall-clock nanoseconds since the Unix epoch; for aggregated denials the newest.
+    pub at_wall_ns: u64,
+    /// Cost; for aggregated denials the sum. 0 where there is none.
+    pub cost: u64,
+    /// Number of checks that this event stands for.
+    pub count: u64,
+    /// What was left afterwards, where the log tells.
+    pub remaining: Option<u64>,
+}
 
 /// Collects the newest events of one key.
 struct Collector<'a> {

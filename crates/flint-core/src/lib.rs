@@ -3,20 +3,21 @@
 //!
 //! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
 //!
-//! - `engine`: the facade; opening, closing, background threads, listing
+//! - `engine`: the public calls; opening, closing, background threads, scans
 //! - `salvage`: a repaired copy of a damaged directory
-//! - `doctor`, `dump`, `history`: looking at the files
-//! - `compact`, `migrate`, `segments`: snapshots beside running checks; old formats brought forward; reading the log in order
-//! - `recover`, `store`: from files to state; what the lock protects and the calls that decide
+//! - `doctor`, `dump`, `history`: verifying the files; the log as JSON; what happened to a key
+//! - `compact`, `migrate`, `segments`: snapshots while checks go on; old formats brought forward; reading the log in order
+//! - `recovery`, `store`: from files to state; what the lock protects and the calls that decide
 //! - `bulk`, `commit`, `writer`: a whole store written at once; group commit; the end of the log
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
-//! - `receipts`: remembered answers
-//! - `outcome`: what checks answer
+//! - `idempotency`: the answers of idempotent calls
+//! - `item`, `outcome`, `status`: what checks take and return; what is shown of a key
 //! - `image`: the state of a key as plain data
 //! - `testing`: the simulated disk, only in builds for tests
+//! - `options`: how a store is opened
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
 //! - `algorithm`: pure decisions, one complete file per algorithm
-//! - `chunked`, `stats`: an array that grows without moving; distributions of the engine's own figures
+//! - `chunked`, `stats`: an array that grows without moving; the engine's own figures
 //! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
 
 #![warn(clippy::unwrap_used)]
@@ -27,7 +28,7 @@ mod chunked;
 pub mod clock;
 mod commit;
 mod compact;
-mod doctor;
+pub mod doctor;
 pub mod dump;
 pub mod engine;
 pub mod error;
@@ -35,18 +36,21 @@ pub mod files;
 mod history;
 #[doc(hidden)]
 pub mod hooks;
+pub mod idempotency;
 pub mod image;
+mod item;
 pub mod legacy;
 pub mod limit;
 pub mod log;
 mod migrate;
+mod options;
 mod outcome;
-pub mod receipts;
-mod recover;
-mod salvage;
+mod recovery;
+pub mod salvage;
 mod segments;
 pub mod snapshot;
 mod stats;
+mod status;
 pub mod storage;
 mod store;
 mod sync;

@@ -13,12 +13,12 @@ use sha2::{Digest, Sha256};
 use crate::bulk::{self, NewStore, PastEvent, remove_if_there, storage_error, sync_dir};
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::idempotency::IdempotencyWindow;
 use crate::legacy::{self, LegacyStore};
-use crate::receipts::Receipts;
-use crate::recover::{self, Access};
+use crate::options::Options;
+use crate::recovery::{self, Access};
 use crate::snapshot::{self, Migrated};
 use crate::storage::{Dir, File, Locked, Mode};
-use crate::store::types::Options;
 use crate::sync::Arc;
 
 /// Reads a whole file; `None` if it does not exist.
@@ -158,7 +158,7 @@ pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Opti
         if begun || !is_finished(dir, &names)? {
             // Nothing is touched before what makes the old files expendable is verified: a store that is refused is left as it
             // is.
-            recover::load(&Finished(dir), Access::Exclusive, false)?;
+            recovery::load(&Finished(dir), Access::Exclusive, false)?;
             // A killed process may have left the snapshot's name without a sync, and then nothing is committed yet.
             sync_dir(dir)?;
         }
@@ -190,7 +190,7 @@ fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
         count: event.count,
     });
     let events: Vec<_> = past.collect();
-    let receipts = Receipts::default();
+    let receipts = IdempotencyWindow::default();
     let new = NewStore {
         receipts: &receipts,
         store_id: u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes")),

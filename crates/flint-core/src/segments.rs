@@ -8,7 +8,7 @@ use crate::files;
 use crate::log::frame::{self, HEADER_LEN};
 use crate::log::reader::{Frame, Step, Walker};
 use crate::log::segment::{self, SegmentHeader};
-use crate::recover::list_segments;
+use crate::recovery::list_segments;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::{self, Arc};
 

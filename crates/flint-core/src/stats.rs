@@ -25,6 +25,35 @@ pub(crate) const SYNC_RECORDS: [u64; BUCKETS] = [0, 1, 2, 5, 10, 20, 50, 100, 20
 
 const BUCKETS: usize = 14;
 
+/// Totals of the whole engine since open.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Configured keys now.
+    pub keys: u64,
+    /// Allowed checks.
+    pub allowed: u64,
+    /// Denied checks.
+    pub denied: u64,
+    /// Newest sequence number.
+    pub seq: u64,
+    /// Newest sequence number known to be durable.
+    pub durable_seq: u64,
+    /// Bytes of log appended.
+    pub log_bytes: u64,
+    /// fdatasync calls on segments.
+    pub syncs: u64,
+    /// Segment rotations.
+    pub rotations: u64,
+    /// Finished compactions.
+    pub compactions: u64,
+    /// How long opening took, nanoseconds.
+    pub recovery_ns: u64,
+    /// How long each sync of the log took, nanoseconds.
+    pub sync_ns: Distribution,
+    /// How many records each sync made durable.
+    pub sync_records: Distribution,
+}
+
 /// Counts values by the first bound that is not below them.
 #[derive(Debug)]
 pub(crate) struct Histogram {

@@ -17,18 +17,18 @@ const OVERHEAD: usize = segment::HEADER_LEN + segment::SEAL_LEN;
 
 /// Why an append cannot go on under the lock. Nothing has changed yet.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum Blocked {
     /// A spare segment of at least this many bytes has to be made first.
-    NeedSpare(usize),
+    UntilSpare(usize),
     /// More than a segment is unsynced: sync first.
-    NeedSync,
+    UntilSync,
     /// The call fails.
-    Error(Error),
+    Failed(Error),
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for Blocked {
     fn from(error: Error) -> Self {
-        Self::Error(error)
+        Self::Failed(error)
     }
 }
 
@@ -151,10 +151,10 @@ impl LogWriter {
 
     /// Makes sure that a record of `len` bytes can be pushed, with `keep` bytes left over for what must always fit.
     #[inline]
-    pub(crate) fn reserve(&mut self, len: usize, keep: usize) -> Result<(), Refusal> {
+    pub(crate) fn reserve(&mut self, len: usize, keep: usize) -> Result<(), Blocked> {
         let unsynced = self.end - self.synced_end;
         if unsynced > 0 && unsynced + len as u64 > self.segment_bytes.max(self.active.len) as u64 {
-            return Err(Refusal::NeedSync);
+            return Err(Blocked::UntilSync);
         }
         if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.len {
             return Ok(());
@@ -163,18 +163,18 @@ impl LogWriter {
     }
 
     /// The same without keeping anything back: for the close record and the denial totals, which `keep` was for.
-    pub(crate) fn reserve_last(&mut self, len: usize) -> Result<(), Refusal> {
+    pub(crate) fn reserve_last(&mut self, len: usize) -> Result<(), Blocked> {
         if self.active.pos + len + segment::SEAL_LEN <= self.active.len { Ok(()) } else { self.rotate(len) }
     }
 
     #[cold]
-    fn rotate(&mut self, len: usize) -> Result<(), Refusal> {
+    fn rotate(&mut self, len: usize) -> Result<(), Blocked> {
         let needed = (len + OVERHEAD).next_multiple_of(FILL_BYTES).max(self.segment_bytes);
         if len + OVERHEAD > frame::MAX_RECORD_LEN {
             return Err(Error::InvalidArgument("the call is too large to be written as one record".to_owned()).into());
         }
         let Some(mut spare) = self.spare.take_if(|spare| spare.len >= needed) else {
-            return Err(Refusal::NeedSpare(needed));
+            return Err(Blocked::UntilSpare(needed));
         };
         let first_seq = self.seq + 1;
         let name = files::segment_name(first_seq);

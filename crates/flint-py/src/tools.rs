@@ -1,7 +1,7 @@
 //! Functions that look at a directory without opening it: for the command line.
 
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{self, Dropped, KeyDoubt, Report, Salvage};
+use flint_core::engine::{Dropped, KeyDoubt, Report, Salvage};
 use flint_core::limit;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -30,7 +30,7 @@ pub(crate) fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bou
 #[pyfunction]
 fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let path = absolute_path(path)?;
-    let report = py.detach(|| engine::doctor(&path)).or_raise(py)?;
+    let report = py.detach(|| flint_core::doctor::examine(&path)).or_raise(py)?;
     report_dict(py, &report)
 }
 
@@ -42,7 +42,7 @@ fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
 #[pyfunction]
 fn salvage<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let (path, output) = (absolute_path(path)?, absolute_path(output)?);
-    let salvage = py.detach(|| engine::salvage(&path, &output)).or_raise(py)?;
+    let salvage = py.detach(|| flint_core::salvage::salvage(&path, &output)).or_raise(py)?;
     salvage_dict(py, &salvage)
 }
 

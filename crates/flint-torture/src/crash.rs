@@ -12,7 +12,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use flint_core::engine::{Engine, Options, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{Engine, Options};
 use flint_core::testing::sim::{CrashPlan, SimDisk, Unit};
 
 use crate::evidence;
@@ -285,7 +286,7 @@ impl Sweep<'_> {
 
     /// `doctor` and a read-only opening find the same, and what an open store shows is on disk.
     fn look(&self, left: &SimDisk, what: &str) {
-        let report = doctor_in(&*left.dir()).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
+        let report = examine_in(&*left.dir()).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
         assert!(report.ok, "{what}: {report:?}");
         let reader = Options { read_only: true, ..self.options(0) };
         let reader = open(left, reader).unwrap_or_else(|error| panic!("{what}: read-only: {error}"));

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use flint_core::clock::{Clock as _, ManualClock};
-use flint_core::engine::{Engine, Options, SyncMode, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{Engine, Options, SyncMode};
 use flint_core::hooks::visit_between_slices;
 use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
@@ -357,7 +358,7 @@ impl Run<'_> {
             (self.disk.kill(), "closed and opened again"),
             (self.disk.power_cut(CrashPlan::LoseUnsynced), "closed, after a power cut"),
         ] {
-            let report = doctor_in(&*disk.dir()).unwrap_or_else(|error| panic!("{}, {when}: {error}", self.what));
+            let report = examine_in(&*disk.dir()).unwrap_or_else(|error| panic!("{}, {when}: {error}", self.what));
             assert!(report.ok, "{}, {when}: {report:?}", self.what);
             self.found(&disk, self.returned, self.returned, when);
         }

@@ -9,11 +9,13 @@ use crate::compact;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
 use crate::log::segment::{self, Seal};
+#[cfg(any(test, feature = "testing"))]
+use crate::options::SyncMode;
 use crate::sync::{Arc, JoinHandle, spawn_named};
-use crate::writer::{Full, Refusal};
+use crate::writer::{Blocked, Full};
 
+use crate::store::notices::Severity;
 use crate::store::shared::Shared;
-use crate::store::types::{Severity, SyncMode};
 
 /// The worker looks around this often even if nobody rings: denial totals of a store that fell silent are due then.
 const IDLE: Duration = Duration::from_secs(60);
@@ -144,13 +146,16 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 
 /// One round of everything that may be due. False if something has to be tried again later.
 fn chores(shared: &Shared) -> bool {
-    let (segments, maps, spare_len) = {
+    // What is dropped here is dropped without the lock.
+    let (segments, maps, expired, spare_len) = {
         let mut core = shared.core.lock();
         core.worker_knows = false;
+        let now = core.view.time.now();
+        let expired = core.view.listings.expire(now);
         let spare_len = core.writer.wants_spare().then(|| core.writer.segment_bytes());
-        (core.writer.take_to_seal(), core.writer.take_retired(), spare_len)
+        (core.writer.take_to_seal(), core.writer.take_retired(), expired, spare_len)
     };
-    drop(maps);
+    drop((maps, expired));
     let mut done = true;
     if let Some(len) = spare_len {
         // Nobody waits for this spare yet; whoever needs it gets the error.
@@ -161,7 +166,7 @@ fn chores(shared: &Shared) -> bool {
         if let Err(error) = seal(shared, &full)
             && !shared.is_stopped()
         {
-            shared.notify(Severity::Warning, format!("a full segment could not be sealed: {error}"));
+            shared.notices.push(Severity::Warning, format!("a full segment could not be sealed: {error}"));
         }
     }
     done &= save_denials_if_due(shared).is_ok();
@@ -206,7 +211,7 @@ fn save_denials_if_due(shared: &Shared) -> Result<()> {
         match core.save_denials() {
             Ok(more) => left = more,
             // Denials never cause a sync: the totals wait for somebody else's.
-            Err(Refusal::NeedSync) => return Ok(()),
+            Err(Blocked::UntilSync) => return Ok(()),
             Err(refusal) => {
                 drop(core);
                 shared.resolve(refusal, seq)?;
@@ -227,7 +232,7 @@ fn compact_in_background(shared: &Shared) {
                 // Try again when the log has grown by as much once more.
                 core.compact_above = core.replay_bytes().saturating_mul(2);
             }
-            shared.notify(Severity::Warning, format!("compaction failed and will be tried again later: {error}"));
+            shared.notices.push(Severity::Warning, format!("compaction failed and will be tried again later: {error}"));
         }
     }
 }
@@ -236,7 +241,7 @@ fn compact_in_background(shared: &Shared) {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use crate::engine::{Backend, Engine, OnChange, Options};
+    use crate::engine::{Engine, OnChange, Options};
     use crate::limit::{Algorithm, parse_limit};
     use crate::testing::sim::SimDisk;
 
@@ -247,7 +252,7 @@ mod tests {
         let engine = Engine::open_in(disk.dir(), options).unwrap();
         let limit = parse_limit("1/day", Algorithm::TokenBucket).unwrap();
         engine.limit("k", &limit, OnChange::Keep).unwrap();
-        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        let Some(shared) = engine.backend.store() else { unreachable!("it was opened to write") };
         shared.stop("cannot sync", shared.path().to_path_buf(), io::Error::other("broken"));
         assert_eq!(engine.take_notices().len(), 1);
         compact_in_background(shared);
@@ -260,7 +265,7 @@ mod tests {
         let disk = SimDisk::new();
         let options = Options { sync: SyncMode::Batch, flush_every_ms: 3_600_000, ..Options::default() };
         let engine = Engine::open_in(disk.dir(), options).unwrap();
-        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        let Some(shared) = engine.backend.store() else { unreachable!("it was opened to write") };
         assert_eq!(shared.flusher.state.lock().deadline, None);
         let limit = parse_limit("1/day", Algorithm::TokenBucket).unwrap();
         let before = Instant::now();
@@ -286,7 +291,7 @@ mod tests {
         for _ in 0..4 {
             engine.check("k", 1, None).unwrap();
         }
-        let Backend::Writer { shared, .. } = &engine.backend else { unreachable!("it was opened to write") };
+        let Some(shared) = engine.backend.store() else { unreachable!("it was opened to write") };
         let seq = engine.counters().seq;
         clock.advance_ns(59_999_999_999);
         save_denials_if_due(shared).unwrap();

@@ -4,10 +4,10 @@ use crate::error::Result;
 use crate::hooks::{self, Defect};
 use crate::store::core::Core;
 use crate::store::shared::Shared;
-use crate::sync::Ordering;
-use crate::writer::Refusal;
+use crate::writer::Blocked;
 
-use super::{Backend, Engine, Resources, background};
+use super::backend::{Backend, Resources, Writer};
+use super::{Engine, background};
 
 impl Engine {
     /// Makes everything durable, writes the close record, ends the threads and releases the lock. Doing it twice is fine;
@@ -20,11 +20,11 @@ impl Engine {
             return Ok(());
         }
         match &self.backend {
-            Backend::Reader { closed, .. } => {
-                closed.store(true, Ordering::Release);
+            Backend::Reader(reader) => {
+                reader.close();
                 Ok(())
             }
-            Backend::Writer { shared, resources } => {
+            Backend::Writer(Writer { shared, resources }) => {
                 let mut held = resources.lock();
                 let Some(Resources { threads, lock, .. }) = held.take() else { return Ok(()) };
                 shared.core.lock().closed = true;
@@ -35,13 +35,13 @@ impl Engine {
                     // A panic in a background thread was printed by the thread; closing goes on.
                     drop(thread.join());
                 }
-                // A compaction that a caller began ends at its next look at the lock; the next is told that it is too late.
+                // A compaction that a caller began ends when it next takes the lock; a later one fails.
                 let compacting = shared.compacting.lock();
                 let result = finish(shared);
                 let result = result.and(shared.end_spares());
                 drop(compacting);
                 shared.wakers.end();
-                // From here on the directory may be somebody else's.
+                // From here on another process may own the directory.
                 drop(lock);
                 result
             }
@@ -54,19 +54,19 @@ impl Drop for Engine {
         if self.is_forked() {
             // Locks may be held by threads that do not exist here, and descriptors were closed by the fork handler: leave
             // everything to the end of the process.
-            if let Backend::Writer { shared, resources } = &mut self.backend {
+            if let Backend::Writer(Writer { shared, resources }) = &mut self.backend {
                 std::mem::forget(shared.clone());
                 std::mem::forget(resources.get_mut().take());
             }
             return;
         }
-        // Who wants to know of an error calls close().
+        // A caller that needs the error calls close().
         drop(self.close());
     }
 }
 
-/// Runs `call` under the lock although the store is closed to everybody else.
-fn perform(shared: &Shared, mut call: impl FnMut(&mut Core) -> Result<bool, Refusal>) -> Result<bool> {
+/// Runs `call` under the lock although the store is closed to all callers.
+fn perform(shared: &Shared, mut call: impl FnMut(&mut Core) -> Result<bool, Blocked>) -> Result<bool> {
     loop {
         let mut core = shared.core.lock();
         let seq = core.writer.seq();

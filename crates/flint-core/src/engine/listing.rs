@@ -1,133 +1,201 @@
-//! Going through all keys, a slice at a time, so that checks are never held up for long. The table may change between two
-//! slices; what is listed is true key by key.
+//! Keys in order: all of them, a page, or those with the largest totals.
 
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use hashbrown::HashSet;
 
 use crate::error::Result;
+#[cfg(feature = "testing")]
 use crate::image::KeyImage;
+use crate::limit::MAX_KEY_BYTES;
+use crate::store::listings::{Keys, WINDOW_KEYS, Window};
 
+use super::scan::{SLICE, Scan};
 use super::{Engine, Status, TopBy};
 
-/// Keys per slice.
-const SLICE: u32 = 256;
-
-/// Calls `see` on every slot of the table that holds a key.
-fn each_slot(engine: &Engine, mut see: impl FnMut(&crate::store::view::View, u32)) -> Result<()> {
-    let mut next = 0;
-    loop {
-        let more = engine.with_view(|view| {
-            let until = view.table.slots().min(next + SLICE);
-            for slot in next..until {
-                if view.table.get(slot).is_some() {
-                    see(view, slot);
-                }
+impl Engine {
+    /// Keys in byte order that start with `prefix` and come after `after`, at most `limit`. Keys that exist throughout the call are
+    /// listed exactly once. A call whose `after` is the last key of an earlier one continues that listing without a scan of its own.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn list(&self, prefix: Option<&str>, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
+        let prefix = prefix.unwrap_or_default();
+        let limit = limit.unwrap_or(usize::MAX);
+        let mut all = Vec::new();
+        if limit == 0 {
+            self.with_view(|_| ())?;
+            return Ok(all);
+        }
+        let mut after = after.map(str::to_owned);
+        let mut window = match &after {
+            Some(after) => self.continued(prefix, after)?,
+            None => None,
+        };
+        loop {
+            let mut current = match window.take() {
+                Some(window) => window,
+                None => self.window(prefix, after.as_deref(), WINDOW_KEYS.max(limit - all.len()))?,
+            };
+            self.take_statuses(&mut current, limit, &mut all)?;
+            if all.len() == limit {
+                self.keep(current, &all)?;
+                return Ok(all);
             }
-            next = until;
-            next < view.table.slots()
-        })?;
-        if !more {
+            if current.complete {
+                return Ok(all);
+            }
+            // Keys that were deleted leave room for later ones, so that a page that is not full is the last.
+            after = current.keys.len().checked_sub(1).map(|last| current.keys.key(last).to_owned());
+        }
+    }
+
+    /// The window that was kept for the page behind `after`, with the keys that were added to its range since.
+    fn continued(&self, prefix: &str, after: &str) -> Result<Option<Window>> {
+        let Some(mut window) = self.with_view(|view| view.listings.take(prefix, after))? else { return Ok(None) };
+        let known = window.keys.len();
+        let last = (!window.complete).then(|| window.keys.key(known - 1).to_owned());
+        loop {
+            window.keys.reserve(SLICE as usize, SLICE as usize * MAX_KEY_BYTES);
+            let more = self.with_view(|view| {
+                let range = (after, last.as_deref());
+                view.listings.catch_up(&view.table, &mut window, range, SLICE as usize)
+            })?;
+            match more {
+                None => return Ok(None),
+                Some(true) => {}
+                Some(false) => break,
+            }
+        }
+        if window.keys.len() > known {
+            window.keys.sort();
+            window.next = window.keys.behind(after);
+        }
+        Ok(Some(window))
+    }
+
+    /// The smallest `count` keys that start with `prefix` and come after `after`.
+    fn window(&self, prefix: &str, after: Option<&str>, count: usize) -> Result<Window> {
+        let created = self.with_view(|view| view.listings.begin())?;
+        let mut keys = Keys::default();
+        let mut largest: Option<String> = None;
+        let mut scan = Scan::new(self);
+        let mut more = true;
+        while more {
+            keys.reserve(SLICE as usize, SLICE as usize * MAX_KEY_BYTES);
+            more = scan.slice(|view, slots| {
+                for slot in slots {
+                    let Some(entry) = view.table.get(slot) else { continue };
+                    let key = view.table.key(slot);
+                    let listed = key.starts_with(prefix)
+                        && after.is_none_or(|after| key > after)
+                        && largest.as_deref().is_none_or(|largest| key < largest);
+                    if listed {
+                        keys.push(key, slot, entry.id);
+                    }
+                }
+            })?;
+            if keys.len() >= count.saturating_mul(2) {
+                keys.keep_smallest(count);
+                largest = Some(keys.key(count - 1).to_owned());
+            }
+        }
+        let complete = largest.is_none() && keys.len() <= count;
+        if complete {
+            keys.sort();
+        } else {
+            keys.keep_smallest(count);
+        }
+        Ok(Window { prefix: prefix.to_owned(), keys, next: 0, complete, created })
+    }
+
+    /// Adds to `all` the statuses of the window's next keys, without those that are gone, until there are `limit`.
+    fn take_statuses(&self, window: &mut Window, limit: usize, all: &mut Vec<Status>) -> Result<()> {
+        while all.len() < limit && window.next < window.keys.len() {
+            let until = window.keys.len().min(window.next.saturating_add((limit - all.len()).min(SLICE as usize)));
+            all.reserve(until - window.next);
+            self.with_view(|view| {
+                let moment = view.moment();
+                for index in window.next..until {
+                    all.extend(window.keys.slot(index, &view.table).map(|slot| view.status_at(slot, moment)));
+                }
+            })?;
+            window.next = until;
+            self.give_way();
+        }
+        Ok(())
+    }
+
+    /// Keeps what is left of a window for the next page, if the next page needs no scan with it.
+    fn keep(&self, window: Window, page: &[Status]) -> Result<()> {
+        let Some(last) = page.last() else { return Ok(()) };
+        if window.next == window.keys.len() && !window.complete {
             return Ok(());
         }
+        // Dropped without the lock.
+        drop(self.with_view(|view| {
+            let now = view.time.now();
+            view.listings.keep(window, &last.key, now)
+        })?);
+        Ok(())
     }
-}
 
-/// The status of these keys, in order, without those that are gone.
-fn statuses(engine: &Engine, keys: &[String]) -> Result<Vec<Status>> {
-    let mut all = Vec::with_capacity(keys.len());
-    for slice in keys.chunks(SLICE as usize) {
-        engine.with_view(|view| all.extend(slice.iter().filter_map(|key| view.status(key))))?;
-    }
-    Ok(all)
-}
-
-/// The smallest `limit` keys that start with `prefix` and come after `after`, in order.
-fn smallest(engine: &Engine, prefix: &str, limit: usize, after: Option<&str>) -> Result<Vec<String>> {
-    // The largest of the smallest keys is on top, to be pushed out by a smaller one.
-    let mut smallest: BinaryHeap<String> = BinaryHeap::new();
-    each_slot(engine, |view, slot| {
-        let key = view.table.key(slot);
-        if !key.starts_with(prefix) || after.is_some_and(|after| key <= after) {
-            return;
-        }
-        if smallest.len() < limit {
-            smallest.push(key.to_owned());
-        } else if smallest.peek().is_some_and(|largest| key < largest.as_str()) {
-            smallest.pop();
-            smallest.push(key.to_owned());
-        }
-    })?;
-    Ok(smallest.into_sorted_vec())
-}
-
-pub(super) fn list(engine: &Engine, prefix: &str, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
-    let limit = limit.unwrap_or(usize::MAX);
-    let mut all: Vec<Status> = Vec::new();
-    let mut after = after.map(str::to_owned);
-    loop {
-        let wanted = limit - all.len();
-        let mut keys = smallest(engine, prefix, wanted, after.as_deref())?;
-        let more = keys.len() == wanted;
-        // A key that was deleted and made again between two slices may have been met twice.
-        keys.dedup();
-        all.extend(statuses(engine, &keys)?);
-        // Keys that vanished leave places for later ones, so that a page that is not full is the last.
-        match keys.pop() {
-            Some(last) if more && all.len() < limit => after = Some(last),
-            _ => return Ok(all),
-        }
-    }
-}
-
-pub(super) fn top(engine: &Engine, by: TopBy, limit: usize) -> Result<Vec<Status>> {
-    use std::cmp::Reverse;
-    let mut largest: BinaryHeap<(Reverse<u64>, String)> = BinaryHeap::new();
-    each_slot(engine, |view, slot| {
-        let total = view.total(slot, by);
-        if total == 0 || limit == 0 {
-            return;
-        }
-        let key = view.table.key(slot);
-        if largest.len() == limit {
-            if largest.peek().is_none_or(|(least, last)| (Reverse(total), key) >= (*least, last.as_str())) {
-                return;
+    /// The keys with the largest totals, largest first, ties in byte order; keys whose total is zero are left out.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn top(&self, by: TopBy, limit: usize) -> Result<Vec<Status>> {
+        let mut largest: BinaryHeap<(Reverse<u64>, String)> = BinaryHeap::new();
+        Scan::new(self).run(|view, slots| {
+            for slot in slots.filter(|_| limit > 0) {
+                let total = if view.table.get(slot).is_some() { view.total(slot, by) } else { continue };
+                let key = view.table.key(slot);
+                if total == 0 {
+                    continue;
+                }
+                if largest.len() == limit {
+                    if largest.peek().is_none_or(|(least, last)| (Reverse(total), key) >= (*least, last.as_str())) {
+                        continue;
+                    }
+                    largest.pop();
+                }
+                largest.push((Reverse(total), key.to_owned()));
             }
-            largest.pop();
+        })?;
+        let mut keys: Vec<String> = largest.into_sorted_vec().into_iter().map(|(_, key)| key).collect();
+        // A key may have been visited twice.
+        let mut seen = HashSet::with_capacity(keys.len());
+        keys.retain(|key| seen.insert(key.clone()));
+        let mut all = Vec::with_capacity(keys.len());
+        for slice in keys.chunks(SLICE as usize) {
+            self.with_view(|view| all.extend(slice.iter().filter_map(|key| view.status(key))))?;
+            self.give_way();
         }
-        largest.push((Reverse(total), key.to_owned()));
-    })?;
-    let mut keys: Vec<String> = largest.into_sorted_vec().into_iter().map(|(_, key)| key).collect();
-    // As in `list`, a key may have been met twice; and totals went on since they were compared.
-    let mut seen = HashSet::with_capacity(keys.len());
-    keys.retain(|key| seen.insert(key.clone()));
-    let mut all = statuses(engine, &keys)?;
-    all.retain(|status| total(status, by) > 0);
-    all.sort_by(|a, b| total(b, by).cmp(&total(a, by)).then_with(|| a.key.cmp(&b.key)));
-    Ok(all)
-}
+        // Totals have grown since they were compared.
+        all.retain(|status| status.total(by) > 0);
+        all.sort_by(|a, b| b.total(by).cmp(&a.total(by)).then_with(|| a.key.cmp(&b.key)));
+        Ok(all)
+    }
 
-/// Every key's image in the order of keys, without denial totals and the numbers of records that carried only those.
-#[cfg(feature = "testing")]
-pub(super) fn images(engine: &Engine) -> Result<Vec<KeyImage>> {
-    let mut all = Vec::new();
-    each_slot(engine, |view, slot| {
-        let mut image = KeyImage::default();
-        view.table.export(slot, &mut image);
-        image.seq = 0;
-        (image.totals.denied, image.totals.denied_cost, image.totals.last_denied_ns) = (0, 0, 0);
-        all.push(image);
-    })?;
-    all.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(all)
-}
-
-/// What `top` sorts by.
-const fn total(status: &Status, by: TopBy) -> u64 {
-    match by {
-        TopBy::Allowed => status.total_allowed,
-        TopBy::Denied => status.total_denied,
-        TopBy::AllowedCost => status.total_allowed_cost,
-        TopBy::DeniedCost => status.total_denied_cost,
+    /// Every key with its whole state, in byte order, as a snapshot would hold it: the same at any moment, unlike a status. Denial
+    /// totals, and the numbers of records that hold only those, are left out, because a crash may lose them.
+    ///
+    /// # Errors
+    /// `Closed`, `Forked`.
+    #[cfg(feature = "testing")]
+    pub fn images(&self) -> Result<Vec<KeyImage>> {
+        let mut all = Vec::new();
+        Scan::new(self).run(|view, slots| {
+            for slot in slots.filter(|slot| view.table.get(*slot).is_some()) {
+                let mut image = KeyImage::default();
+                view.table.export(slot, &mut image);
+                image.seq = 0;
+                (image.totals.denied, image.totals.denied_cost, image.totals.last_denied_ns) = (0, 0, 0);
+                all.push(image);
+            }
+        })?;
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(all)
     }
 }

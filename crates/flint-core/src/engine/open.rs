@@ -1,25 +1,84 @@
 //! Opening a directory: as its one writer, or to look.
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::time::Instant;
 
 use crate::compact;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::idempotency::IdempotencyWindow;
 use crate::legacy::LegacyStore;
 use crate::migrate;
-use crate::recover::repair::{self, Repaired};
-use crate::recover::scan::Tail;
-use crate::recover::{self, Access, Loaded, STORE_LINE, lost_store, stored_id};
-use crate::storage::disk::holder;
+use crate::recovery::repair::{self, Repaired};
+use crate::recovery::scan::Tail;
+use crate::recovery::{self, Access, Loaded, STORE_LINE, lost_store, stored_id};
+use crate::storage::disk::{DiskDir, holder, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 use crate::store::core::Core;
+use crate::store::notices::Severity;
 use crate::store::shared::Shared;
-use crate::store::types::{Options, Recovery};
 use crate::store::view::View;
-use crate::sync::Arc;
+use crate::sync::{Arc, JoinHandle, Mutex};
 use crate::table::Table;
 use crate::time::{Anchor, Timeline};
 use crate::writer::LogWriter;
+
+use super::backend::{Backend, Reader, Resources, Writer};
+use super::{Engine, Options, Recovery, SyncMode, background};
+
+impl Engine {
+    /// Opens (and unless `read_only` creates or migrates) a data directory.
+    pub fn open(path: &Path, options: Options) -> Result<Self> {
+        reject_unsupported_fs(path).map_err(|detail| Error::Unsupported { path: path.to_path_buf(), detail })?;
+        let dir =
+            DiskDir::open(path, !options.read_only).map_err(|error| Error::storage("cannot open", path, error))?;
+        Self::open_in(dir, options)
+    }
+
+    /// The same in any directory, such as a simulated one.
+    pub fn open_in(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
+        let began = Instant::now();
+        let mut engine = Self::open_untimed(dir, options)?;
+        engine.recovery_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok(engine)
+    }
+
+    fn open_untimed(dir: Arc<dyn Dir>, options: Options) -> Result<Self> {
+        if options.read_only {
+            let (view, recovery, seq) = reader(&*dir, &options)?;
+            let backend = Backend::Reader(Reader::new(view, seq));
+            return Ok(Self { dir, backend, recovery, recovery_ns: 0 });
+        }
+        let (batch, threads) = (options.sync == SyncMode::Batch, options.threads);
+        let Opened { shared, lock, recovery, notices } = writer(dir.clone(), options)?;
+        for notice in notices {
+            shared.notices.push(Severity::Warning, notice);
+        }
+        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false, lock }));
+        let backend = Backend::Writer(Writer { shared: shared.clone(), resources });
+        let engine = Self { dir, backend, recovery, recovery_ns: 0 };
+        if !threads {
+            return Ok(engine);
+        }
+        // From here on a failure drops the engine, which closes it.
+        engine.adopt(background::spawn_worker(shared.clone()))?;
+        if batch {
+            engine.adopt(background::spawn_flusher(shared))?;
+        }
+        Ok(engine)
+    }
+
+    fn adopt(&self, thread: std::io::Result<JoinHandle<()>>) -> Result<()> {
+        let thread = thread.map_err(|error| Error::storage("cannot start a thread for", self.path(), error))?;
+        if let Backend::Writer(writer) = &self.backend
+            && let Some(resources) = &mut *writer.resources.lock()
+        {
+            resources.threads.push(thread);
+        }
+        Ok(())
+    }
+}
 
 /// A directory opened for writing.
 pub(super) struct Opened {
@@ -41,7 +100,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
     }
     let segment_bytes = usize::try_from(options.segment_bytes)
         .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
-    let (shared, recovery) = match recover::load(&*dir, Access::Exclusive, false)? {
+    let (shared, recovery) = match recovery::load(&*dir, Access::Exclusive, false)? {
         None => {
             if known_store.is_some() {
                 return Err(lost_store(&*dir));
@@ -87,7 +146,7 @@ fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loa
     }
     let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
     let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
-    let mut core = Core::new(View { table: loaded.table, time, receipts: loaded.receipts }, log);
+    let mut core = Core::new(View::new(loaded.table, time, loaded.idempotency), log);
     core.snapshot_start = snapshot_start;
     core.replay_from = -i64::try_from(loaded.scan.replay_bytes).unwrap_or(i64::MAX);
     core.compact_above = compact::threshold(snapshot_bytes);
@@ -113,7 +172,7 @@ fn describe(dir: &dyn Dir, loaded: &Loaded) -> Recovery {
 
 /// A directory opened to look: the state as it is in the files now, and the newest record of it.
 pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
-    recover::look(dir, || look(dir, options))
+    recovery::look(dir, || look(dir, options))
 }
 
 fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
@@ -122,15 +181,15 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
         let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
         let time = Timeline::resume(options.clock.clone(), store.newest_ns, Some(anchor));
         let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
-        return Ok((View { table: table_of(dir, &store)?, ..View::empty(time) }, recovery, 0));
+        return Ok((View::new(table_of(dir, &store)?, time, IdempotencyWindow::default()), recovery, 0));
     }
     let finished = migrate::finished(dir, &names)?;
     let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
-    match recover::load(dir, Access::Shared, false)? {
+    match recovery::load(dir, Access::Shared, false)? {
         Some(loaded) => {
             let recovery = describe(dir, &loaded);
             let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
-            Ok((View { table: loaded.table, time, receipts: loaded.receipts }, recovery, loaded.seq))
+            Ok((View::new(loaded.table, time, loaded.idempotency), recovery, loaded.seq))
         }
         None if stored_id(dir).is_some() => Err(lost_store(dir)),
         None => {

@@ -1,10 +1,13 @@
 //! The calls that decide and write, each as one value, and the two ways to execute them.
 
 use crate::error::{Error, Result};
+use crate::idempotency::{CallId, Repeatable};
+use crate::item::{Item, OnChange};
 use crate::limit::{Key, Limit};
+use crate::options::WaitPolicy;
+use crate::outcome::{MultiOutcome, Outcome};
 use crate::store::core::{Core, Denials};
-use crate::store::types::{CallId, Item, MultiOutcome, OnChange, Outcome, Repeatable, WaitPolicy};
-use crate::writer::Refusal;
+use crate::writer::Blocked;
 
 use super::Engine;
 
@@ -31,7 +34,7 @@ pub trait Operation {
 
     /// Decides and appends, under the lock. Leaves everything unchanged when it fails, so that it can be executed again.
     #[doc(hidden)]
-    fn apply(&self, core: &mut Core) -> Result<Self::Output, Refusal>;
+    fn apply(&self, core: &mut Core) -> Result<Self::Output, Blocked>;
 
     /// The record that has to be durable before `output` may be acknowledged; 0 for none.
     fn seq(output: &Self::Output) -> u64;
@@ -72,7 +75,7 @@ impl Operation for Check<'_> {
     }
 
     #[inline]
-    fn apply(&self, core: &mut Core) -> Result<Outcome, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<Outcome, Blocked> {
         core.check(&self.item, self.denials)
     }
 
@@ -110,7 +113,7 @@ impl Operation for CheckAll<'_> {
         unique(self.items.iter().map(|item| item.key))
     }
 
-    fn apply(&self, core: &mut Core) -> Result<MultiOutcome, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<MultiOutcome, Blocked> {
         core.check_all(self.items)
     }
 
@@ -120,8 +123,8 @@ impl Operation for CheckAll<'_> {
 }
 
 /// An operation with the id of its call: a later call with the same id gets the first answer again, and nothing is consumed or
-/// counted. That holds for [`MAX_RECEIPTS`](super::MAX_RECEIPTS) newer allowed calls with an id, 32 MiB of their answers, and
-/// [`RECEIPT_AGE_NS`](super::RECEIPT_AGE_NS). Answers to denied calls are kept for a quarter of that many calls and until the store is
+/// counted. That holds for [`MAX_IDEMPOTENCY_RECORDS`](super::MAX_IDEMPOTENCY_RECORDS) newer allowed calls with an id, 32 MiB of their answers, and
+/// [`IDEMPOTENCY_AGE_NS`](super::IDEMPOTENCY_AGE_NS). Answers to denied calls are kept for a quarter of that many calls and until the store is
 /// closed; the denial of an attempt is not kept. Fails as the operation, and with `CallMismatch` for an id that was used with another
 /// fingerprint.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +142,7 @@ impl Operation for Idempotent<Check<'_>> {
         self.operation.name()
     }
 
-    fn apply(&self, core: &mut Core) -> Result<Repeatable<Outcome>, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<Repeatable<Outcome>, Blocked> {
         core.check_once(&self.operation.item, &self.call, self.operation.denials)
     }
 
@@ -159,7 +162,7 @@ impl Operation for Idempotent<CheckAll<'_>> {
         self.operation.validate()
     }
 
-    fn apply(&self, core: &mut Core) -> Result<Repeatable<MultiOutcome>, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<Repeatable<MultiOutcome>, Blocked> {
         core.check_all_once(self.operation.items, &self.call)
     }
 
@@ -184,7 +187,7 @@ impl Operation for CountDenial<'_> {
         "acquire"
     }
 
-    fn apply(&self, core: &mut Core) -> Result<(), Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<(), Blocked> {
         core.refuse(self.key, self.cost);
         Ok(())
     }
@@ -216,7 +219,7 @@ impl Operation for SetLimit<'_> {
         Key::new(self.key).map(drop)
     }
 
-    fn apply(&self, core: &mut Core) -> Result<u64, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
         core.configure(&[(self.key, *self.limit, self.on_change)], false)
     }
 
@@ -253,7 +256,7 @@ impl Operation for SetLimits<'_> {
         unique(self.specs.iter().map(|(key, ..)| *key))
     }
 
-    fn apply(&self, core: &mut Core) -> Result<u64, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
         core.configure(self.specs, true)
     }
 
@@ -276,7 +279,7 @@ impl Operation for Reset<'_> {
         "reset"
     }
 
-    fn apply(&self, core: &mut Core) -> Result<u64, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
         core.reset(self.key)
     }
 
@@ -299,7 +302,7 @@ impl Operation for Delete<'_> {
         "delete"
     }
 
-    fn apply(&self, core: &mut Core) -> Result<u64, Refusal> {
+    fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
         core.delete(self.key)
     }
 
@@ -337,62 +340,6 @@ impl Engine {
         let shared = self.writer(operation.name())?;
         operation.validate()?;
         shared.try_perform(wait, |core| operation.apply(core))
-    }
-
-    /// Executes [`Check::new`].
-    ///
-    /// # Errors
-    /// As [`Check`] and [`Self::run`].
-    pub fn check(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<Outcome> {
-        self.run(&Check::new(Item { key, cost, limit }))
-    }
-
-    /// Executes [`CheckAll`].
-    ///
-    /// # Errors
-    /// As [`CheckAll`] and [`Self::run`].
-    pub fn check_all(&self, items: &[Item<'_>]) -> Result<MultiOutcome> {
-        self.run(&CheckAll { items })
-    }
-
-    /// Executes [`CountDenial`].
-    ///
-    /// # Errors
-    /// As [`Self::run`].
-    pub fn count_denial(&self, key: &str, cost: u64) -> Result<()> {
-        self.run(&CountDenial { key, cost })
-    }
-
-    /// Executes [`SetLimit`].
-    ///
-    /// # Errors
-    /// As [`SetLimit`] and [`Self::run`].
-    pub fn limit(&self, key: &str, limit: &Limit, on_change: OnChange) -> Result<()> {
-        self.run(&SetLimit { key, limit, on_change }).map(drop)
-    }
-
-    /// Executes [`SetLimits`].
-    ///
-    /// # Errors
-    /// As [`SetLimits`] and [`Self::run`].
-    pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
-        self.run(&SetLimits { specs }).map(drop)
-    }
-
-    /// Executes [`Reset`].
-    ///
-    /// # Errors
-    /// As [`Reset`] and [`Self::run`].
-    pub fn reset(&self, key: &str) -> Result<()> {
-        self.run(&Reset { key }).map(drop)
-    }
-
-    /// Executes [`Delete`].
-    ///
-    /// # Errors
-    /// As [`Delete`] and [`Self::run`].
-    pub fn delete(&self, key: &str) -> Result<()> {
-        self.run(&Delete { key }).map(drop)
     }
 }
 

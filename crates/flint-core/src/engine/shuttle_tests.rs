@@ -3,7 +3,9 @@
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::yield_now;
 
+use super::backend::Writer;
 use super::*;
+use crate::error::Error;
 use crate::limit::{Algorithm, parse_limit};
 use crate::sync::explore::explore;
 use crate::sync::{process, spawn_named};
@@ -48,7 +50,9 @@ fn a_compaction_in_the_background_ends_before_the_store_is_closed() {
                     yield_now();
                 }
                 closing.close().unwrap();
-                let Backend::Writer { shared, .. } = &closing.backend else { unreachable!("it was opened to write") };
+                let Backend::Writer(Writer { shared, .. }) = &closing.backend else {
+                    unreachable!("it was opened to write")
+                };
                 assert_eq!(Arc::strong_count(shared), 1, "a thread of the store outlives it");
                 // The directory may be somebody else's now.
                 let next = Engine::open_in(next_disk.dir(), next_options).unwrap();

@@ -39,7 +39,7 @@ pub enum Kind {
     /// History carried over from an old release.
     Event = 10,
     /// The answer of a call that may be repeated. It stands in a Group alone, never in a record of its own.
-    Receipt = 34,
+    Idempotency = 34,
 }
 
 impl Kind {
@@ -57,7 +57,7 @@ impl Kind {
             8 => Self::SnapshotMark,
             9 => Self::Close,
             10 => Self::Event,
-            34 => Self::Receipt,
+            34 => Self::Idempotency,
             _ => return None,
         })
     }

@@ -238,7 +238,7 @@ impl Keys {
             Op::Group(ref group) => self.group(group, now, seq),
             Op::Anchor { wall_ns } => self.anchor = Some(Anchor { engine_ns: now, wall_ns }),
             // What was told is kept elsewhere.
-            Op::SnapshotMark { .. } | Op::Close | Op::Event(_) | Op::Receipt(_) => {}
+            Op::SnapshotMark { .. } | Op::Close | Op::Event(_) | Op::Idempotency(_) => {}
         }
     }
 

@@ -14,20 +14,21 @@ mod report;
 mod sources;
 
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::bulk::{self, NewStore};
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
 use crate::image::KeyImage;
-use crate::log::record::{Op, ReceiptOp, decode};
+use crate::log::record::{IdempotencyOp, Op, decode};
 use crate::migrate;
-use crate::receipts::{Receipt, Receipts};
-use crate::recover::{self, Access, STORE_LINE, lost_store, stored_id};
-use crate::storage::disk::holder;
+use crate::options::Options;
+use crate::recovery::{self, Access, STORE_LINE, lost_store, stored_id};
+use crate::storage::disk::{DiskDir, NewDir, holder, reject_unsupported_fs};
 use crate::storage::{Dir, Mode};
-use crate::store::types::Options;
 use crate::sync;
 use crate::time::Anchor;
 
@@ -48,7 +49,7 @@ const ATTEMPTS: u32 = 50;
 pub(crate) struct Prepared {
     store_id: u64,
     images: Vec<KeyImage>,
-    receipts: Receipts,
+    receipts: IdempotencyWindow,
     next_id: u64,
     past: Past,
     newest_ns: u64,
@@ -115,7 +116,7 @@ fn problem(dir: &dyn Dir, names: &[String]) -> Result<Option<Error>> {
 fn load(dir: &dyn Dir) -> Result<bool> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS {
-        match recover::load(dir, Access::Shared, true) {
+        match recovery::load(dir, Access::Shared, true) {
             Err(error @ (Error::Corrupt { .. } | Error::Storage { .. })) => {
                 let text = error.to_string();
                 if text == last && !is_changing(&error) {
@@ -127,7 +128,7 @@ fn load(dir: &dyn Dir) -> Result<bool> {
             other => return other.map(|loaded| loaded.is_some()),
         }
     }
-    recover::load(dir, Access::Shared, true).map(|loaded| loaded.is_some())
+    recovery::load(dir, Access::Shared, true).map(|loaded| loaded.is_some())
 }
 
 /// Whether it only says that a writer is at work.
@@ -173,7 +174,7 @@ fn gather(dir: &dyn Dir, sources: &Sources) -> Result<Prepared> {
             keys.anchored(Anchor { engine_ns: header.engine_ns, wall_ns: header.wall_ns });
         }
     }
-    let mut receipts = Receipts::default();
+    let mut receipts = IdempotencyWindow::default();
     if let Some(base) = base {
         base.receipts.for_each(0, &mut |receipt| receipts.remember(receipt));
     }
@@ -220,7 +221,7 @@ fn replay(
     losses: &mut Losses,
     keys: &mut Keys,
     past: &mut Past,
-    receipts: &mut Receipts,
+    receipts: &mut IdempotencyWindow,
 ) {
     let is_usable = |snapshot: &&Snapshot| !snapshot.foreign && snapshot.damage.is_some() && snapshot.start > covered;
     let mut damaged: Vec<&Snapshot> = sources.snapshots.iter().filter(is_usable).collect();
@@ -301,14 +302,14 @@ fn replay(
 }
 
 /// Keeps what a call that may be repeated was told.
-fn remember(op: &Op<'_>, record: &Record, receipts: &mut Receipts) {
+fn remember(op: &Op<'_>, record: &Record, receipts: &mut IdempotencyWindow) {
     let Op::Group(group) = op else { return };
     if !group.has_receipt {
         return;
     }
     for op in group.ops() {
-        if let Op::Receipt(ReceiptOp { call, answer }) = op {
-            receipts.remember(&Receipt { call, seq: record.seq, at_ns: record.now_ns, answer });
+        if let Op::Idempotency(IdempotencyOp { call, answer }) = op {
+            receipts.remember(&IdempotencyRecord { call, seq: record.seq, at_ns: record.now_ns, answer });
         }
     }
 }
@@ -428,13 +429,13 @@ impl Prepared {
 
 /// Reads the copy as an open would and compares every key and every answer that is not too old at `now_ns`. Gives the number of
 /// events in its history.
-fn verify(output: &dyn Dir, images: &[KeyImage], receipts: &Receipts, now_ns: u64) -> Result<u64> {
+fn verify(output: &dyn Dir, images: &[KeyImage], receipts: &IdempotencyWindow, now_ns: u64) -> Result<u64> {
     let differs = |what: &str| Error::corrupt(output.path(), 0, format!("the copy {what}"));
-    let report = doctor::examine(output)?;
+    let report = doctor::examine_in(output)?;
     if let Some(problem) = report.problems.first() {
         return Err(differs(&format!("does not verify: {}", problem.message)));
     }
-    let loaded = recover::load(output, Access::Exclusive, true)?.ok_or_else(|| differs("is empty"))?;
+    let loaded = recovery::load(output, Access::Exclusive, true)?.ok_or_else(|| differs("is empty"))?;
     let mut found = KeyImage::default();
     for image in images {
         let slot = loaded.table.find(&image.key).ok_or_else(|| differs(&format!("lacks key {:?}", image.key)))?;
@@ -446,13 +447,44 @@ fn verify(output: &dyn Dir, images: &[KeyImage], receipts: &Receipts, now_ns: u6
     if loaded.table.len() != images.len() as u64 {
         return Err(differs("has other keys"));
     }
-    let told = |receipts: &Receipts| {
+    let told = |receipts: &IdempotencyWindow| {
         let mut all = Vec::new();
         receipts.for_each(now_ns, &mut |receipt| all.push((receipt.call, receipt.at_ns, receipt.answer.to_vec())));
         all
     };
-    if told(&loaded.receipts) != told(receipts) {
+    if told(&loaded.idempotency) != told(receipts) {
         return Err(differs("remembers other answers"));
     }
     Ok(report.history_events)
+}
+
+/// Writes a repaired copy of the directory `path` to `output`, and says exactly what it lacks. `output` must not exist, or be
+/// empty, and must not lie in `path`; the directory above it must exist. `path` is only read, and without its lock: beside a
+/// live writer the copy holds some moment of the work. If `path` opens as it is, nothing is written.
+///
+/// # Errors
+/// `InvalidArgument` for such an `output`; `Unsupported` when nothing is left that could be copied or only a newer version can
+/// tell; `Storage`. After an error there is no copy, not even a part of one.
+pub fn salvage(path: &Path, output: &Path) -> Result<Salvage> {
+    let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
+    let place = NewDir::check(path, output)
+        .map_err(|error| Error::storage("cannot write", output, error))?
+        .map_err(Error::InvalidArgument)?;
+    let Some(prepared) = prepare(&*dir)? else { return Ok(Salvage::default()) };
+    reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
+    let cannot_create = |error| Error::storage("cannot create", output, error);
+    let copy = place.create().map_err(cannot_create)?;
+    prepared.claim(&*copy).inspect_err(|_| place.give_back())?;
+    prepared.write(&*copy).inspect_err(|_| place.discard())
+}
+
+/// The same in any directories, such as simulated ones. `output` must be empty; after an error it holds a part of a copy,
+/// which no open accepts.
+///
+/// # Errors
+/// As [`salvage`].
+pub fn salvage_in(dir: &dyn Dir, output: &dyn Dir) -> Result<Salvage> {
+    let Some(prepared) = prepare(dir)? else { return Ok(Salvage::default()) };
+    prepared.claim(output)?;
+    prepared.write(output)
 }

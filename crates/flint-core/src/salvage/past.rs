@@ -74,7 +74,7 @@ impl Past {
                 let kind = EventKind::ALL[usize::from(event.kind)];
                 self.events.push(Event { kind, key, at_ns, cost: event.cost, count: event.count });
             }
-            Op::Group(_) | Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close | Op::Receipt(_) => {}
+            Op::Group(_) | Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close | Op::Idempotency(_) => {}
         }
     }
 

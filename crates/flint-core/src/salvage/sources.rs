@@ -6,12 +6,12 @@ use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::idempotency::IdempotencyWindow;
 use crate::image::KeyImage;
 use crate::log::frame::{self, Kind, MIN_RECORD_LEN};
 use crate::log::reader::{Found, Search};
 use crate::log::segment::{self, BLOCK_LEN, HeaderProblem, Seal, SegmentHeader};
-use crate::receipts::Receipts;
-use crate::recover::stored_id;
+use crate::recovery::stored_id;
 use crate::snapshot::{self, Body, Line};
 use crate::storage::{Dir, File, Mode};
 use crate::table::Table;
@@ -90,7 +90,7 @@ pub(super) struct Snapshot {
     pub(super) trailer: Option<snapshot::Trailer>,
     pub(super) images: Vec<KeyImage>,
     /// Remembered answers of an intact one.
-    pub(super) receipts: Receipts,
+    pub(super) receipts: IdempotencyWindow,
     /// Lines of a damaged one that hold answers, which nothing verifies.
     pub(super) unverified_receipts: u64,
     /// Why it is not intact.
@@ -272,12 +272,12 @@ fn read_snapshot(dir: &dyn Dir, name: &str, named_start: u64) -> Result<Snapshot
     let file = dir.open(name, Mode::Read).map_err(|error| Error::storage("cannot open", &path, error))?;
     let len = file.len().map_err(|error| Error::storage("cannot read", &path, error))?;
     let mut images = Vec::new();
-    let mut receipts = Receipts::default();
+    let mut receipts = IdempotencyWindow::default();
     let mut ids = HashMap::new();
     let whole = snapshot::read(&*file, &path, &mut |body| {
         let image = match body {
             Body::Key(image) => image,
-            Body::Receipt(receipt) => {
+            Body::Idempotency(receipt) => {
                 receipts.remember(&receipt);
                 return Ok(());
             }
@@ -322,7 +322,7 @@ fn read_snapshot(dir: &dyn Dir, name: &str, named_start: u64) -> Result<Snapshot
                 header,
                 trailer,
                 images,
-                receipts: Receipts::default(),
+                receipts: IdempotencyWindow::default(),
                 unverified_receipts: 0,
                 damage: Some(damage),
                 bad_lines,

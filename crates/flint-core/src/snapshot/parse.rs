@@ -6,9 +6,9 @@ use super::{
     RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, WALL_NS,
 };
 use crate::algorithm::{Algorithm, Numbers};
+use crate::idempotency::{CallId, IdempotencyRecord, decode_answer};
 use crate::image::{KeyImage, Origin, Totals};
 use crate::limit::{MAX_RATES, Rate};
-use crate::receipts::{CallId, Receipt, decode_answer};
 
 /// Why a line was refused, and where the cursor stood then.
 #[derive(Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A whole line of a remembered answer, whose bytes go into `answer`.
-    pub(super) fn receipt<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<Receipt<'b>> {
+    pub(super) fn receipt<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<IdempotencyRecord<'b>> {
         self.expect(RECEIPT)?;
         let id = self.hex()?;
         self.expect(FINGERPRINT)?;
@@ -242,7 +242,7 @@ impl<'a> Cursor<'a> {
             _ => return self.fault("not the answer of an allowed call"),
         }
         self.expect(CLOSE_STRING)?;
-        Ok(Receipt { call: CallId { id, fingerprint }, seq, at_ns, answer })
+        Ok(IdempotencyRecord { call: CallId { id, fingerprint }, seq, at_ns, answer })
     }
 
     /// A whole key line. Every field of `image` is overwritten; its allocations are used again.

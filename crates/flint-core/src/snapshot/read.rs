@@ -8,8 +8,8 @@ use super::parse::{Cursor, Fault};
 use super::{Header, KNOWN_FEATURES, Trailer, VERSION};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
+use crate::idempotency::IdempotencyRecord;
 use crate::image::KeyImage;
-use crate::receipts::Receipt;
 use crate::storage::File;
 
 /// Bytes read at a time; a longer line makes the buffer grow.
@@ -24,7 +24,7 @@ pub enum Body<'a> {
     /// A key.
     Key(&'a KeyImage),
     /// A remembered answer.
-    Receipt(Receipt<'a>),
+    Idempotency(IdempotencyRecord<'a>),
 }
 
 /// Reads a whole snapshot and calls `each` for every key and then for every answer. The image passed is used again for the next
@@ -79,7 +79,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             }
             newest = (receipt.seq, receipt.at_ns);
             receipts += 1;
-            each(Body::Receipt(receipt))?;
+            each(Body::Idempotency(receipt))?;
         }
         if cursor.is_at_end() {
             hash.update(lines);

@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::algorithm::Algorithm;
 use crate::error::{Error, Result};
+use crate::idempotency::{CallId, IdempotencyRecord, push_one};
 use crate::image::{KeyImage, Origin, Totals};
 use crate::limit::Rate;
 use crate::outcome::{Outcome, RateVerdicts};
-use crate::receipts::{CallId, Receipt, push_one};
 use crate::storage::{File, Map};
 
 /// A file in memory, for reading.
@@ -292,7 +292,7 @@ fn with_receipts(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
     writer.push(&bucket(1, "user:1"));
     for (number, &(seq, at_ns)) in (1..).zip(of) {
         let call = CallId { id: [number; 16], fingerprint: [0xf0 | number; 8] };
-        writer.push_receipt(&Receipt { call, seq, at_ns, answer: &answer });
+        writer.push_idempotency(&IdempotencyRecord { call, seq, at_ns, answer: &answer });
     }
     (writer.finish(431, 2), answer)
 }
@@ -310,7 +310,7 @@ fn answers_stand_behind_the_keys() {
     assert!(lines[4].starts_with(r#"{"end":431,"next_id":2,"keys":1,"receipts":2,"sha256":""#), "{}", lines[4]);
     let mut found = Vec::new();
     let (_, trailer) = read(&MemFile(bytes), Path::new("s"), &mut |body| {
-        if let Body::Receipt(receipt) = body {
+        if let Body::Idempotency(receipt) = body {
             assert_eq!(receipt.answer, answer);
             found.push((receipt.call.id[0], receipt.call.fingerprint[7], receipt.seq, receipt.at_ns));
         }

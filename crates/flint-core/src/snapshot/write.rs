@@ -7,9 +7,9 @@ use super::{
     KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE,
     RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
 };
+use crate::idempotency::IdempotencyRecord;
 use crate::image::{KeyImage, Origin, Totals};
 use crate::limit::Rate;
-use crate::receipts::Receipt;
 
 /// Turns images into the bytes of a snapshot file. It touches no file: the caller writes the chunks one after the other.
 pub struct Writer {
@@ -49,7 +49,7 @@ impl Writer {
     }
 
     /// Adds a remembered answer, behind all keys. Answers come in order, and none is of a record behind the start.
-    pub fn push_receipt(&mut self, receipt: &Receipt<'_>) {
+    pub fn push_idempotency(&mut self, receipt: &IdempotencyRecord<'_>) {
         debug_assert!(receipt.seq <= self.start, "the answer of record {}, beyond the start", receipt.seq);
         self.receipts += 1;
         let buf = &mut self.buf;

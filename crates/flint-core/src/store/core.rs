@@ -6,16 +6,17 @@ use crate::algorithm::{AFTER_IMAGE_LEN, AfterImage};
 use crate::error::Result;
 use crate::hooks::{self, Defect};
 use crate::image::{Origin, RateChange};
+use crate::item::{Item, OnChange};
 use crate::limit::Limit;
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{
-    ConfigureOp, Denial, GroupWriter, Purpose, ReceiptOp, push_allow, push_allow_one, push_anchor, push_configure,
-    push_delete, push_denials, push_receipt, push_reset, push_snapshot_mark,
+    ConfigureOp, Denial, GroupWriter, IdempotencyOp, Purpose, push_allow, push_allow_one, push_anchor, push_configure,
+    push_delete, push_denials, push_idempotency, push_reset, push_snapshot_mark,
 };
+use crate::outcome::{MultiOutcome, Outcome};
 use crate::table::{Slot, Table};
-use crate::writer::{LogWriter, Refusal};
+use crate::writer::{Blocked, LogWriter};
 
-use super::types::{Item, MultiOutcome, OnChange, Outcome};
 use super::view::{Part, View};
 
 /// Keys per Denials record.
@@ -96,14 +97,14 @@ impl Core {
     }
 
     #[inline]
-    fn reserve(&mut self, len: usize) -> Result<(), Refusal> {
+    fn reserve(&mut self, len: usize) -> Result<(), Blocked> {
         let keep = self.keep();
         self.writer.reserve(len, keep)
     }
 
     /// Checks one key. A denial is counted, unless the caller waits and tries again.
     #[inline]
-    pub(crate) fn check(&mut self, item: &Item<'_>, denials: Denials) -> Result<Outcome, Refusal> {
+    pub(crate) fn check(&mut self, item: &Item<'_>, denials: Denials) -> Result<Outcome, Blocked> {
         let now = self.view.time.now();
         match self.view.table.find(item.key) {
             Some(slot) if !self.view.wants_change(slot, item.limit) => self.check_known(slot, now, item.cost, denials),
@@ -112,7 +113,7 @@ impl Core {
     }
 
     #[inline]
-    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denials: Denials) -> Result<Outcome, Refusal> {
+    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denials: Denials) -> Result<Outcome, Blocked> {
         self.view.valid_cost(slot, cost)?;
         let (decision, verdicts) = self.view.decide(slot, now, cost);
         if !decision.verdict.allowed {
@@ -152,7 +153,7 @@ impl Core {
         item: &Item<'_>,
         now: u64,
         denials: Denials,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, Blocked> {
         let part = self.view.resolve(item, now)?;
         let (decision, verdicts) = (part.decision, part.verdicts.clone());
         if !decision.verdict.allowed {
@@ -186,7 +187,7 @@ impl Core {
     }
 
     /// Checks several keys, all or nothing. The items were validated: no duplicates, 1 to 1,000.
-    pub(crate) fn check_all(&mut self, items: &[Item<'_>]) -> Result<MultiOutcome, Refusal> {
+    pub(crate) fn check_all(&mut self, items: &[Item<'_>]) -> Result<MultiOutcome, Blocked> {
         let now = self.view.time.now();
         let parts = items.iter().map(|item| self.view.resolve(item, now)).collect::<Result<Vec<_>>>()?;
         let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
@@ -208,7 +209,7 @@ impl Core {
         parts: &[Part],
         now: u64,
         seq: u64,
-    ) -> Result<MultiOutcome, Refusal> {
+    ) -> Result<MultiOutcome, Blocked> {
         let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
         let mut retry_after_ns = 0;
         let mut outcomes = Vec::with_capacity(items.len());
@@ -237,8 +238,8 @@ impl Core {
         items: &[Item<'_>],
         parts: &[Part],
         now: u64,
-        receipt: Option<&ReceiptOp<'_>>,
-    ) -> Result<u64, Refusal> {
+        receipt: Option<&IdempotencyOp<'_>>,
+    ) -> Result<u64, Blocked> {
         let mut len = MIN_RECORD_LEN + 8 + receipt.map_or(0, |receipt| 32 + receipt.answer.len().next_multiple_of(8));
         for (item, part) in items.iter().zip(parts) {
             let rates = match (&part.plan, part.slot) {
@@ -253,7 +254,7 @@ impl Core {
         }
         self.reserve(len)?;
         let seq = self.writer.seq() + 1;
-        let Self { view: View { table, .. }, writer, images, .. } = self;
+        let Self { view: View { table, listings, .. }, writer, images, .. } = self;
         writer.push(Kind::Group, now, |buf| {
             let mut group = GroupWriter::begin(buf, purpose);
             for (item, part) in items.iter().zip(parts) {
@@ -262,7 +263,12 @@ impl Core {
                         let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
                         let op = ConfigureOp { id, key: item.key, origin: Origin::Call, rates: plan };
                         group.op(buf, Kind::Configure, |buf| push_configure(buf, &op));
-                        table.configure(slot, id, item.key, Origin::Call, plan, now, seq)
+                        let known = slot.is_some();
+                        let slot = table.configure(slot, id, item.key, Origin::Call, plan, now, seq);
+                        if !known {
+                            listings.created().push(slot, id);
+                        }
+                        slot
                     }
                     (None, Some(slot)) => slot,
                     (None, None) => unreachable!("an unknown key without a limit was refused"),
@@ -274,7 +280,7 @@ impl Core {
                 group.op(buf, Kind::Allow, |buf| push_allow(buf, id, item.cost, images));
             }
             if let Some(receipt) = receipt {
-                group.op(buf, Kind::Receipt, |buf| push_receipt(buf, receipt));
+                group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, receipt));
             }
             group.finish(buf);
         });
@@ -284,7 +290,7 @@ impl Core {
 
     /// Sets limits, all in one record. Unchanged ones are left out; when nothing is left, nothing is written. Gives the
     /// sequence number after which all of them are durable.
-    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Refusal> {
+    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Blocked> {
         let now = self.view.time.now();
         let mut parts: Vec<(usize, Option<Slot>, Vec<RateChange>)> = Vec::new();
         let mut unchanged_seq = 0;
@@ -308,13 +314,16 @@ impl Core {
         }
         self.reserve(len)?;
         let seq = self.writer.seq() + 1;
-        let Self { view: View { table, .. }, writer, .. } = self;
-        let apply =
+        let Self { view: View { table, listings, .. }, writer, .. } = self;
+        let mut apply =
             |table: &mut Table, (index, slot, plan): &(usize, Option<Slot>, Vec<RateChange>), buf: &mut Vec<u8>| {
                 let key = specs[*index].0;
                 let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
                 push_configure(buf, &ConfigureOp { id, key, origin: Origin::Explicit, rates: plan });
-                table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
+                let configured = table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
+                if slot.is_none() {
+                    listings.created().push(configured, id);
+                }
             };
         if many {
             writer.push(Kind::Group, now, |buf| {
@@ -332,7 +341,7 @@ impl Core {
     }
 
     /// Refills a key.
-    pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Refusal> {
+    pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Blocked> {
         let now = self.view.time.now();
         let slot = self.view.known(key)?;
         self.reserve(MIN_RECORD_LEN + 8)?;
@@ -344,7 +353,7 @@ impl Core {
     }
 
     /// Forgets a key.
-    pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Refusal> {
+    pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Blocked> {
         let now = self.view.time.now();
         let slot = self.view.known(key)?;
         self.reserve(MIN_RECORD_LEN + 8)?;
@@ -356,7 +365,7 @@ impl Core {
     }
 
     /// Writes the denial totals of up to one record's worth of keys. Gives whether some are left.
-    pub(crate) fn save_denials(&mut self) -> Result<bool, Refusal> {
+    pub(crate) fn save_denials(&mut self) -> Result<bool, Blocked> {
         // What fits in the room kept for this goes there; only then a new segment is asked for.
         let fits = self.writer.room().saturating_sub(DENIALS_LEN + ANCHOR_LEN + CLOSE_LEN) / DENIAL_LEN;
         let most = if fits == 0 { DENIALS_PER_RECORD } else { fits.min(DENIALS_PER_RECORD) };
@@ -399,7 +408,7 @@ impl Core {
     }
 
     /// Writes the pairing of engine and wall time, if it moved or if `always`.
-    pub(crate) fn save_anchor(&mut self, always: bool) -> Result<(), Refusal> {
+    pub(crate) fn save_anchor(&mut self, always: bool) -> Result<(), Blocked> {
         let anchor = match self.view.time.due_anchor() {
             Some(anchor) => anchor,
             None if always => self.view.time.anchor(),
@@ -412,14 +421,14 @@ impl Core {
     }
 
     /// Notes in the log that a snapshot was published.
-    pub(crate) fn save_snapshot_mark(&mut self, start: u64, end: u64) -> Result<u64, Refusal> {
+    pub(crate) fn save_snapshot_mark(&mut self, start: u64, end: u64) -> Result<u64, Blocked> {
         let now = self.view.time.now();
         self.reserve(MIN_RECORD_LEN + 16)?;
         Ok(self.writer.push(Kind::SnapshotMark, now, |buf| push_snapshot_mark(buf, start, end)))
     }
 
     /// The last record of a session; everything before it is synced.
-    pub(crate) fn save_close(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn save_close(&mut self) -> Result<(), Blocked> {
         let now = self.view.time.now();
         self.writer.reserve_last(CLOSE_LEN)?;
         self.writer.push(Kind::Close, now, |_| ());

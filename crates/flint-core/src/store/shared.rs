@@ -2,64 +2,32 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
+use crate::options::{Options, SyncMode, WaitPolicy};
 use crate::stats::{self, Histogram};
 use crate::storage::{Dir, fork};
-use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Condvar, Mutex, MutexGuard, Ordering};
-use crate::writer::{self, Refusal};
+use crate::sync::{self, Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::writer::{self, Blocked};
 
+use super::bell::Bell;
 use super::core::Core;
-use super::types::{Notice, Options, Severity, SyncMode, WaitPolicy};
+use super::notices::{Notices, Severity};
 use super::wakers::Wakers;
 
 const OPEN: u32 = 0;
 const STOPPED: u32 = 1;
 const CLOSED: u32 = 2;
 
+/// How long a scan leaves the lock to calls that wait for it: long enough for a thread to wake up.
+const GIVE_WAY: Duration = Duration::from_micros(50);
+
 /// Denial totals reach the log at least this often while they change.
 const DENIALS_EVERY_NS: u64 = 60_000_000_000;
-
-/// At most this many unread notices are kept.
-const MAX_NOTICES: usize = 100;
-
-/// A background thread's doorbell.
-#[derive(Default)]
-pub(crate) struct Bell {
-    pub(crate) state: Mutex<Ring>,
-    pub(crate) rung: Condvar,
-}
-
-/// What a doorbell asks for.
-#[derive(Default)]
-pub(crate) struct Ring {
-    /// There is something to do.
-    pub(crate) work: bool,
-    /// Now, not after the usual delay.
-    pub(crate) urgent: bool,
-    /// Until when the flusher waits for the batch to become full; `None` while there is none, or for ever.
-    pub(crate) deadline: Option<Instant>,
-    /// End the thread.
-    pub(crate) shutdown: bool,
-}
-
-impl Bell {
-    pub(crate) fn ring(&self, urgent: bool) {
-        let mut state = self.state.lock();
-        state.work = true;
-        state.urgent |= urgent;
-        self.rung.notify_one();
-    }
-
-    pub(crate) fn shutdown(&self) {
-        self.state.lock().shutdown = true;
-        self.rung.notify_all();
-    }
-}
 
 /// A panic under the lock may leave table and log in disagreement: nothing more is acknowledged on top of that.
 struct StopOnPanic<'a>(&'a Shared);
@@ -92,10 +60,11 @@ pub(crate) struct Shared {
     pub(crate) compacting: Mutex<()>,
     /// Held while a spare segment is made.
     spare: Mutex<()>,
+    /// Calls that wait for the lock.
+    waiting: AtomicU32,
     state: AtomicU32,
     failure: Mutex<Option<Failure>>,
-    notices: Mutex<Vec<Notice>>,
-    has_notices: AtomicBool,
+    pub(crate) notices: Notices,
     fork_generation: u64,
     pub(crate) syncs: AtomicU64,
     pub(crate) compactions: AtomicU64,
@@ -116,10 +85,10 @@ impl Shared {
             wakers: Wakers::default(),
             compacting: Mutex::new(()),
             spare: Mutex::new(()),
+            waiting: AtomicU32::new(0),
             state: AtomicU32::new(OPEN),
             failure: Mutex::new(None),
-            notices: Mutex::new(Vec::new()),
-            has_notices: AtomicBool::new(false),
+            notices: Notices::default(),
             fork_generation: fork::generation(),
             syncs: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
@@ -192,11 +161,11 @@ impl Shared {
     /// Runs `call` under the lock, until it succeeds or fails. Between two attempts it waits, without the lock, for the sync or the
     /// spare segment that the call needs.
     #[inline]
-    pub(crate) fn perform<T>(&self, mut call: impl FnMut(&mut Core) -> Result<T, Refusal>) -> Result<T> {
+    pub(crate) fn perform<T>(&self, mut call: impl FnMut(&mut Core) -> Result<T, Blocked>) -> Result<T> {
         self.usable()?;
         let guard = StopOnPanic(self);
         let result = loop {
-            match self.attempt(self.core.lock(), &mut call) {
+            match self.attempt(self.lock(), &mut call) {
                 Ok(value) => break Ok(value),
                 Err((refusal, seq)) => {
                     if let Err(error) = self.resolve(refusal, seq) {
@@ -214,11 +183,11 @@ impl Shared {
     pub(crate) fn try_perform<T>(
         &self,
         wait: WaitPolicy,
-        mut call: impl FnMut(&mut Core) -> Result<T, Refusal>,
+        mut call: impl FnMut(&mut Core) -> Result<T, Blocked>,
     ) -> Result<Option<T>> {
         self.usable()?;
         let core = match wait {
-            WaitPolicy::Lock => self.core.lock(),
+            WaitPolicy::Lock => self.lock(),
             WaitPolicy::Never => match self.core.try_lock() {
                 Some(core) => core,
                 None => return Ok(None),
@@ -227,11 +196,31 @@ impl Shared {
         let guard = StopOnPanic(self);
         let result = match self.attempt(core, &mut call) {
             Ok(value) => Ok(Some(value)),
-            Err((Refusal::Error(error), _)) => Err(self.stop_if_fatal(error)),
-            Err((Refusal::NeedSync | Refusal::NeedSpare(_), _)) => Ok(None),
+            Err((Blocked::Failed(error), _)) => Err(self.stop_if_fatal(error)),
+            Err((Blocked::UntilSync | Blocked::UntilSpare(_), _)) => Ok(None),
         };
         std::mem::forget(guard);
         result
+    }
+
+    /// Takes the lock for a call, and before a scan that takes it again and again.
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        if let Some(core) = self.core.try_lock() {
+            return core;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let core = self.core.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        core
+    }
+
+    /// Called by a scan between two slices, without the lock: lets waiting calls have it. The lock itself is not fair, because a thread
+    /// that was woken is slower than one that runs.
+    pub(crate) fn give_way(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            sync::sleep(GIVE_WAY);
+        }
     }
 
     /// Runs `call` under the lock `core` and wakes the threads that now have something to do. A failure comes with the newest record
@@ -240,10 +229,10 @@ impl Shared {
     fn attempt<T>(
         &self,
         mut core: MutexGuard<'_, Core>,
-        call: &mut impl FnMut(&mut Core) -> Result<T, Refusal>,
-    ) -> Result<T, (Refusal, u64)> {
+        call: &mut impl FnMut(&mut Core) -> Result<T, Blocked>,
+    ) -> Result<T, (Blocked, u64)> {
         if core.closed {
-            return Err((Refusal::Error(Error::Closed), 0));
+            return Err((Blocked::Failed(Error::Closed), 0));
         }
         let before = core.unsynced_events;
         let value = call(&mut core).map_err(|refusal| (refusal, core.writer.seq()))?;
@@ -260,11 +249,11 @@ impl Shared {
     }
 
     /// Does what a refused call needs, or gives its error. `seq` is the newest record when it was refused.
-    pub(crate) fn resolve(&self, refusal: Refusal, seq: u64) -> Result<()> {
+    pub(crate) fn resolve(&self, refusal: Blocked, seq: u64) -> Result<()> {
         match refusal {
-            Refusal::Error(error) => Err(self.stop_if_fatal(error)),
-            Refusal::NeedSync => self.wait_durable(seq),
-            Refusal::NeedSpare(len) => self.make_spare(len),
+            Blocked::Failed(error) => Err(self.stop_if_fatal(error)),
+            Blocked::UntilSync => self.wait_durable(seq),
+            Blocked::UntilSpare(len) => self.make_spare(len),
         }
     }
 
@@ -319,7 +308,7 @@ impl Shared {
         let job = {
             let mut core = self.core.lock();
             // The anchor is a record like any other; without room for it, the next sync tries again.
-            if let Err(Refusal::Error(error)) = core.save_anchor(false)
+            if let Err(Blocked::Failed(error)) = core.save_anchor(false)
                 && writer::is_fatal(&error)
             {
                 drop(core);
@@ -386,7 +375,7 @@ impl Shared {
         };
         if first {
             // Before the state changes, so that whoever is refused because of it finds the notice.
-            self.notify(
+            self.notices.push(
                 Severity::Error,
                 format!("the limiter stopped because {op} {} failed: {error}; reopen it", path.display()),
             );
@@ -418,28 +407,5 @@ impl Shared {
         }
         let removed = self.dir.remove(files::SPARE).and_then(|()| self.dir.sync());
         removed.map_err(|error| Error::storage("cannot remove", self.path().join(files::SPARE), error))
-    }
-
-    /// Leaves a sentence for whoever calls next.
-    pub(crate) fn notify(&self, severity: Severity, message: String) {
-        let mut notices = self.notices.lock();
-        if notices.len() < MAX_NOTICES {
-            notices.push(Notice { severity, message });
-        }
-        self.has_notices.store(true, Ordering::Release);
-    }
-
-    #[inline]
-    pub(crate) fn has_notices(&self) -> bool {
-        self.has_notices.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn take_notices(&self) -> Vec<Notice> {
-        if self.is_forked() {
-            return Vec::new();
-        }
-        let mut notices = self.notices.lock();
-        self.has_notices.store(false, Ordering::Release);
-        std::mem::take(&mut notices)
     }
 }

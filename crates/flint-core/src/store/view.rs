@@ -3,25 +3,68 @@
 
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
+use crate::idempotency::IdempotencyWindow;
 use crate::image::{Origin, RateChange};
+use crate::item::Item;
 use crate::limit::{Key, Limit};
-use crate::receipts::Receipts;
+use crate::outcome::{Outcome, RateVerdicts};
+use crate::status::{Status, TopBy};
 use crate::table::{Decision, Slot, Table};
 use crate::time::{Timeline, to_wall};
 
-use super::types::{Item, Outcome, RateVerdicts, Status, TopBy};
+use super::listings::Listings;
 
-/// The keys, the time, and what calls that may be repeated were told.
+/// The keys, the time, and the answers of idempotent calls.
 pub(crate) struct View {
     pub(crate) table: Table,
     pub(crate) time: Timeline,
-    pub(crate) receipts: Receipts,
+    pub(crate) idempotency: IdempotencyWindow,
+    pub(crate) listings: Listings,
+    #[cfg(feature = "testing")]
+    pub(crate) scanned: Scanned,
 }
 
 impl View {
-    pub(crate) fn empty(time: Timeline) -> Self {
-        Self { table: Table::new(), time, receipts: Receipts::default() }
+    pub(crate) fn new(table: Table, time: Timeline, idempotency: IdempotencyWindow) -> Self {
+        Self {
+            table,
+            time,
+            idempotency,
+            listings: Listings::default(),
+            #[cfg(feature = "testing")]
+            scanned: Scanned::default(),
+        }
     }
+
+    pub(crate) fn empty(time: Timeline) -> Self {
+        Self::new(Table::new(), time, IdempotencyWindow::default())
+    }
+}
+
+/// What scans over all keys did.
+#[cfg(feature = "testing")]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Scanned {
+    /// Slots visited.
+    pub slots: u64,
+    /// Slots of the largest slice, which is visited under the lock.
+    pub largest_slice: u32,
+}
+
+#[cfg(feature = "testing")]
+impl Scanned {
+    pub(crate) fn add(&mut self, slots: u32) {
+        self.slots += u64::from(slots);
+        self.largest_slice = self.largest_slice.max(slots);
+    }
+}
+
+/// The time for which several keys are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    now_ns: u64,
+    /// Wall minus engine time.
+    offset_ns: i64,
 }
 
 /// One item of a call, resolved.
@@ -172,18 +215,34 @@ impl View {
         self.table.find(key).ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })
     }
 
-    /// One key as people see it.
+    /// The current time.
+    pub(crate) fn moment(&mut self) -> Moment {
+        let now_ns = self.time.now();
+        self.time.anchor();
+        Moment { now_ns, offset_ns: self.time.offset_ns(now_ns) }
+    }
+
     pub(crate) fn status(&mut self, key: &str) -> Option<Status> {
         let slot = self.table.find(key)?;
-        let now = self.time.now();
-        self.time.anchor();
-        let offset = self.time.offset_ns(now);
+        let moment = self.moment();
+        Some(self.status_at(slot, moment))
+    }
+
+    /// What is left of a key's limit, and when all of it is back, as wall-clock time.
+    pub(crate) fn remaining_at(&self, slot: Slot, moment: Moment) -> (u64, u64) {
+        let verdict = self.table.decide(slot, moment.now_ns, 0).verdict;
+        (verdict.remaining, to_wall(moment.now_ns.saturating_add(verdict.reset_after_ns), moment.offset_ns))
+    }
+
+    /// The status of the key in a slot.
+    pub(crate) fn status_at(&self, slot: Slot, moment: Moment) -> Status {
+        let Moment { now_ns: now, offset_ns: offset } = moment;
         let wall = |engine_ns: u64| (engine_ns > 0).then(|| to_wall(engine_ns, offset));
         let looked = self.table.decide(slot, now, 0);
         let retry_after_ns = self.table.decide(slot, now, 1).verdict.retry_after_ns;
         let entry = self.table.entry(slot);
-        Some(Status {
-            key: key.to_owned(),
+        Status {
+            key: self.table.key(slot).to_owned(),
             rates: self.table.rates(slot).copied().collect(),
             binding: looked.binding,
             origin: entry.origin,
@@ -198,7 +257,7 @@ impl View {
             last_allowed_at_ns: wall(entry.totals.last_allowed_ns),
             last_denied_at_ns: wall(entry.totals.last_denied_ns),
             last_reset_at_ns: wall(entry.totals.last_reset_ns),
-        })
+        }
     }
 
     /// What `top` sorts by.

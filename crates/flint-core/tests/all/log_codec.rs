@@ -3,16 +3,17 @@
 
 use flint_core::algorithm::Verdict;
 use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
+use flint_core::idempotency::{push_multi, push_one};
 use flint_core::image::{Origin, RateChange, Source};
 use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
-    ConfigureOp, Denial, EVENT_KINDS, EventOp, GroupWriter, Op, Purpose, ReceiptOp, decode, push_allow, push_anchor,
-    push_configure, push_delete, push_denials, push_event, push_receipt, push_reset, push_snapshot_mark,
+    ConfigureOp, Denial, EVENT_KINDS, EventOp, GroupWriter, IdempotencyOp, Op, Purpose, decode, push_allow,
+    push_anchor, push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset,
+    push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN, Seal, SegmentHeader};
-use flint_core::receipts::{push_multi, push_one};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -46,7 +47,7 @@ impl Owned {
             Self::SnapshotMark(..) => Kind::SnapshotMark,
             Self::Close => Kind::Close,
             Self::Event(..) => Kind::Event,
-            Self::Receipt(..) => Kind::Receipt,
+            Self::Receipt(..) => Kind::Idempotency,
         }
     }
 
@@ -72,7 +73,7 @@ impl Owned {
             Self::Event(kind, key, cost, count) => {
                 push_event(buf, &EventOp { kind: *kind, key, cost: *cost, count: *count });
             }
-            Self::Receipt(call, answer) => push_receipt(buf, &ReceiptOp { call: *call, answer }),
+            Self::Receipt(call, answer) => push_idempotency(buf, &IdempotencyOp { call: *call, answer }),
         }
     }
 
@@ -99,7 +100,7 @@ impl Owned {
             Op::SnapshotMark { start, end } => Self::SnapshotMark(start, end),
             Op::Close => Self::Close,
             Op::Event(e) => Self::Event(e.kind, e.key.to_owned(), e.cost, e.count),
-            Op::Receipt(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
+            Op::Idempotency(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
         }
     }
 }
@@ -464,7 +465,7 @@ fn nonsense_with_a_right_checksum_is_refused() {
     );
     assert_eq!(refused(Kind::Group, &[1 << 32 | 1, 2 << 8 | 1, 5]), "it ends too early");
     assert_eq!(refused(Kind::Event, &[6, 1, 1]), "its event is unknown");
-    assert_eq!(refused(Kind::Receipt, &[0; 6]), "a receipt stands alone");
+    assert_eq!(refused(Kind::Idempotency, &[0; 6]), "a receipt stands alone");
     // The answer: one key, allowed, one rate of 1/minute that has nothing left.
     let answer = [word([1, 0x81, 1, 0, 0x80, 1, 0xe0, 0xd4]), word([3, 1, 0, 0, 0, 0, 0, 0])];
     let group = |purpose: u64, count: u64, answer: &[u64]| {

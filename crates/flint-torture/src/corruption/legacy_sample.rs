@@ -1,7 +1,8 @@
 //! Directories of releases 0.1 and 0.2, as those releases left them. Their logs know no durable mark and no close record: whatever
 //! is damaged about the last line may be what a crash left of it.
 
-use flint_core::engine::{Options, SyncMode, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{Options, SyncMode};
 use flint_core::files;
 use flint_core::image::KeyImage;
 use flint_core::testing::sim::SimDisk;
@@ -76,7 +77,7 @@ impl LegacySample {
         let fail = |detail: String| -> ! { panic!("{}, {what}: {detail}", self.name) };
         let disk = disk_of(files);
         let ops = disk.ops();
-        let report = doctor_in(&*disk.dir()).unwrap_or_else(|error| fail(format!("the doctor: {error}")));
+        let report = examine_in(&*disk.dir()).unwrap_or_else(|error| fail(format!("the doctor: {error}")));
         let reader = look(&disk);
         if disk.ops() != ops {
             fail("looking changed something".to_owned());

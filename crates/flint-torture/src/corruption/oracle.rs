@@ -5,7 +5,8 @@ use std::ops::AddAssign;
 use std::path::Path;
 use std::sync::Mutex;
 
-use flint_core::engine::{Item, Options, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{Item, Options};
 use flint_core::files::{self, FileKind};
 use flint_core::image::KeyImage;
 use flint_core::limit::Algorithm;
@@ -80,7 +81,7 @@ impl<'a> Oracle<'a> {
         let fail = |detail: String| -> ! { panic!("{}, {}: {detail}", sample.name, what()) };
         let before = disk.kill();
         let ops = disk.ops();
-        let report = doctor_in(&*disk.dir()).unwrap_or_else(|error| fail(format!("the doctor: {error}")));
+        let report = examine_in(&*disk.dir()).unwrap_or_else(|error| fail(format!("the doctor: {error}")));
         let (looking, _) = options(sample.sync, 0, sample.wall_ns);
         let reader = Engine::open_in(disk.dir(), Options { read_only: true, ..looking });
         if disk.ops() != ops {
@@ -220,7 +221,7 @@ impl<'a> Oracle<'a> {
         let after = engine.images().map_err(failed("looking"))?;
         engine.close().map_err(failed("closing"))?;
         drop(engine);
-        let report = doctor_in(&*disk.dir()).map_err(failed("the doctor"))?;
+        let report = examine_in(&*disk.dir()).map_err(failed("the doctor"))?;
         if !report.ok {
             return Err(format!("the doctor after closing: {report:?}"));
         }

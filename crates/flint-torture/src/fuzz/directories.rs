@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use flint_core::clock::ManualClock;
-use flint_core::engine::{Item, OnChange, Options, Report, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{Item, OnChange, Options, Report};
 use flint_core::files;
 use flint_core::image::KeyImage;
 use flint_core::limit::{Algorithm, parse_limit};
@@ -58,7 +59,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
             features.note("refused", &error);
             let looked = read_only(&disk).err();
             assert!(looked.as_ref().is_some_and(is_refusal), "refused, but not to a reader: {error}; {looked:?}");
-            let report = doctor_in(&*disk.dir()).expect("a good disk");
+            let report = examine_in(&*disk.dir()).expect("a good disk");
             assert!(!report.ok && !report.problems.is_empty(), "refused, but healthy: {error}; {report:?}");
             features.note("doctor", &report.problems[0].message);
         }
@@ -67,7 +68,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
                 Ok(reader) => reader,
                 Err(error) => panic!("it opens, but not for a reader: {error}"),
             };
-            let report = doctor_in(&*disk.dir()).expect("a good disk");
+            let report = examine_in(&*disk.dir()).expect("a good disk");
             let only_history = !report.ok && is_history(&report, &before);
             assert!(report.ok || only_history, "it opens, but the doctor says: {report:?}");
             let images = engine.images().expect("an open store");
@@ -157,7 +158,7 @@ fn go_on(disk: &SimDisk, engine: Engine, clock: &Arc<ManualClock>, images: Vec<K
     }
     good(engine.close(), "close");
     assert_eq!(images_of(disk), after, "closed");
-    let report = doctor_in(&*disk.dir()).expect("a good disk");
+    let report = examine_in(&*disk.dir()).expect("a good disk");
     assert!(report.ok || only_history, "closed, and the doctor says: {report:?}");
     let engine = open(&disk.kill(), clock).expect("a store that was closed opens");
     assert!(engine.recovery().clean, "closed, and not clean");

@@ -8,7 +8,7 @@ use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Frame, Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
     ConfigureOp, Denial, GroupWriter, Op, decode, push_allow, push_anchor, push_configure, push_delete, push_denials,
-    push_event, push_receipt, push_reset, push_snapshot_mark,
+    push_event, push_idempotency, push_reset, push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, HeaderProblem, SEAL_LEN, Seal, SegmentHeader};
 
@@ -267,7 +267,7 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
             for op in group.ops() {
                 let kind = match op {
                     Op::Allow { .. } => Kind::Allow,
-                    Op::Receipt(_) => Kind::Receipt,
+                    Op::Idempotency(_) => Kind::Idempotency,
                     _ => Kind::Configure,
                 };
                 writer.op(buf, kind, |buf| push(&op, buf));
@@ -279,6 +279,6 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
         Op::SnapshotMark { start, end } => push_snapshot_mark(buf, *start, *end),
         Op::Close => {}
         Op::Event(event) => push_event(buf, event),
-        Op::Receipt(receipt) => push_receipt(buf, receipt),
+        Op::Idempotency(receipt) => push_idempotency(buf, receipt),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flint_core::Error;
 use flint_core::files::snapshot_name;
-use flint_core::receipts::Receipt;
+use flint_core::idempotency::IdempotencyRecord;
 use flint_core::snapshot::{self, Body, Writer};
 use flint_core::storage::Mode;
 use flint_core::testing::sim::SimDisk;
@@ -72,7 +72,9 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
                 assert_eq!(image.rates.len(), image.states.len());
                 images.push(image.clone());
             }
-            Body::Receipt(receipt) => answers.push((receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec())),
+            Body::Idempotency(receipt) => {
+                answers.push((receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec()))
+            }
         }
         Ok(())
     });
@@ -86,7 +88,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
             let mut writer = Writer::new(&whole);
             images.iter().for_each(|image| writer.push(image));
             for (call, seq, at_ns, answer) in &answers {
-                writer.push_receipt(&Receipt { call: *call, seq: *seq, at_ns: *at_ns, answer });
+                writer.push_idempotency(&IdempotencyRecord { call: *call, seq: *seq, at_ns: *at_ns, answer });
             }
             features.count("answers", answers.len() as u64);
             let mut again = writer.take_chunk();

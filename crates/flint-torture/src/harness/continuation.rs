@@ -1,8 +1,8 @@
 //! What must hold of a recovered store from then on.
 
 use flint_core::engine::{Check, CheckAll, Engine, Idempotent, Item, Options, SyncMode};
+use flint_core::idempotency::{Answer, decode_answer};
 use flint_core::limit::Algorithm;
-use flint_core::receipts::{Answer, decode_answer};
 use flint_core::testing::sim::SimDisk;
 
 use super::state::{Answered, state};

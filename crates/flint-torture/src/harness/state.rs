@@ -2,8 +2,8 @@
 
 use flint_core::Result;
 use flint_core::engine::{CallId, Engine};
+use flint_core::idempotency::IdempotencyRecord;
 use flint_core::image::KeyImage;
-use flint_core::receipts::Receipt;
 
 /// A remembered answer. Two are the same whatever the numbers of their records: an attempt to open may have written one more.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl PartialEq for Answered {
 impl Answered {
     pub(super) fn is_alive(&self, now_ns: u64) -> bool {
         let Self { call, seq, at_ns, ref answer } = *self;
-        !Receipt { call, seq, at_ns, answer }.is_expired(now_ns)
+        !IdempotencyRecord { call, seq, at_ns, answer }.is_expired(now_ns)
     }
 }
 
@@ -44,8 +44,8 @@ impl State {
     /// `Stopped`, `Closed`.
     pub fn of(engine: &Engine) -> Result<Self> {
         let mut answered = Vec::new();
-        let now_ns = engine.receipts(&mut |receipt| {
-            let Receipt { call, seq, at_ns, answer } = *receipt;
+        let now_ns = engine.idempotency_records(&mut |receipt| {
+            let IdempotencyRecord { call, seq, at_ns, answer } = *receipt;
             answered.push(Answered { call, seq, at_ns, answer: answer.to_vec() });
         })?;
         Ok(Self { images: engine.images()?, answered, now_ns })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use flint_core::Engine;
 use flint_core::clock::ManualClock;
-use flint_core::engine::{self, Options, SyncMode};
+use flint_core::engine::{Options, SyncMode};
 
 use crate::harness::{State, assert_repeatable};
 
@@ -47,7 +47,7 @@ fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 fn assert_sound(dir: &Path, what: &str) {
-    let report = engine::doctor(dir).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
+    let report = flint_core::doctor::examine(dir).unwrap_or_else(|error| panic!("{what}: doctor: {error}"));
     assert!(report.ok, "{what}: doctor: {:?}", report.problems);
 }
 

@@ -53,7 +53,7 @@ pub enum Op {
 
 /// Why a call was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Blocked {
     /// `LimitNotFound`.
     NotFound,
     /// `InvalidCost`.
@@ -72,7 +72,7 @@ pub enum Answer {
     /// `status`.
     Status(Option<Status>),
     /// The call makes no sense for the key as it is.
-    Refused(Refusal),
+    Refused(Blocked),
     /// `Closed`.
     Closed,
     /// The caller ended before the answer: the call may have taken effect or not.
@@ -271,16 +271,16 @@ impl Limiter {
     }
 
     /// The key as the call wants it, or why the call is refused.
-    fn resolve(&self, ask: &Ask) -> Result<Entry, Refusal> {
+    fn resolve(&self, ask: &Ask) -> Result<Entry, Blocked> {
         match (self.keys.get(&ask.key), &ask.limit) {
-            (None, None) => Err(Refusal::NotFound),
+            (None, None) => Err(Blocked::NotFound),
             (Some(entry), limit) if entry.explicit || limit.as_ref().is_none_or(|limit| entry.has(limit)) => {
-                if entry.accepts(ask.cost) { Ok(entry.clone()) } else { Err(Refusal::InvalidCost) }
+                if entry.accepts(ask.cost) { Ok(entry.clone()) } else { Err(Blocked::InvalidCost) }
             }
             (entry, Some(limit)) => {
                 let mut entry = entry.cloned().unwrap_or(Entry::new());
                 entry.redefine(limit, false, false, self.now);
-                if entry.accepts(ask.cost) { Ok(entry) } else { Err(Refusal::InvalidCost) }
+                if entry.accepts(ask.cost) { Ok(entry) } else { Err(Blocked::InvalidCost) }
             }
             (Some(_), None) => unreachable!("the arm before takes it"),
         }
@@ -427,7 +427,7 @@ impl Specification for Limiter {
                 },
                 _ => match (self.effect(op), answer) {
                     (Some(next), Answer::Done) => Some(next),
-                    (None, Answer::Refused(Refusal::NotFound)) => Some(self.clone()),
+                    (None, Answer::Refused(Blocked::NotFound)) => Some(self.clone()),
                     _ => None,
                 },
             }

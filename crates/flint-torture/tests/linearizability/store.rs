@@ -10,7 +10,7 @@ use flint_core::engine::{Item, OnChange, Options, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error};
-use flint_torture::linearizability::limiter::{Answer, Ask, Op, Refusal};
+use flint_torture::linearizability::limiter::{Answer, Ask, Blocked, Op};
 use flint_torture::random::Random;
 
 use crate::slow_disk::SlowDir;
@@ -176,8 +176,8 @@ pub(crate) fn perform(engine: &Engine, clock: &YieldingClock, name: &impl Fn(u8)
     };
     match answer {
         Ok(answer) => answer,
-        Err(Error::LimitNotFound { .. }) => Answer::Refused(Refusal::NotFound),
-        Err(Error::InvalidCost(_)) => Answer::Refused(Refusal::InvalidCost),
+        Err(Error::LimitNotFound { .. }) => Answer::Refused(Blocked::NotFound),
+        Err(Error::InvalidCost(_)) => Answer::Refused(Blocked::InvalidCost),
         Err(Error::Closed) => Answer::Closed,
         Err(error) => panic!("{op:?}: {error}"),
     }

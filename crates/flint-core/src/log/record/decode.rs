@@ -1,12 +1,12 @@
 //! Reading bodies. Any bytes may come in; what does not make sense is refused, also where the checksum is right.
 
-use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, Malformed, Op, Purpose, ReceiptOp};
+use super::op::{ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupRef, IdempotencyOp, Malformed, Op, Purpose};
 use crate::algorithm::AFTER_IMAGE_LEN;
+use crate::idempotency::{CallId, decode_answer, is_multi};
 use crate::image::{Origin, RateChange, Source};
 use crate::limit::{Algorithm, MAX_RATES, Rate};
 use crate::log::cursor::Cursor;
 use crate::log::frame::{Kind, WORD};
-use crate::receipts::{CallId, decode_answer, is_multi};
 
 /// Bytes of one rate in a Configure body.
 pub(super) const RATE_LEN: usize = 5 * WORD;
@@ -68,7 +68,7 @@ fn decode_rare(kind: Kind, body: &[u8]) -> Result<Op<'_>, Malformed> {
             Op::SnapshotMark { start, end }
         }
         Kind::Close => Op::Close,
-        Kind::Receipt => return Err("a receipt stands alone"),
+        Kind::Idempotency => return Err("a receipt stands alone"),
     };
     cursor.end()?;
     Ok(op)
@@ -159,7 +159,7 @@ fn decode_group(body: &[u8]) -> Result<Op<'_>, Malformed> {
         if has_receipt {
             return Err("something follows its receipt");
         }
-        if let Op::Receipt(receipt) = decode_group_op(&mut cursor)? {
+        if let Op::Idempotency(receipt) = decode_group_op(&mut cursor)? {
             has_receipt = true;
             if purpose == Purpose::LimitMany || is_multi(receipt.answer) != (purpose == Purpose::CheckAll) {
                 return Err("its receipt is of another call");
@@ -184,7 +184,7 @@ pub(super) fn decode_group_op<'a>(cursor: &mut Cursor<'a>) -> Result<Op<'a>, Mal
     match Kind::from_code(code) {
         Some(Kind::Allow) => decode_allow(body),
         Some(Kind::Configure) => decode_configure(body),
-        Some(Kind::Receipt) => decode_receipt(body),
+        Some(Kind::Idempotency) => decode_receipt(body),
         _ => Err("it groups an operation that cannot be grouped"),
     }
 }
@@ -200,7 +200,7 @@ fn decode_receipt(body: &[u8]) -> Result<Op<'_>, Malformed> {
     if !answer.allowed() {
         return Err("its receipt is of a denied call");
     }
-    Ok(Op::Receipt(ReceiptOp { call, answer: &padded[..padded.len() - padding.len()] }))
+    Ok(Op::Idempotency(IdempotencyOp { call, answer: &padded[..padded.len() - padding.len()] }))
 }
 
 fn decode_event(body: &[u8]) -> Result<Op<'_>, Malformed> {

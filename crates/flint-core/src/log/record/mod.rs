@@ -6,10 +6,10 @@ mod push;
 
 pub use decode::decode;
 pub use op::{
-    Changes, ConfigureOp, ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupOps, GroupRef, Malformed, Op,
-    Purpose, ReceiptOp,
+    Changes, ConfigureOp, ConfigureRef, Denial, Denials, EVENT_KINDS, EventOp, GroupOps, GroupRef, IdempotencyOp,
+    Malformed, Op, Purpose,
 };
 pub use push::{
     GroupWriter, push_allow, push_allow_one, push_anchor, push_configure, push_delete, push_denials, push_event,
-    push_receipt, push_reset, push_snapshot_mark,
+    push_idempotency, push_reset, push_snapshot_mark,
 };

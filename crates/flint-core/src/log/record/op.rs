@@ -3,9 +3,9 @@
 use std::slice::ChunksExact;
 
 use super::decode::{DENIAL_LEN, RATE_LEN, decode_denial, decode_group_op, decode_rate};
+use crate::idempotency::CallId;
 use crate::image::{Origin, RateChange};
 use crate::log::cursor::Cursor;
-use crate::receipts::CallId;
 
 /// Why a body makes no sense although its checksum is right. A sentence fragment to follow "the record is malformed: ".
 pub type Malformed = &'static str;
@@ -58,7 +58,7 @@ pub enum Op<'a> {
     /// History carried over from an old release; changes no state.
     Event(EventOp<'a>),
     /// What a call that may be repeated was told. It stands in a group alone.
-    Receipt(ReceiptOp<'a>),
+    Idempotency(IdempotencyOp<'a>),
 }
 
 /// A configuration to be written.
@@ -201,10 +201,10 @@ impl<'a> Iterator for GroupOps<'a> {
 
 /// What a call that may be repeated was told; number and time of its record are the answer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReceiptOp<'a> {
+pub struct IdempotencyOp<'a> {
     /// The call.
     pub call: CallId,
-    /// The answer, as [`receipts`](crate::receipts) writes it.
+    /// The answer, as [`receipts`](crate::idempotency) writes it.
     pub answer: &'a [u8],
 }
 

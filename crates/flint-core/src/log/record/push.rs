@@ -1,6 +1,6 @@
 //! Appending bodies to a record that `frame::begin` started. Every body is a multiple of eight bytes long.
 
-use super::op::{ConfigureOp, Denial, EventOp, Purpose, ReceiptOp};
+use super::op::{ConfigureOp, Denial, EventOp, IdempotencyOp, Purpose};
 use crate::algorithm::AfterImage;
 use crate::image::{Origin, RateChange, Source};
 use crate::log::frame::{Kind, WORD};
@@ -83,7 +83,7 @@ pub fn push_snapshot_mark(buf: &mut Vec<u8>, start: u64, end: u64) {
 }
 
 /// Appends the answer of a call that may be repeated.
-pub fn push_receipt(buf: &mut Vec<u8>, receipt: &ReceiptOp<'_>) {
+pub fn push_idempotency(buf: &mut Vec<u8>, receipt: &IdempotencyOp<'_>) {
     buf.extend_from_slice(&receipt.call.id);
     buf.extend_from_slice(&receipt.call.fingerprint);
     push_padded(buf, receipt.answer);
@@ -125,7 +125,7 @@ impl GroupWriter {
     /// If `push` appends more than a record may hold.
     #[inline]
     pub fn op(&mut self, buf: &mut Vec<u8>, kind: Kind, push: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(matches!(kind, Kind::Allow | Kind::Configure | Kind::Receipt), "{kind:?} in a group");
+        debug_assert!(matches!(kind, Kind::Allow | Kind::Configure | Kind::Idempotency), "{kind:?} in a group");
         let at = buf.len();
         push_words(buf, [0]);
         push(buf);

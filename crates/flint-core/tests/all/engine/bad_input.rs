@@ -214,8 +214,8 @@ fn a_directory_that_is_a_file_or_missing_is_named() {
     let missing = base.join("missing");
     let look = || Options { read_only: true, ..Options::default() };
     refused(Engine::open(&missing, look()), "storage", &[missing.to_str().unwrap()]);
-    refused(flint_core::engine::doctor(&missing), "storage", &[missing.to_str().unwrap()]);
-    refused(flint_core::engine::dump(&missing, 0, &mut |_| true), "storage", &[missing.to_str().unwrap()]);
+    refused(flint_core::doctor::examine(&missing), "storage", &[missing.to_str().unwrap()]);
+    refused(flint_core::dump::dump(&missing, 0, &mut |_| true), "storage", &[missing.to_str().unwrap()]);
     assert!(!missing.exists());
     assert_eq!(std::fs::read(&file).unwrap(), b"not a directory");
     std::fs::remove_dir_all(&base).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::support::engine::{HOUR, MINUTE, MODES, SECOND, World, bucket, item, limit};
 use flint_core::engine::{
-    CallId, Check, CheckAll, EventKind, Idempotent, Item, MAX_RECEIPTS, MultiOutcome, OnChange, Outcome,
-    RECEIPT_AGE_NS, Repeatable, SyncMode, WaitPolicy,
+    CallId, Check, CheckAll, EventKind, IDEMPOTENCY_AGE_NS, Idempotent, Item, MAX_IDEMPOTENCY_RECORDS, MultiOutcome,
+    OnChange, Outcome, Repeatable, SyncMode, WaitPolicy,
 };
 use flint_core::limit::Algorithm;
 use flint_core::{Engine, Error, Result};
@@ -141,7 +141,7 @@ fn a_denial_is_remembered_until_the_store_is_closed_and_costs_no_disk() {
     assert!(!first.answer.allowed && !first.repeated);
     assert_eq!((engine.counters().seq, engine.counters().denied), (counters.seq, 1));
     engine.reset("k").unwrap();
-    world.clock.advance_ns(RECEIPT_AGE_NS);
+    world.clock.advance_ns(IDEMPOTENCY_AGE_NS);
     let again = check(&engine, &item("k", 1), &call(1)).unwrap();
     assert_eq!(again, Repeatable { answer: first.answer, repeated: true });
     assert_eq!(state(&engine, "k"), (1, 1, 1));
@@ -247,7 +247,7 @@ fn after_ten_minutes_a_call_is_a_new_one_also_across_a_restart() {
             world.clock.advance_ns(ns);
             if restart { world.open() } else { engine }
         };
-        engine = pass(engine, RECEIPT_AGE_NS);
+        engine = pass(engine, IDEMPOTENCY_AGE_NS);
         let again = check(&engine, &item("k", 1), &call(1)).unwrap();
         assert_eq!(again, Repeatable { answer: first, repeated: true }, "at the last moment");
         engine = pass(engine, 1);
@@ -329,7 +329,7 @@ fn no_more_than_262144_are_remembered() {
                     check(engine, &item("k", 1), &call(number)).unwrap();
                 }
                 let all = receipts(engine);
-                assert!(all.len() <= MAX_RECEIPTS);
+                assert!(all.len() <= MAX_IDEMPOTENCY_RECORDS);
                 assert_eq!(all.last().map(|newest| newest.0), Some(call(next.get() - 1)));
                 assert!(check(engine, &item("k", 1), &all[0].0).unwrap().repeated, "the oldest of them");
             },

@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flint_core::Engine;
-use flint_core::engine::{OnChange, Options, SyncMode, doctor, dump};
+use flint_core::engine::{OnChange, Options, SyncMode};
 use flint_core::limit::{Algorithm, Limit, parse_limit};
+use flint_core::{doctor, dump};
 
 /// A directory that is removed on drop.
 struct Scratch(PathBuf);
@@ -59,7 +60,7 @@ fn everything(path: &Path) -> BTreeMap<String, (u64, u64, i64, i64, Vec<u8>)> {
 /// that very place is whole before long.
 fn complete_look(path: &Path) {
     let torn = || {
-        let report = doctor(path).unwrap();
+        let report = doctor::examine(path).unwrap();
         assert!(report.ok, "{report:?}");
         report.notes.into_iter().find(|note| note.contains("torn"))
     };
@@ -116,7 +117,7 @@ fn looking_beside_a_busy_writer_never_finds_damage_and_sees_what_was_acknowledge
                     assert!(report.ok, "{report:?}");
                     complete_look(&scratch.0);
                     let mut last = 0;
-                    dump(&scratch.0, 0, &mut |record| {
+                    dump::dump(&scratch.0, 0, &mut |record| {
                         assert!(last == 0 || record.seq == last + 1, "{} after {last}", record.seq);
                         last = record.seq;
                         true
@@ -148,8 +149,8 @@ fn looking_creates_and_changes_nothing() {
         assert_eq!(look.history("k", 5).unwrap().len(), 2);
         assert!(look.doctor().unwrap().ok);
         look.close().unwrap();
-        assert!(doctor(&scratch.0).unwrap().ok);
-        dump(&scratch.0, 0, &mut |_| true).unwrap();
+        assert!(doctor::examine(&scratch.0).unwrap().ok);
+        dump::dump(&scratch.0, 0, &mut |_| true).unwrap();
     };
     let before = everything(&scratch.0);
     look();

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::support::recovery::{START, clock_at, disk_of, everything, limit, open_at, options, store_files, tokens};
-use flint_core::engine::{OnChange, Options, Status, SyncMode, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{OnChange, Options, Status, SyncMode};
 use flint_core::limit::Algorithm;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, files};
@@ -78,7 +79,7 @@ fn closed_store() -> Store {
 /// Whether it was refused. Anything but a refusal that touches nothing or the exact state fails the test.
 fn judge(disk: &SimDisk, expected: &[Status], what: &str) -> bool {
     let before = store_files(disk);
-    let report = doctor_in(&*disk.dir()).unwrap();
+    let report = examine_in(&*disk.dir()).unwrap();
     let refused = match open_at(disk, SyncMode::Always, START + 12_000_000) {
         Err(Error::Corrupt { path, .. }) => {
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -170,7 +171,7 @@ fn newer_formats_are_refused_and_not_touched() {
         assert_eq!(store_files(&newer), before, "case {index}");
         let read_only = Options { read_only: true, ..options(SyncMode::Always, &clock_at(START)) };
         assert!(matches!(Engine::open_in(newer.dir(), read_only), Err(Error::Unsupported { .. })), "case {index}");
-        let report = doctor_in(&*newer.dir()).unwrap();
+        let report = examine_in(&*newer.dir()).unwrap();
         assert!(!report.ok && report.problems[0].path.ends_with(&name), "case {index}: {report:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Stores whose checksums are right and which no writer made: they are refused, and nothing is changed.
 
 use crate::support::recovery::{START, files_of, open_at, store_files};
-use flint_core::engine::{SyncMode, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::SyncMode;
 use flint_core::files;
 use flint_core::image::{Origin, RateChange, Source};
 use flint_core::limit::{Algorithm, Rate};
@@ -51,7 +52,7 @@ fn open(disk: &SimDisk) -> Result<Engine> {
 #[track_caller]
 fn assert_refused(disk: &SimDisk, name: &str, why: &str) {
     let before = files_of(disk);
-    let report = doctor_in(&*disk.dir()).unwrap();
+    let report = examine_in(&*disk.dir()).unwrap();
     assert!(!report.ok && report.problems[0].message.contains(why), "{report:?}");
     match open(disk) {
         Err(Error::Corrupt { path, detail, .. }) => assert!(path.ends_with(name) && detail.contains(why), "{detail}"),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::support::recovery::{assert_same, everything, options, plans, store_files, tokens};
 use flint_core::clock::ManualClock;
-use flint_core::engine::{OnChange, Options, Status, SyncMode, doctor_in};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{OnChange, Options, Status, SyncMode};
 use flint_core::storage::{Dir, Mode};
 use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Engine, Error, Result, files};
@@ -157,7 +158,7 @@ fn a_power_cut_at_every_operation() {
                 let reader = look(&after).unwrap_or_else(|error| panic!("{what}: {error}"));
                 assert_same(&everything(&reader), &statuses, &format!("{what}: read-only"));
                 drop(reader);
-                assert!(doctor_in(&*after.dir()).unwrap().ok, "{what}");
+                assert!(examine_in(&*after.dir()).unwrap().ok, "{what}");
                 // And once more while it is being finished.
                 let large = name == "v0_2_snapshot_and_tail";
                 if how == "killed" || (op % 4 == 0 && !large) {
@@ -234,7 +235,7 @@ fn damaged_old_files_are_refused_and_left_alone() {
         for opened in [open(&disk), look(&disk)] {
             assert!(matches!(opened, Err(Error::Corrupt { .. })), "{name}");
         }
-        assert!(!doctor_in(&*disk.dir()).unwrap().ok);
+        assert!(!examine_in(&*disk.dir()).unwrap().ok);
         assert_eq!(old_files(&disk), old);
         assert_eq!(disk.dir().list().unwrap().len(), old.len() + 1, "nothing but the lock beside them");
     }
@@ -258,7 +259,7 @@ fn both_formats_together_are_refused() {
             let Err(Error::Unsupported { detail, .. }) = opened else { panic!("both formats opened") };
             assert!(detail.contains(files::LEGACY_AOF), "{detail}");
         }
-        assert!(!doctor_in(&*disk.dir()).unwrap().ok);
+        assert!(!examine_in(&*disk.dir()).unwrap().ok);
         assert_eq!(store_files(&disk), before);
     }
 }
@@ -288,7 +289,7 @@ fn damaged_new_files_are_refused_at_every_step_and_nothing_is_changed() {
         left.write_file(segment, &bytes);
         let before = store_files(&left);
         assert!(matches!(look(&left), Err(Error::Corrupt { .. })), "operation {op}: a reader opens it");
-        assert!(!doctor_in(&*left.dir()).unwrap().ok, "operation {op}: the doctor sees nothing");
+        assert!(!examine_in(&*left.dir()).unwrap().ok, "operation {op}: the doctor sees nothing");
         assert!(matches!(open(&left), Err(Error::Corrupt { .. })), "operation {op}: a writer opens it");
         assert_eq!(store_files(&left), before, "operation {op}: refused and changed");
         tried += 1;
@@ -307,5 +308,5 @@ fn old_history_of_a_very_long_key_gets_a_larger_segment() {
     open(&disk).unwrap().close().unwrap();
     let again = open(&disk).unwrap();
     assert_eq!(again.counters().keys, 1);
-    assert!(doctor_in(&*disk.kill().dir()).unwrap().ok);
+    assert!(examine_in(&*disk.kill().dir()).unwrap().ok);
 }

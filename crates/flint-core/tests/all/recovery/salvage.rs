@@ -8,13 +8,13 @@ use std::hash::{BuildHasher, RandomState};
 use crate::support::recovery::{
     START, clock_at, disk_of, everything, files_of, limit, open_at, options, read_at, tokens,
 };
-use flint_core::engine::{
-    CallId, Check, CheckAll, Idempotent, Item, Loss, OnChange, Salvage, Status, SyncMode, doctor_in, salvage_in,
-};
+use flint_core::doctor::examine_in;
+use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, Loss, OnChange, Salvage, Status, SyncMode};
 use flint_core::limit::Algorithm;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
 use flint_core::log::segment::SegmentHeader;
+use flint_core::salvage::salvage_in;
 use flint_core::testing::sim::{CrashPlan, Fault, PowerCut, SimDisk};
 use flint_core::{Engine, Error, files};
 
@@ -263,7 +263,7 @@ fn goes_on(copy: &SimDisk, what: &str) {
     assert_eq!(everything(&engine), before, "{what}: after closing and opening again");
     engine.compact().unwrap();
     engine.close().unwrap();
-    assert!(doctor_in(&*copy.dir()).unwrap().ok, "{what}");
+    assert!(examine_in(&*copy.dir()).unwrap().ok, "{what}");
 }
 
 #[derive(Debug, PartialEq)]
@@ -302,7 +302,7 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
     assert!(!report.problem.is_empty());
     // What is on the copy's disk is there after a power cut too.
     let copy = copy.power_cut(CrashPlan::LoseUnsynced);
-    let doctor = doctor_in(&*copy.dir()).unwrap();
+    let doctor = examine_in(&*copy.dir()).unwrap();
     assert!(doctor.ok, "{what}: {doctor:?}");
     assert_eq!((doctor.limits, doctor.history_events), (report.limits, report.history_events), "{what}");
     let engine = read_at(&copy, WALL).unwrap();

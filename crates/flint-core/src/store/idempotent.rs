@@ -2,18 +2,19 @@
 
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
-use crate::log::record::{Purpose, ReceiptOp};
-use crate::receipts::{Answer, CallId, Receipt, decode_answer, push_multi, push_one};
-use crate::writer::Refusal;
+use crate::idempotency::{Answer, CallId, IdempotencyRecord, Repeatable, decode_answer, push_multi, push_one};
+use crate::item::Item;
+use crate::log::record::{IdempotencyOp, Purpose};
+use crate::outcome::{MultiOutcome, Outcome};
+use crate::writer::Blocked;
 
 use super::core::{Core, Denials};
-use super::types::{Item, MultiOutcome, Outcome, Repeatable};
 use super::view::Part;
 
 impl Core {
     /// What the call was told before, if that is remembered.
     fn repeat(&self, call: &CallId, now: u64) -> Result<Option<Answer>> {
-        let Some(found) = self.view.receipts.find(&call.id, now) else { return Ok(None) };
+        let Some(found) = self.view.idempotency.find(&call.id, now) else { return Ok(None) };
         if found.call != *call {
             return Err(Error::CallMismatch);
         }
@@ -27,7 +28,7 @@ impl Core {
         item: &Item<'_>,
         call: &CallId,
         denials: Denials,
-    ) -> Result<Repeatable<Outcome>, Refusal> {
+    ) -> Result<Repeatable<Outcome>, Blocked> {
         let now = self.view.time.now();
         match self.repeat(call, now)? {
             Some(Answer::One(answer)) => return Ok(Repeatable { answer, repeated: true }),
@@ -42,12 +43,17 @@ impl Core {
         push_one(&mut answer, &outcome);
         if allowed {
             let purpose = if part.plan.is_some() { Purpose::CheckWithLimit } else { Purpose::Check };
-            self.write_once(purpose, &[*item], &[part], now, &ReceiptOp { call: *call, answer: &answer })?;
+            self.write_once(purpose, &[*item], &[part], now, &IdempotencyOp { call: *call, answer: &answer })?;
         } else if denials == Denials::Count {
             if let Some(slot) = part.slot {
                 self.count_denied(slot, now, item.cost);
             }
-            self.view.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
+            self.view.idempotency.remember_denied(&IdempotencyRecord {
+                call: *call,
+                seq: 0,
+                at_ns: now,
+                answer: &answer,
+            });
         }
         Ok(Repeatable { answer: outcome, repeated: false })
     }
@@ -57,7 +63,7 @@ impl Core {
         &mut self,
         items: &[Item<'_>],
         call: &CallId,
-    ) -> Result<Repeatable<MultiOutcome>, Refusal> {
+    ) -> Result<Repeatable<MultiOutcome>, Blocked> {
         let now = self.view.time.now();
         match self.repeat(call, now)? {
             Some(Answer::Multi(answer)) => return Ok(Repeatable { answer, repeated: true }),
@@ -71,9 +77,14 @@ impl Core {
         let mut answer = Vec::new();
         push_multi(&mut answer, &outcome);
         if allowed {
-            self.write_once(Purpose::CheckAll, items, &parts, now, &ReceiptOp { call: *call, answer: &answer })?;
+            self.write_once(Purpose::CheckAll, items, &parts, now, &IdempotencyOp { call: *call, answer: &answer })?;
         } else {
-            self.view.receipts.remember_denied(&Receipt { call: *call, seq: 0, at_ns: now, answer: &answer });
+            self.view.idempotency.remember_denied(&IdempotencyRecord {
+                call: *call,
+                seq: 0,
+                at_ns: now,
+                answer: &answer,
+            });
         }
         Ok(Repeatable { answer: outcome, repeated: false })
     }
@@ -85,8 +96,8 @@ impl Core {
         items: &[Item<'_>],
         parts: &[Part],
         now: u64,
-        receipt: &ReceiptOp<'_>,
-    ) -> Result<(), Refusal> {
+        receipt: &IdempotencyOp<'_>,
+    ) -> Result<(), Blocked> {
         let seq = if hooks::has(Defect::ReceiptApart) {
             let seq = self.write_group(purpose, items, parts, now, None)?;
             self.write_group(purpose, &[], &[], now, Some(receipt))?;
@@ -94,8 +105,8 @@ impl Core {
         } else {
             self.write_group(purpose, items, parts, now, Some(receipt))?
         };
-        let ReceiptOp { call, answer } = *receipt;
-        self.view.receipts.remember(&Receipt { call, seq, at_ns: now, answer });
+        let IdempotencyOp { call, answer } = *receipt;
+        self.view.idempotency.remember(&IdempotencyRecord { call, seq, at_ns: now, answer });
         self.allowed += items.len() as u64;
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use super::{CallId, MAX_DENIED, MAX_DENIED_BYTES, MAX_RECEIPT_BYTES, MAX_RECEIPTS, Receipt};
+use super::{CallId, IdempotencyRecord, MAX_DENIED, MAX_DENIED_BYTES, MAX_IDEMPOTENCY_BYTES, MAX_IDEMPOTENCY_RECORDS};
 
 const SHARD_BITS: u32 = 8;
 /// A chunk is full with this many answers, or with this many bytes of them.
@@ -21,23 +21,23 @@ const EXPIRED_EACH: usize = 8;
 
 /// The remembered answers of one store.
 #[derive(Debug)]
-pub struct Receipts {
+pub struct IdempotencyWindow {
     allowed: Window,
     denied: Window,
 }
 
-impl Default for Receipts {
+impl Default for IdempotencyWindow {
     fn default() -> Self {
         Self {
-            allowed: Window::new(MAX_RECEIPTS, MAX_RECEIPT_BYTES),
+            allowed: Window::new(MAX_IDEMPOTENCY_RECORDS, MAX_IDEMPOTENCY_BYTES),
             denied: Window::new(MAX_DENIED, MAX_DENIED_BYTES),
         }
     }
 }
 
-impl Receipts {
+impl IdempotencyWindow {
     /// The answer to the call with this id, if it is remembered at `now_ns`.
-    pub fn find(&self, id: &[u8; 16], now_ns: u64) -> Option<Receipt<'_>> {
+    pub fn find(&self, id: &[u8; 16], now_ns: u64) -> Option<IdempotencyRecord<'_>> {
         [&self.allowed, &self.denied]
             .into_iter()
             .filter_map(|window| window.find(id))
@@ -45,18 +45,24 @@ impl Receipts {
     }
 
     /// Remembers the answer of an allowed call, whose record is newer than those before.
-    pub fn remember(&mut self, receipt: &Receipt<'_>) {
+    pub fn remember(&mut self, receipt: &IdempotencyRecord<'_>) {
         self.allowed.push(receipt);
     }
 
     /// Remembers a denial, which no record holds.
-    pub fn remember_denied(&mut self, receipt: &Receipt<'_>) {
+    pub fn remember_denied(&mut self, receipt: &IdempotencyRecord<'_>) {
         self.denied.push(receipt);
     }
 
     /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from the `from`th that
     /// was ever remembered on. Gives the place of the next; `None` at the end.
-    pub fn slice(&self, from: u64, most: usize, now_ns: u64, each: &mut dyn FnMut(&Receipt<'_>)) -> Option<u64> {
+    pub fn slice(
+        &self,
+        from: u64,
+        most: usize,
+        now_ns: u64,
+        each: &mut dyn FnMut(&IdempotencyRecord<'_>),
+    ) -> Option<u64> {
         self.allowed.slice(from, most, &mut |receipt| {
             if !receipt.is_expired(now_ns) {
                 each(receipt);
@@ -65,7 +71,7 @@ impl Receipts {
     }
 
     /// Calls `each` with every answer of an allowed call that is not too old at `now_ns`, in order.
-    pub fn for_each(&self, now_ns: u64, each: &mut dyn FnMut(&Receipt<'_>)) {
+    pub fn for_each(&self, now_ns: u64, each: &mut dyn FnMut(&IdempotencyRecord<'_>)) {
         self.slice(0, usize::MAX, now_ns, each);
     }
 }
@@ -88,10 +94,10 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn receipt(&self, index: usize) -> Receipt<'_> {
+    fn receipt(&self, index: usize) -> IdempotencyRecord<'_> {
         let Entry { call, seq, at_ns, from } = self.entries[index];
         let to = self.entries.get(index + 1).map_or(self.bytes.len(), |next| next.from);
-        Receipt { call, seq, at_ns, answer: &self.bytes[from..to] }
+        IdempotencyRecord { call, seq, at_ns, answer: &self.bytes[from..to] }
     }
 
     fn is_full(&self) -> bool {
@@ -142,12 +148,12 @@ impl Window {
         ((hash >> 40) as usize) & ((1 << SHARD_BITS) - 1)
     }
 
-    fn receipt(&self, place: Place) -> Receipt<'_> {
+    fn receipt(&self, place: Place) -> IdempotencyRecord<'_> {
         let chunk = place.chunk.wrapping_sub(self.oldest.chunk) as usize;
         self.chunks[chunk].receipt(place.index as usize)
     }
 
-    fn find(&self, id: &[u8; 16]) -> Option<Receipt<'_>> {
+    fn find(&self, id: &[u8; 16]) -> Option<IdempotencyRecord<'_>> {
         if self.count == 0 {
             return None;
         }
@@ -156,7 +162,7 @@ impl Window {
         Some(self.receipt(*place))
     }
 
-    fn push(&mut self, receipt: &Receipt<'_>) {
+    fn push(&mut self, receipt: &IdempotencyRecord<'_>) {
         for _ in 0..EXPIRED_EACH {
             if self.count == 0 || !self.receipt(self.oldest).is_expired(receipt.at_ns) {
                 break;
@@ -188,14 +194,14 @@ impl Window {
         (hash, Self::shard(hash))
     }
 
-    fn append(&mut self, receipt: &Receipt<'_>) -> Place {
+    fn append(&mut self, receipt: &IdempotencyRecord<'_>) -> Place {
         if self.chunks.back().is_none_or(Chunk::is_full) {
             self.chunks.push_back(Chunk { first: self.total, entries: Vec::new(), bytes: Vec::new() });
         }
         let number = self.oldest.chunk.wrapping_add(small(self.chunks.len() - 1));
         let chunk = self.chunks.back_mut().expect("one was just added");
         let index = small(chunk.entries.len());
-        let Receipt { call, seq, at_ns, answer } = *receipt;
+        let IdempotencyRecord { call, seq, at_ns, answer } = *receipt;
         chunk.entries.push(Entry { call, seq, at_ns, from: chunk.bytes.len() });
         chunk.bytes.extend_from_slice(answer);
         self.total += 1;
@@ -218,7 +224,7 @@ impl Window {
         }
     }
 
-    fn slice(&self, from: u64, most: usize, each: &mut dyn FnMut(&Receipt<'_>)) -> Option<u64> {
+    fn slice(&self, from: u64, most: usize, each: &mut dyn FnMut(&IdempotencyRecord<'_>)) -> Option<u64> {
         let oldest = self.chunks.front()?.first + u64::from(self.oldest.index);
         let mut next = from.max(oldest);
         let at = self.chunks.partition_point(|chunk| chunk.first <= next).checked_sub(1)?;
@@ -244,7 +250,7 @@ fn small(number: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{RECEIPT_AGE_NS, Receipt};
+    use super::super::{IDEMPOTENCY_AGE_NS, IdempotencyRecord};
     use super::*;
 
     fn id(number: u64) -> [u8; 16] {
@@ -256,7 +262,7 @@ mod tests {
     fn push(window: &mut Window, number: u64, at_ns: u64, len: usize) {
         let call = CallId { id: id(number), fingerprint: number.to_le_bytes() };
         let byte = number.to_le_bytes()[0];
-        window.push(&Receipt { call, seq: number, at_ns, answer: &vec![byte; len] });
+        window.push(&IdempotencyRecord { call, seq: number, at_ns, answer: &vec![byte; len] });
     }
 
     fn found(window: &Window, number: u64) -> Option<usize> {
@@ -311,7 +317,7 @@ mod tests {
         for number in 0..5_000 {
             push(&mut window, number, number, 30);
         }
-        let late = RECEIPT_AGE_NS + 5_000;
+        let late = IDEMPOTENCY_AGE_NS + 5_000;
         for number in 5_000..5_700 {
             let before = window.count;
             push(&mut window, number, late, 30);
@@ -322,10 +328,10 @@ mod tests {
             push(&mut window, number, late, 30);
         }
         assert_eq!(numbers(&window, 0, usize::MAX).0, (5_000..6_000).collect::<Vec<_>>());
-        push(&mut window, 6_000, late + RECEIPT_AGE_NS, 30);
+        push(&mut window, 6_000, late + IDEMPOTENCY_AGE_NS, 30);
         assert_eq!(window.count, 1_001, "at the last moment they are still there");
         for number in 6_001..6_200 {
-            push(&mut window, number, late + RECEIPT_AGE_NS + 1, 30);
+            push(&mut window, number, late + IDEMPOTENCY_AGE_NS + 1, 30);
         }
         assert_eq!(window.count, 200);
         // Also when nothing is left at all.
@@ -359,19 +365,23 @@ mod tests {
 
     #[test]
     fn an_old_answer_makes_room_for_the_new_one_of_the_same_call() {
-        let mut receipts = Receipts::default();
-        let receipt =
-            |seq, at_ns| Receipt { call: CallId { id: [1; 16], fingerprint: [2; 8] }, seq, at_ns, answer: &[9] };
+        let mut receipts = IdempotencyWindow::default();
+        let receipt = |seq, at_ns| IdempotencyRecord {
+            call: CallId { id: [1; 16], fingerprint: [2; 8] },
+            seq,
+            at_ns,
+            answer: &[9],
+        };
         receipts.remember(&receipt(1, 0));
-        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS).map(|found| found.seq), Some(1));
-        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS + 1), None);
+        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(1));
+        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1), None);
         // It is denied then, and that is what counts although the old answer is still there.
-        receipts.remember_denied(&receipt(0, RECEIPT_AGE_NS + 1));
-        assert_eq!(receipts.find(&[1; 16], RECEIPT_AGE_NS + 1).map(|found| found.seq), Some(0));
-        receipts.remember(&receipt(7, 3 * RECEIPT_AGE_NS));
-        assert_eq!(receipts.find(&[1; 16], 3 * RECEIPT_AGE_NS).map(|found| found.seq), Some(7));
+        receipts.remember_denied(&receipt(0, IDEMPOTENCY_AGE_NS + 1));
+        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1).map(|found| found.seq), Some(0));
+        receipts.remember(&receipt(7, 3 * IDEMPOTENCY_AGE_NS));
+        assert_eq!(receipts.find(&[1; 16], 3 * IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(7));
         let mut all = Vec::new();
-        receipts.for_each(3 * RECEIPT_AGE_NS, &mut |found| all.push(found.seq));
+        receipts.for_each(3 * IDEMPOTENCY_AGE_NS, &mut |found| all.push(found.seq));
         assert_eq!(all, [7]);
     }
 }

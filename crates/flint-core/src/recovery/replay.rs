@@ -8,11 +8,11 @@ use hashbrown::HashMap;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
+use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
 use crate::image::{KeyImage, RateChange, Source};
 use crate::log::frame::Kind;
 use crate::log::reader::Frame;
-use crate::log::record::{ConfigureRef, GroupRef, Op, ReceiptOp, decode};
-use crate::receipts::{Receipt, Receipts};
+use crate::log::record::{ConfigureRef, GroupRef, IdempotencyOp, Op, decode};
 use crate::storage::Dir;
 use crate::table::{Slot, Table};
 use crate::time::Anchor;
@@ -39,7 +39,7 @@ pub(super) struct Replayer {
     /// and the log must say so.
     missing: HashMap<u64, Place>,
     changes: Vec<RateChange>,
-    receipts: Receipts,
+    receipts: IdempotencyWindow,
     pub(super) newest_ns: u64,
     pub(super) newest_anchor: Option<Anchor>,
     pub(super) records: u64,
@@ -56,7 +56,7 @@ impl Replayer {
             end: 0,
             missing: HashMap::new(),
             changes: Vec::new(),
-            receipts: Receipts::default(),
+            receipts: IdempotencyWindow::default(),
             newest_ns: 0,
             newest_anchor: None,
             records: 0,
@@ -76,7 +76,7 @@ impl Replayer {
     }
 
     /// Adds an answer that the snapshot remembers: of a record up to its start.
-    pub(super) fn remember(&mut self, receipt: &Receipt<'_>) {
+    pub(super) fn remember(&mut self, receipt: &IdempotencyRecord<'_>) {
         self.receipts.remember(receipt);
     }
 
@@ -168,7 +168,7 @@ impl Replayer {
             }
             Op::Close => {}
             Op::Event(_) => return Err("it is history of a migrated store, whose snapshot is missing".to_owned()),
-            Op::Receipt(_) => return Err("a receipt stands alone".to_owned()),
+            Op::Idempotency(_) => return Err("a receipt stands alone".to_owned()),
         }
         Ok(())
     }
@@ -199,8 +199,8 @@ impl Replayer {
                     }
                 }
                 // Unlike a key, an answer in the snapshot is never newer than its start.
-                Op::Receipt(ReceiptOp { call, answer }) => {
-                    self.receipts.remember(&Receipt { call, seq: frame.seq, at_ns: frame.now_ns, answer });
+                Op::Idempotency(IdempotencyOp { call, answer }) => {
+                    self.receipts.remember(&IdempotencyRecord { call, seq: frame.seq, at_ns: frame.now_ns, answer });
                 }
                 _ => return Err("it groups an operation that cannot be grouped".to_owned()),
             }
@@ -269,7 +269,7 @@ impl Replayer {
     }
 
     /// The finished table and what is remembered.
-    pub(super) fn finish(mut self, dir: &dyn Dir) -> Result<(Table, Receipts)> {
+    pub(super) fn finish(mut self, dir: &dyn Dir) -> Result<(Table, IdempotencyWindow)> {
         if let Some((id, place)) = self.missing.iter().min_by_key(|(id, _)| **id) {
             return Err(Error::corrupt(
                 dir.path().join(&place.name),
@@ -293,7 +293,7 @@ fn events(op: &Op<'_>) -> u64 {
     match op {
         Op::Denials(denials) => denials.len() as u64,
         Op::Group(group) => u64::from(group.count) - u64::from(group.has_receipt),
-        Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close | Op::Receipt(_) => 0,
+        Op::Anchor { .. } | Op::SnapshotMark { .. } | Op::Close | Op::Idempotency(_) => 0,
         Op::Allow { .. } | Op::Configure(_) | Op::Reset { .. } | Op::Delete { .. } | Op::Event(_) => 1,
     }
 }

@@ -13,10 +13,11 @@ pub(crate) mod repair;
 mod replay;
 pub(crate) mod scan;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::receipts::Receipts;
+use crate::idempotency::IdempotencyWindow;
 use crate::snapshot::{self, Body};
 use crate::storage::Dir;
 use crate::sync;
@@ -37,6 +38,27 @@ pub(crate) enum Access {
     Shared,
 }
 
+/// What open found and did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether the directory was new.
+    pub created: bool,
+    /// Whether the last session ended with close().
+    pub clean: bool,
+    /// Sequence number at which the snapshot starts, 0 without one.
+    pub snapshot_seq: u64,
+    /// Records replayed from the log.
+    pub records: u64,
+    /// Segments read.
+    pub segments: u64,
+    /// Bytes cut from a torn tail.
+    pub cut_bytes: u64,
+    /// The file that was cut and the offset.
+    pub cut_at: Option<(PathBuf, u64)>,
+    /// The release whose files were migrated ("0.1", "0.2").
+    pub migrated_from: Option<&'static str>,
+}
+
 /// The largest sequence number and key id that is believed, so that nobody who counts on from there overflows: at a million
 /// records a second a store would take 146,000 years to come here.
 const MAX_NUMBER: u64 = 1 << 62;
@@ -49,7 +71,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The state in the files.
 pub(crate) struct Loaded {
     pub(crate) table: Table,
-    pub(crate) receipts: Receipts,
+    pub(crate) idempotency: IdempotencyWindow,
     pub(crate) store_id: u64,
     pub(crate) seq: u64,
     pub(crate) crc: u32,
@@ -101,7 +123,7 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
             Body::Key(image) => replayer
                 .import(image)
                 .map_err(|reason| Error::corrupt(&path, 0, format!("key {:?}: {reason}", image.key))),
-            Body::Receipt(receipt) => {
+            Body::Idempotency(receipt) => {
                 replayer.remember(&receipt);
                 Ok(())
             }
@@ -125,10 +147,10 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
     let (records, history_events, clean) = (replayer.records, replayer.history_events, replayer.clean);
     let newest_ns = replayer.newest_ns;
     let anchor = replayer.newest_anchor;
-    let (table, receipts) = replayer.finish(dir)?;
+    let (table, idempotency) = replayer.finish(dir)?;
     Ok(Loaded {
         table,
-        receipts,
+        idempotency,
         store_id: scan.store_id,
         seq: scan.last_seq,
         crc: scan.last_crc,
