@@ -43,7 +43,7 @@ struct Told {
 fn told(engine: &Engine) -> Vec<Told> {
     let mut all = Vec::new();
     engine
-        .receipts(&mut |receipt| {
+        .idempotency_records(&mut |receipt| {
             let (call, seq, at_ns, answer) = (receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec());
             all.push(Told { call, seq, at_ns, answer });
         })

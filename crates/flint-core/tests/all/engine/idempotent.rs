@@ -34,7 +34,7 @@ struct Owned(CallId, u64, u64, Vec<u8>);
 fn receipts(engine: &Engine) -> Vec<Owned> {
     let mut all = Vec::new();
     engine
-        .receipts(&mut |receipt| {
+        .idempotency_records(&mut |receipt| {
             all.push(Owned(receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec()));
         })
         .unwrap();
