@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from flint._native import CheckResult, LimitStatus, MultiCheckResult
 
 if TYPE_CHECKING:
-    from flint._types import Item, LimitLike
+    from flint._types import Aggregate, Item, LimitLike
     from flint._waiting.queue import Queues
 
 
@@ -80,6 +80,14 @@ class Attempts(Protocol):
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
         """The async variant of `_count_denial`."""
+
+
+@runtime_checkable
+class Sums(Protocol):
+    """Adds up all keys. Metrics without key labels use it where a limiter has it, instead of `Reports.list`."""
+
+    def _aggregates(self) -> list[Aggregate]:
+        """One tuple for each combination of algorithms."""
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from flint._algorithm import TOKEN_BUCKET, named
-from flint._native import CheckResult, MultiCheckResult
+from flint._native import CheckResult, MultiCheckResult, _aggregates
 from flint._native import Limiter as _NativeLimiter
 from flint._waiting.mixin import Waiting
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from flint._native import Event, LimitStatus
-    from flint._types import Item, LimitLike, Period, RateLike, Report
+    from flint._types import Aggregate, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
 
     T = TypeVar("T")
@@ -72,6 +72,10 @@ class Limiter(_NativeLimiter, Waiting):
     __slots__ = ("_made_queues",)
 
     _made_queues: Queues
+
+    def _aggregates(self) -> list[Aggregate]:
+        """Sums over all keys, for metrics."""
+        return _aggregates(self)
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, final
 
 from typing_extensions import Self, disjoint_base
 
+from flint._types import Aggregate as _Aggregate
 from flint._types import Algorithm as _Algorithm
 from flint._types import Counters as _Counters
 from flint._types import Item as _Item
@@ -34,6 +35,7 @@ __all__ = [
     "_Line",
     "_LoopWaits",
     "__version__",
+    "_aggregates",
     "_close_all",
     "_decode_check",
     "_decode_check_all",
@@ -527,6 +529,7 @@ def validate_key(key: str) -> None:
     """Refuse a key that no call would accept."""
 
 def _close_all() -> None: ...
+def _aggregates(limiter: Limiter, /) -> list[_Aggregate]: ...
 def _limit_of(rates: Iterable[Rate]) -> Limit: ...
 
 @final

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from flint._native import Limit
+from flint._native import Limit, Rate
 
 Algorithm: TypeAlias = Literal["token_bucket", "sliding_window_log", "fixed_window_counter"]
 # A limit that comes with a call.
@@ -46,6 +46,12 @@ class Report(TypedDict):
     format: str
     problems: list[str]
     notes: list[str]
+
+
+# Sums over all keys whose limits have the same algorithms: the label `algorithm`; the rates, the tokens per period and the
+# period in milliseconds that all their limits have in common, or None; the number of keys, the fewest remaining tokens, the
+# latest reset in nanoseconds; and the totals of allowed and denied checks and of their costs.
+Aggregate: TypeAlias = tuple[str, tuple[Rate, ...] | None, int | None, int | None, int, int, int, int, int, int, int]
 
 
 class Distribution(TypedDict):

@@ -3,6 +3,7 @@
 //! Architecture invariants: no decision is taken here; the GIL is released around everything that can block; no Python is
 //! touched by a native thread or while the engine's lock is held.
 
+mod aggregates;
 mod clock;
 mod convert;
 mod errors;
@@ -62,6 +63,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     clock::register(m)?;
     loops::register(m)?;
     limiter::register(m)?;
+    aggregates::register(m)?;
     server::register(m)?;
     live::register(m)?;
     tools::register(m)?;

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from flint._backend import Reports
+from flint._backend import Reports, Sums
 from flint._errors import InvalidArgument
 from flint._metrics.options import Options
 from flint._metrics.rows import Row, Spec
@@ -19,8 +19,7 @@ from flint._native import LimitStatus, Rate
 
 T = TypeVar("T")
 
-# Each page is one pass of the engine over all of its keys, so pages are large, although their conversion into Python
-# objects holds the GIL: 10,000 take a few milliseconds.
+# The conversion of a page into Python objects holds the GIL: 10,000 take a few milliseconds.
 _PAGE = 10_000
 _SLICE = 500
 # Long enough for another thread to wake up and take the GIL; a sleep of 0 usually ends before that.
@@ -36,17 +35,25 @@ def in_slices(items: Sequence[T]) -> Iterator[T]:
 
 def read(limiter: Reports, options: Options) -> tuple[list[Row], int]:
     """The rows, in the order of their labels, and the number of keys that max_series left out."""
+    if not options.include_key_label and isinstance(limiter, Sums):
+        rows = [Row.of_sums(sums) for sums in limiter._aggregates()]
+        return _kept(rows, sum(row.keys for row in rows), options)
     specs = _Specs()
     scan = _Scan(limiter)
     if options.include_key_label and options.key_label_func is None:
         largest = _largest(scan, options.max_series, lambda status: status.total_allowed + status.total_denied)
         rows = [Row(status.key, specs.of(status), status) for status in in_slices(largest)]
     else:
-        merged = _merged(scan, specs, options)
-        rows = _largest(in_slices(merged), options.max_series, lambda row: row.allowed + row.denied)
-    kept = _first_series(rows, options.max_series)
+        rows = _merged(scan, specs, options)
+    return _kept(rows, scan.keys, options)
+
+
+def _kept(rows: list[Row], keys: int, options: Options) -> tuple[list[Row], int]:
+    """The rows with the largest totals, in the order of their labels, and the number of other keys."""
+    largest = _largest(in_slices(rows), options.max_series, lambda row: row.allowed + row.denied)
+    kept = _first_series(largest, options.max_series)
     kept.sort(key=lambda row: (row.label or "", row.algorithm))
-    return kept, scan.keys - sum(row.keys for row in kept)
+    return kept, keys - sum(row.keys for row in kept)
 
 
 class _Specs:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from flint._native import LimitStatus, Rate, _limit_of
+from flint._types import Aggregate
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,16 @@ class Row:
         self.denied += status.total_denied
         self.allowed_cost += status.total_allowed_cost
         self.denied_cost += status.total_denied_cost
+
+    @classmethod
+    def of_sums(cls, sums: Aggregate) -> Row:
+        """Keys that were added up already, without a label."""
+        row = cls.__new__(cls)
+        row.label = None
+        row.algorithm, rates, row.rate, row.per_millis, row.keys, row.remaining, row.reset_at_ns, *totals = sums
+        row.spec = None if rates is None else Spec(rates)
+        row.allowed, row.denied, row.allowed_cost, row.denied_cost = totals
+        return row
 
     @property
     def series(self) -> int:

@@ -242,8 +242,9 @@ fn clocks_locks_and_files_are_reached_through_their_modules() {
                 ("sync.rs", "how long a wait for a deadline has left"),
                 ("sync/", "what a model checker puts in its place"),
                 ("engine/background.rs", "when to sync and when to try again, which changes no decision"),
-                ("engine/mod.rs", "how long opening took, which is only told"),
-                ("store/shared.rs", "how long syncs took, which is only told"),
+                ("engine/open.rs", "how long opening took, which is only reported"),
+                ("store/bell.rs", "until when a background thread waits"),
+                ("store/shared.rs", "how long syncs took, which is only reported"),
             ],
         ),
         (
