@@ -10,7 +10,7 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from flint._algorithm import TOKEN_BUCKET, named
-from flint._native import CheckResult, MultiCheckResult, _aggregates
+from flint._native import CheckResult, MultiCheckResult
 from flint._native import Limiter as _NativeLimiter
 from flint._waiting.mixin import Waiting
 
@@ -75,6 +75,8 @@ class Limiter(_NativeLimiter, Waiting):
 
     def _aggregates(self) -> list[Aggregate]:
         """Sums over all keys, for metrics."""
+        from flint._native import _aggregates
+
         return _aggregates(self)
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:

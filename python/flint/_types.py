@@ -48,9 +48,9 @@ class Report(TypedDict):
     notes: list[str]
 
 
-# Sums over all keys whose limits have the same algorithms: the label `algorithm`; the rates, the tokens per period and the
-# period in milliseconds that all their limits have in common, or None; the number of keys, the fewest remaining tokens, the
-# latest reset in nanoseconds; and the totals of allowed and denied checks and of their costs.
+# Sums over all keys whose limits have the same algorithms: the label `algorithm`; the rates, the tokens per period and
+# the period in milliseconds that all their limits have in common, or None; the number of keys, the fewest remaining
+# tokens, the latest reset in nanoseconds; and the totals of allowed and denied checks and of their costs.
 Aggregate: TypeAlias = tuple[str, tuple[Rate, ...] | None, int | None, int | None, int, int, int, int, int, int, int]
 
 
