@@ -100,7 +100,7 @@ def test_a_tag_publishes_by_trusted_publisher_after_tests_and_wheels() -> None:
     publish = release["jobs"]["publish"]
     assert publish["needs"] == ["test", "wheels"]
     assert publish["permissions"] == {"id-token": "write"}
-    assert publish["environment"]["url"] == PROJECT["urls"]["Homepage"]
+    assert publish["environment"] == "release"
     for name in publish["needs"]:
         assert release["jobs"][name]["uses"] == f"./.github/workflows/{name}.yml"
         assert "workflow_call" in workflow(f"{name}.yml")["on"]
