@@ -12,8 +12,8 @@ use flint_core::limit::{Algorithm, parse_limit};
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, Result};
 
+use super::directory_script;
 use super::features::Features;
-use super::script;
 use super::stores::{self, LATER};
 use crate::directory::{Files, disk_of, files_of};
 
@@ -23,7 +23,7 @@ pub(super) const MAX_LEN: usize = 300;
 const KEYS: usize = 8;
 
 pub(super) fn seeds() -> Vec<Vec<u8>> {
-    script::seeds()
+    directory_script::seeds()
 }
 
 fn open(disk: &SimDisk, clock: &Arc<ManualClock>) -> Result<Engine> {
@@ -47,7 +47,7 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 pub(super) fn execute(input: &[u8], features: &mut Features) {
-    let files = script::run(input).write();
+    let files = directory_script::run(input).write();
     let disk = disk_of(&files);
     let before = store_files(&disk);
     let clock = Arc::new(ManualClock::new(LATER));

@@ -1,14 +1,9 @@
-//! A scenario on a disk that fails at one operation, or from one operation on.
-//!
-//! What fails for want of room, memory or descriptors changes nothing, does not stop the engine, and works when there is
-//! some again. What fails otherwise may stop it: then every later call says so, no sync is tried again, and after opening
-//! again nothing is missing that was acknowledged, nor after a power cut.
+//! One execution of a scenario with one fault.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
+use std::sync::atomic::Ordering;
 
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::doctor::examine_in;
@@ -17,46 +12,10 @@ use flint_core::hooks::visit_between_slices;
 use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
 
-use crate::evidence;
+use super::tally::{FAULTS, Tally};
 use crate::expected_states::{ExpectedStates, STEP_NS};
 use crate::harness::{START, State, assert_continues, clock_at, is_refusal, open, options, state};
 use crate::scenario::{Scenario, Step, call};
-
-/// Every way to fail.
-pub const FAULTS: [Fault; 7] =
-    [Fault::Eio, Fault::Enospc, Fault::Edquot, Fault::ShortWrite, Fault::FsyncFails, Fault::MapFails, Fault::ReadFails];
-
-/// Names of [`FAULTS`] as evidence.
-const NAMES: [&str; FAULTS.len()] = ["eio", "enospc", "edquot", "short_write", "fsync", "map", "read"];
-
-/// What was done.
-#[derive(Debug, Default)]
-pub struct Tally {
-    /// Faults that struck: of each of [`FAULTS`] those at one operation, and those from one on.
-    pub struck: [[AtomicU64; 2]; FAULTS.len()],
-    /// Calls that failed, changed nothing, and succeeded when the fault was gone.
-    pub resumed: AtomicU64,
-    /// Engines that stopped.
-    pub stopped: AtomicU64,
-    /// Stores that did not open, and opened when the fault was gone.
-    pub reopened: AtomicU64,
-}
-
-impl Tally {
-    /// Notes the counts as evidence.
-    pub fn record(&self) {
-        for (name, struck) in NAMES.iter().zip(&self.struck) {
-            for (often, count) in ["once", "on"].iter().zip(struck) {
-                evidence::record(&format!("faults_{name}_{often}"), count.load(Ordering::Relaxed));
-            }
-        }
-        for (name, count) in
-            [("faults_resumed", &self.resumed), ("faults_stopped", &self.stopped), ("faults_at_open", &self.reopened)]
-        {
-            evidence::record(name, count.load(Ordering::Relaxed));
-        }
-    }
-}
 
 /// One run of a scenario with a fault.
 struct Run<'a> {
@@ -79,55 +38,15 @@ struct Stopped {
     step: usize,
 }
 
-/// Goes through all operations of a executed scenario (or its reads), on two threads, and further until a fault strikes no more. What
-/// cannot fail in this way, like a store into a mapping, is passed over.
-///
-/// # Panics
-/// At the first broken promise, saying how to get there.
-pub fn sweep(scenario: &Scenario, expected: &ExpectedStates, fault: Fault, sticky: bool, tally: &Tally) {
-    let end = expected.disks.last().expect("a recording has an end");
-    let without_faults = if fault == Fault::ReadFails { end.reads() } else { end.ops() };
-    let (next, last) = (AtomicU64::new(0), AtomicU64::new(0));
-    let work = || {
-        loop {
-            let op = next.fetch_add(1, Ordering::Relaxed);
-            if fault == Fault::FsyncFails && !is_sync(expected, op) {
-                // It would wait for the next sync, which has a turn of its own.
-                continue;
-            }
-            if one(scenario, expected, fault, sticky, op, tally) {
-                last.fetch_max(op, Ordering::Relaxed);
-            } else if op >= without_faults {
-                break;
-            }
-        }
-    };
-    thread::scope(|scope| {
-        let other = scope.spawn(work);
-        work();
-        if let Err(panic) = other.join() {
-            std::panic::resume_unwind(panic);
-        }
-    });
-    let closing = expected.marks.iter().rev().nth(1).expect("opening and closing").ops;
-    let last = last.into_inner();
-    let reached = matches!(fault, Fault::MapFails | Fault::ReadFails) || last >= closing;
-    assert!(
-        reached,
-        "scenario {:?}, {fault:?}: the last one was at operation {last}, close() began at {closing}",
-        scenario.name
-    );
-}
-
-/// Whether operation `op` of the executed scenario was a sync; those behind its end count as ones.
-fn is_sync(expected: &ExpectedStates, op: u64) -> bool {
-    let at = |op: u64| usize::try_from(op).ok().and_then(|op| expected.disks.get(op));
-    let (Some(before), Some(after)) = (at(op), at(op + 1)) else { return true };
-    after.syncs() > before.syncs()
-}
-
-/// One run; false if the fault did not strike.
-fn one(scenario: &Scenario, expected: &ExpectedStates, fault: Fault, sticky: bool, op: u64, tally: &Tally) -> bool {
+/// Executes the scenario with a fault at operation `op`, or from there on if `sticky`; false if the fault did not strike.
+pub(super) fn run(
+    scenario: &Scenario,
+    expected: &ExpectedStates,
+    fault: Fault,
+    sticky: bool,
+    op: u64,
+    tally: &Tally,
+) -> bool {
     let disk = SimDisk::new();
     for (name, bytes) in &scenario.before {
         disk.write_file(name, bytes);
