@@ -1,4 +1,5 @@
 # make demo   build, then kill real processes in mid-stream and show that nothing was lost
+# make check  before each commit: format, lints, types, unit and contract tests
 # make test   everything that CI checks; SYSTEM=0 leaves out tests that need system tools
 # make dev    build only: .venv/bin/python can import flint
 # make soak   the long run of the proofs;  make sabotage  shows that the tests notice deliberate defects
@@ -9,7 +10,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := dev
 .DELETE_ON_ERROR:
-.PHONY: demo test dev bench soak sabotage fmt clean rust-tools system-tools test-rust test-python left-out lint
+.PHONY: demo check test dev bench soak sabotage fmt clean rust-tools system-tools test-rust test-python left-out lint lint-python lint-rust
 
 PYTHON ?= python3
 SYSTEM ?= 1
@@ -21,6 +22,7 @@ BUILT := $(VENV)/.built
 # `_native.abi3.so`, or with the version of a free-threaded interpreter in its name.
 EXTENSION := python/flint/_native.*.so
 EVIDENCE := $(CURDIR)/target/evidence
+TIMES := $(CURDIR)/target/test_times
 PY_SOURCES := python tests/python demo examples scripts contrib $(wildcard benchmarks)
 
 # A new or removed file changes its directory, so directories count as sources too.
@@ -59,11 +61,21 @@ demo: $(BUILT)
 	$(PY) demo/web_demo.py
 	$(PY) demo/shared_demo.py
 
-# One after the other, whatever -j says: they share two cores and one target directory.
+check:
+	@$(MAKE) --no-print-directory -j1 rust-tools
+	@$(MAKE) --no-print-directory -j2 $(BUILT) lint-rust
+	@$(MAKE) --no-print-directory -j1 lint-python
+	$(PY) scripts/run_rust_tests.py --unit
+	$(PYTEST) tests/python/contract tests/python/shared $(wildcard tests/python/test_*.py) $(addprefix --ignore=,$(SLOW)) -m "not system"
+
+# Parts that keep both cores busy run one after the other, whatever -j says; the end of the extension's build has one thread, and
+# clippy runs beside it.
 test:
 	@$(MAKE) --no-print-directory -j1 rust-tools system-tools
-	@mkdir -p "$(dir $(EVIDENCE))" && rm -f "$(EVIDENCE)"
-	@FLINT_EVIDENCE="$(EVIDENCE)" $(MAKE) --no-print-directory -j1 $(BUILT) lint test-rust test-python
+	@mkdir -p "$(dir $(EVIDENCE))" && rm -f "$(EVIDENCE)" "$(TIMES)"
+	@$(MAKE) --no-print-directory -j2 $(BUILT) lint-rust
+	@FLINT_EVIDENCE="$(EVIDENCE)" FLINT_TIMES="$(TIMES)" $(MAKE) --no-print-directory -j1 lint-python test-rust test-python
+	@$(PY) scripts/slowest_parts.py "$(TIMES)"
 	@$(PY) scripts/check_evidence.py "$(EVIDENCE)" $(if $(filter 0,$(SYSTEM)),--no-system)
 
 rust-tools:
@@ -77,29 +89,29 @@ ifneq ($(SYSTEM),0)
 	@sh scripts/install-system-tools.sh strace promtool:prometheus curl systemd-analyze:systemd
 endif
 
-lint: $(TOOLS)
+lint: lint-rust lint-python
+
+lint-rust: $(TOOLS)
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+lint-python: $(BUILT)
 	$(VENV)/bin/ruff check $(PY_SOURCES)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
 	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo examples scripts contrib
 	$(PY) -m mypy.stubtest flint._native
 
 test-rust: $(TOOLS)
-	cargo test --workspace --locked
-	cargo test -p flint-core --features shuttle --locked --lib shuttle_tests
-	cargo test -p flint-core --features shuttle --locked --test shuttle
+	$(PY) scripts/run_rust_tests.py
 
-# The comparison with a model needs one core and nothing else, for minutes: it runs beside the others, and is shown after them.
-MODEL := tests/python/test_model.py
-MODEL_SAID := $(CURDIR)/target/test_model.txt
+# Three workers on two cores: many tests wait, for a process to start or for time to pass.
+PYTEST := $(PY) -m pytest --numprocesses 3 --dist loadgroup
 SELECTED := $(if $(filter 0,$(SYSTEM)),-m "not system")
+# What `make check` leaves to `make test`: the long comparison with a model, and what builds or downloads packages.
+SLOW := tests/python/test_model.py tests/python/test_distribution.py
 
 test-python: $(BUILT)
-	@mkdir -p "$(dir $(MODEL_SAID))"
-	@$(PY) -m pytest $(MODEL) $(SELECTED) >"$(MODEL_SAID)" 2>&1 & beside=$$!; trap "kill $$beside" INT TERM; \
-	$(PY) -m pytest tests/python --ignore=$(MODEL) $(SELECTED); status=$$?; \
-	wait $$beside || status=$$?; cat "$(MODEL_SAID)"; exit $$status
+	$(PYTEST) tests/python $(SELECTED)
 ifeq ($(SYSTEM),0)
 	@echo "Left out because of SYSTEM=0:"
 	@$(MAKE) --no-print-directory left-out

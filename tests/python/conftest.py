@@ -1,4 +1,7 @@
-"""What several suites share: a data directory, a clock that stands still, a limiter, and processes of their own."""
+"""What several suites share: a data directory, a clock that stands still, a limiter, and processes of their own.
+
+`make test` runs files in parallel (pytest-xdist): see `tests/python/parallel.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ import pytest
 
 import flint
 from flint.testing import ManualClock
+
+pytest_plugins = ["tests.python.parallel"]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -1,21 +1,21 @@
 """The wheel, as a release builds it, and an environment with it installed: servers of the tests are started from it.
 
-Both are made once, when the first test asks for them, and what `make dev` compiled is used again.
+Both are made once in a run of the tests, when the first test of any worker needs them, from what `make dev` compiled.
 """
 
 from __future__ import annotations
 
-import atexit
+import fcntl
 import functools
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.python import parallel
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -32,25 +32,20 @@ def output_of(*command: str | Path, cwd: Path = ROOT, **variables: str) -> str:
 
 
 def _once(make: Callable[[Path], Path]) -> Callable[[], Path]:
-    """`make` in a directory of its own, which stays until this process ends."""
-    made: list[Path] = []
+    """`make` in a directory of its own, once for all workers of the run; the plugin `parallel` removes it."""
 
-    @functools.wraps(make)
+    @functools.cache
     def once() -> Path:
-        with _LOCK:
-            if not made:
-                directory = Path(tempfile.mkdtemp(prefix="flint-installed-"))
-                atexit.register(_remove, directory, os.getpid())
-                made.append(make(directory))
-            return made[0]
+        shared = Path(os.environ[parallel.SHARED])
+        directory, made = shared / make.__name__, shared / f"{make.__name__}.made"
+        with _LOCK, open(shared / f"{make.__name__}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                directory.mkdir()
+                made.write_text(os.fspath(make(directory)), encoding="utf-8")
+            return Path(made.read_text(encoding="utf-8"))
 
     return once
-
-
-def _remove(directory: Path, maker: int) -> None:
-    """Not at the end of a forked child."""
-    if os.getpid() == maker:
-        shutil.rmtree(directory)
 
 
 @_once
