@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import flint
 
@@ -215,12 +216,12 @@ def ended(pid: int) -> None:
         os.close(watch)
 
 
-def opened_when_free(data_dir: Path) -> flint.Limiter:
-    """Opens a directory that a process is about to let go."""
+def opened_when_free(data_dir: Path, **options: Any) -> flint.Limiter:
+    """Opens a directory whose lock is about to be released: by a process that ends, or a child that has not run yet."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         try:
-            return flint.Limiter(data_dir)
+            return flint.Limiter(data_dir, **options)
         except flint.DataDirLocked:
             if time.monotonic() > deadline:
                 raise
