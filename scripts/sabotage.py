@@ -1,7 +1,9 @@
 """Runs the Rust tests once for each deliberate defect in the engine and shows that each turns some test red.
 
 The defects are in crates/flint-core/src/hooks.rs; the tests are built once, with the feature that lets the environment
-variable FLINT_DEFECT choose one. Without a defect the same tests have to be green.
+variable FLINT_DEFECT choose one. Without a defect the same tests have to be green. That run also shows how long each
+part of the tests takes: with a defect the part that noticed it last time runs first, then the others, the quickest
+first, until one is red.
 """
 
 from __future__ import annotations
@@ -13,12 +15,19 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scripts.run_rust_tests import AT_ONCE, LONGEST, ROOT, WORKSPACE, Program, Result, build, longest_first, run
+
 HOOKS = ROOT / "crates/flint-core/src/hooks.rs"
-# A defect may also make a test hang; nothing takes this long otherwise.
-PATIENCE_S = 300
+# Which part noticed which defect; only the order of the next run depends on it.
+NOTICED = ROOT / "target/sabotage.json"
+# A defect may also make a test hang; no part takes this long otherwise.
+TIMEOUT_S = 300
 AT_LEAST = 15
 
 
@@ -26,42 +35,52 @@ def defects() -> list[str]:
     """The names of all defects."""
     names: list[str] = re.findall(r'^    [A-Z]\w+ = "([a-z-]+)",$', HOOKS.read_text(), re.MULTILINE)
     if len(names) < AT_LEAST:
-        sys.exit(f"sabotage: only {len(names)} defects in {HOOKS}, at least {AT_LEAST} are wanted")
+        sys.exit(f"sabotage: only {len(names)} defects in {HOOKS}, at least {AT_LEAST} are required")
     return names
 
 
-def build() -> list[tuple[str, Path, Path]]:
-    """Builds the tests; gives name, executable and working directory of each, in the order in which cargo runs them."""
-    command = ["cargo", "test", "--workspace", "--locked", "--no-run", "--message-format=json"]
-    built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    if built.returncode != 0:
-        sys.exit("sabotage: the tests do not build")
-    found = []
-    for line in built.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("reason") == "compiler-artifact" and message["profile"]["test"] and message["executable"]:
-            manifest = Path(message["manifest_path"])
-            found.append((message["target"]["name"], Path(message["executable"]), manifest.parent))
-    return found
+def parts(programs: Iterable[Program]) -> list[Program]:
+    """The programs, the long ones divided by module or by test, so that a red part ends early."""
+    divided: list[Program] = []
+    for program in programs:
+        if program.name not in LONGEST:
+            divided.append(program)
+            continue
+        listed = subprocess.run([program.executable, "--list"], stdout=subprocess.PIPE, text=True, check=True).stdout
+        tests = re.findall(r"^(\S+): test$", listed, re.MULTILINE)
+        for module in sorted({"::".join(test.split("::")[:2]) for test in tests if test.count("::") > 1}):
+            divided.append(replace(program, name=f"{program.name} {module}", arguments=[f"{module}::"]))
+        for test in (test for test in tests if test.count("::") <= 1):
+            divided.append(replace(program, name=f"{program.name} {test}", arguments=["--exact", test]))
+    return divided
 
 
-def first_red(tests: list[tuple[str, Path, Path]], defect: str | None) -> str | None:
-    """The first test that fails, or None."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("FLINT_DEFECT", "FLINT_EVIDENCE")}
-    if defect is not None:
-        environment["FLINT_DEFECT"] = defect
-    for name, executable, directory in tests:
-        try:
-            ran = subprocess.run(
-                [executable], cwd=directory, env=environment, capture_output=True, timeout=PATIENCE_S, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"{name} (hung)"
-        if ran.returncode != 0:
-            output = ran.stdout.decode(errors="replace")
-            failed: list[str] = re.findall(r"^test (\S+) .*\bFAILED$", output, re.MULTILINE)
-            return f"{name}: {failed[0] if failed else f'exit status {ran.returncode}'}"
-    return None
+def environment(defect: str | None) -> dict[str, str]:
+    """The environment of a run, without what would count its tests."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("FLINT_DEFECT", "FLINT_EVIDENCE")}
+    return inherited if defect is None else {**inherited, "FLINT_DEFECT": defect}
+
+
+def failure(result: Result) -> str | None:
+    """What failed, or None."""
+    if result.status == 0:
+        return None
+    failed: list[str] = re.findall(r"^test (\S+) .*\bFAILED$", result.output, re.MULTILINE)
+    hung = " (hung)" if result.seconds > TIMEOUT_S else ""
+    return f"{result.program.name}: {failed[0] if failed else f'exit status {result.status}'}{hung}"
+
+
+def sabotage(defect: str, tests: list[Program], seconds: dict[str, float], noticed: dict[str, str]) -> bool:
+    """Runs the parts until one is red; says which, and remembers it."""
+    began = time.monotonic()
+    known = noticed.get(defect)
+    for part in sorted(tests, key=lambda part: (part.name != known, seconds[part.name])):
+        if (red := failure(run(part, environment(defect), TIMEOUT_S))) is not None:
+            noticed[defect] = part.name
+            print(f"{defect}: red in {red} ({time.monotonic() - began:.0f} s)", flush=True)
+            return True
+    print(f"{defect}: STAYS GREEN ({time.monotonic() - began:.0f} s)", flush=True)
+    return False
 
 
 def main() -> int:
@@ -73,24 +92,18 @@ def main() -> int:
     if unknown := sorted(set(chosen) - set(known)):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     names = chosen or known
-    # The slow ones last: most defects do not need them.
-    slow = ("crash_states", "kill_points", "fuzz", "corruption", "linearizability")
-    tests = sorted(build(), key=lambda test: test[0] in slow)
-    print(f"{len(tests)} test programs, {len(names)} defects", flush=True)
-    red = first_red(tests, None)
-    if red is not None:
-        print(f"without any defect the tests are red: {red}")
-        return 1
-    print("none: green, as it has to be", flush=True)
-    caught = 0
-    for name in names:
-        began = time.monotonic()
-        red = first_red(tests, name)
-        caught += red is not None
-        print(
-            f"{name}: {'STAYS GREEN' if red is None else 'red in ' + red} ({time.monotonic() - began:.0f} s)",
-            flush=True,
-        )
+    tests = parts(longest_first(build(WORKSPACE)))
+    print(f"{len(tests)} parts of the tests, {len(names)} defects", flush=True)
+    noticed: dict[str, str] = json.loads(NOTICED.read_text()) if NOTICED.exists() else {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        results = list(pool.map(lambda part: run(part, environment(None), TIMEOUT_S), tests))
+        if red := [what for result in results if (what := failure(result)) is not None]:
+            print(f"without any defect the tests are red: {'; '.join(red)}")
+            return 1
+        print("none: green, as it has to be", flush=True)
+        seconds = {result.program.name: result.seconds for result in results}
+        caught = sum(pool.map(lambda name: sabotage(name, tests, seconds, noticed), names))
+    NOTICED.write_text(json.dumps(noticed, indent=1, sort_keys=True))
     print(f"{caught} of {len(names)} defects were noticed")
     return 0 if caught == len(names) else 1
 
