@@ -105,7 +105,7 @@ test-rust: $(TOOLS)
 	$(PY) scripts/run_rust_tests.py
 
 # Three workers on two cores: many tests wait, for a process to start or for time to pass.
-PYTEST := $(PY) -m pytest --numprocesses 3 --dist loadgroup
+PYTEST := $(PY) -m pytest --numprocesses 3
 SELECTED := $(if $(filter 0,$(SYSTEM)),-m "not system")
 # What `make check` leaves to `make test`: the long comparison with a model, and what builds or downloads packages.
 SLOW := tests/python/test_model.py tests/python/test_distribution.py

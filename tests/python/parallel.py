@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Groups that take longest start first, or the last one would run alone while the other workers have nothing left.
 LONGEST = [
@@ -32,8 +34,8 @@ _seconds: defaultdict[str, float] = defaultdict(float)
 _cpu_seconds: defaultdict[str, float] = defaultdict(float)
 
 
-def _file_of(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0].removeprefix("tests/python/")
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0].removeprefix("tests/python/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,16 +53,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(remove)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("dist", "no") == "no":
-        return
-    rank = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(_file_of(item), len(rank)))
-    for item in items:
-        file = _file_of(item)
-        name = item.nodeid.partition("::")[2] if file in EACH_TEST_ALONE else file
-        item.add_marker(pytest.mark.xdist_group(name.replace("@", " ")))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: rank.get(_file_of(item.nodeid), len(rank)))
+
+
+def _group_of(nodeid: str) -> str:
+    """What one worker runs from its first test to its last."""
+    return nodeid if _file_of(nodeid) in EACH_TEST_ALONE else _file_of(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    # In the order of collection.
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _group_of
+    return scheduler
 
 
 def _cpu() -> float:
@@ -74,8 +83,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        _seconds[_file_of(item)] += time.monotonic() - began
-        _cpu_seconds[_file_of(item)] += _cpu() - cpu
+        _seconds[_file_of(item.nodeid)] += time.monotonic() - began
+        _cpu_seconds[_file_of(item.nodeid)] += _cpu() - cpu
 
 
 def pytest_sessionfinish() -> None:

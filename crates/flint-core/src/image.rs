@@ -23,7 +23,7 @@ pub struct Totals {
 }
 
 /// Where a key's limit came from.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// Set by `limit()`.
     #[default]

@@ -12,8 +12,8 @@
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
 //! - `idempotency`: the answers of idempotent calls
 //! - `item`, `outcome`, `status`: what checks take and return; what is shown of a key
+//! - `testing`: the simulated disk and the reference model, only in builds for tests
 //! - `image`: the state of a key as plain data
-//! - `testing`: the simulated disk, only in builds for tests
 //! - `options`: how a store is opened
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
 //! - `algorithm`: pure decisions, one complete file per algorithm

@@ -1,12 +1,12 @@
-//! The sequential limiter that histories are compared with: every key's rates with everything ever taken from them, plain
-//! integers, one caller. Figures are not computed but checked against what they mean: `retry_after_ns` is right if the call
+//! The sequential limiter that histories are compared with: the reference model of each key, plain integers, one caller. Figures are not computed but checked against what they mean: `retry_after_ns` is right if the call
 //! would be denied a nanosecond before and allowed then.
 
 use std::collections::BTreeMap;
 
 use flint_core::engine::{MultiOutcome, OnChange, Outcome, Status};
 use flint_core::image::Origin;
-use flint_core::limit::{Algorithm, Limit, Rate};
+use flint_core::limit::Limit;
+use flint_core::testing::model::{KeyModel, RateModel};
 
 use super::checker::Specification;
 
@@ -27,7 +27,7 @@ pub struct Ask {
 /// A call.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// Time passes, for all callers.
+    /// Time passes, for every caller.
     Advance(u64),
     /// `check`.
     Check(Ask),
@@ -75,90 +75,20 @@ pub enum Answer {
     Refused(Blocked),
     /// `Closed`.
     Closed,
-    /// The caller ended before the answer: the call may have taken effect or not.
+    /// The process ended before the answer: the call may have taken effect or not.
     Lost,
 }
 
-/// One rate and what was taken from it, by engine time.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Tally {
-    rate: Rate,
-    taken: Vec<(u64, u64)>,
-}
-
-impl Tally {
-    fn new(rate: Rate, used: u64, now: u64) -> Self {
-        let used = used.min(rate.capacity());
-        Self { rate, taken: if used > 0 { vec![(now, used)] } else { Vec::new() } }
-    }
-
-    fn per_ns(&self) -> u128 {
-        u128::from(self.rate.per_ms()) * 1_000_000
-    }
-
-    /// What is in use at `now`, in tokens x nanoseconds of the period.
-    fn used(&self, now: u64) -> u128 {
-        let per_ns = self.per_ns();
-        let sum = |costs: u64| u128::from(costs) * per_ns;
-        match self.rate.algorithm() {
-            Algorithm::TokenBucket => {
-                let (mut used, mut at) = (0, 0);
-                for &(time, cost) in self.taken.iter().chain([&(now, 0)]) {
-                    used = u128::saturating_sub(used, u128::from(time - at) * u128::from(self.rate.limit()));
-                    (used, at) = (used + sum(cost), time);
-                }
-                used
-            }
-            Algorithm::FixedWindowCounter => {
-                let over = |start: u64, at: u64| u128::from(at - start) >= per_ns;
-                let (mut start, mut used) = (0, 0);
-                for &(time, cost) in &self.taken {
-                    (start, used) = if used == 0 || over(start, time) { (time, cost) } else { (start, used + cost) };
-                }
-                if over(start, now) { 0 } else { sum(used) }
-            }
-            Algorithm::SlidingWindowLog => {
-                let counts = |time: u64| now / 1_000_000 < time.div_ceil(1_000_000) + self.rate.per_ms();
-                sum(self.taken.iter().filter(|(time, _)| counts(*time)).map(|(_, cost)| cost).sum())
-            }
-        }
-    }
-
-    fn capacity(&self) -> u128 {
-        u128::from(self.rate.capacity()) * self.per_ns()
-    }
-
-    fn allows(&self, now: u64, cost: u64) -> bool {
-        self.used(now) + u128::from(cost) * self.per_ns() <= self.capacity()
-    }
-
-    fn remaining(&self, now: u64) -> u128 {
-        (self.capacity() - self.used(now)) / self.per_ns()
-    }
-
-    /// Whether `after_ns` is when nothing will be in use any more.
-    fn is_reset_after(&self, now: u64, after_ns: u64) -> bool {
-        let then = now.saturating_add(after_ns);
-        self.used(then) == 0 && (after_ns == 0 || self.used(then - 1) > 0)
-    }
-
-    fn take(&mut self, now: u64, cost: u64) {
-        // Equal states should look equal: what no longer matters is dropped, what happened at one moment is one entry.
-        if self.used(now) == 0 {
-            self.taken.clear();
-        }
-        match self.taken.last_mut() {
-            Some((time, taken)) if *time == now => *taken += cost,
-            _ => self.taken.push((now, cost)),
-        }
-    }
+/// Whether `after_ns` is when nothing will be in use any more.
+fn is_reset_after(rate: &RateModel, now: u64, after_ns: u64) -> bool {
+    let then = now.saturating_add(after_ns);
+    rate.used(then) == 0 && (after_ns == 0 || rate.used(then - 1) > 0)
 }
 
 /// One key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry {
-    explicit: bool,
-    rates: Vec<Tally>,
+    model: KeyModel,
     /// Number and cost.
     allowed: (u64, u64),
     /// Number and cost.
@@ -169,34 +99,19 @@ struct Entry {
 
 impl Entry {
     const fn new() -> Self {
-        Self { explicit: false, rates: Vec::new(), allowed: (0, 0), denied: (0, 0), denied_known: true }
+        Self { model: KeyModel::new(Origin::Call), allowed: (0, 0), denied: (0, 0), denied_known: true }
     }
 
-    fn has(&self, limit: &Limit) -> bool {
-        self.rates.iter().map(|tally| &tally.rate).eq(limit.rates())
+    fn is_explicit(&self) -> bool {
+        self.model.origin == Origin::Explicit
     }
 
     fn accepts(&self, cost: u64) -> bool {
-        cost > 0 && self.rates.iter().all(|tally| cost <= tally.rate.capacity())
-    }
-
-    /// Gives the key this limit: a rate that it has already stays as it is, another starts with the most that any had in use.
-    fn redefine(&mut self, limit: &Limit, explicit: bool, reset: bool, now: u64) {
-        let used = |tally: &Tally| u64::try_from(tally.used(now).div_ceil(tally.per_ns())).expect("fits its capacity");
-        let most = self.rates.iter().map(used).max().unwrap_or(0);
-        let mut old = std::mem::take(&mut self.rates);
-        self.explicit = explicit;
-        for &rate in limit.rates() {
-            let kept = old.iter().position(|tally| tally.rate == rate && !reset);
-            self.rates.push(match kept {
-                Some(index) => old.remove(index),
-                None => Tally::new(rate, if reset { 0 } else { most }, now),
-            });
-        }
+        (1..=self.model.capacity()).contains(&cost)
     }
 
     fn allows(&self, now: u64, cost: u64) -> bool {
-        self.rates.iter().all(|tally| tally.allows(now, cost))
+        self.model.allows(now, cost)
     }
 
     /// Whether `cost` would be denied a nanosecond before `after_ns`, and allowed then.
@@ -205,17 +120,11 @@ impl Entry {
             && (after_ns == 0 || !self.allows(now.saturating_add(after_ns - 1), cost))
     }
 
-    /// The rate with the fewest tokens left.
-    fn fewest(&self, now: u64) -> usize {
-        let left = |index: usize| self.rates[index].remaining(now);
-        (1..self.rates.len()).fold(0, |least, index| if left(index) < left(least) { index } else { least })
-    }
-
-    /// The key after `cost` was taken, which is 0 for a peek.
+    /// The key after `cost` was taken; a cost of 0 only looks.
     fn after(&self, now: u64, cost: u64) -> Self {
         let mut after = self.clone();
         if cost > 0 {
-            after.rates.iter_mut().for_each(|tally| tally.take(now, cost));
+            after.model.take(now, cost);
             after.allowed = (after.allowed.0 + 1, after.allowed.1 + cost);
         }
         after
@@ -229,25 +138,25 @@ impl Entry {
         }
         let after = if allowed { self.after(now, cost) } else { self.clone() };
         let binding = if allowed {
-            after.fewest(now)
+            after.model.fewest(now)
         } else {
             // The rate with the longest wait: it would still deny a nanosecond earlier.
             let before = now.saturating_add(outcome.retry_after_ns - 1);
-            self.rates.iter().position(|tally| !tally.allows(before, cost))?
+            self.model.rates.iter().position(|rate| !rate.allows(before, cost))?
         };
-        let tally = &after.rates[binding];
-        let figures = outcome.limit == tally.rate.limit()
-            && u128::from(outcome.remaining) == tally.remaining(now)
-            && tally.is_reset_after(now, outcome.reset_after_ns);
+        let rate = &after.model.rates[binding];
+        let figures = outcome.limit == rate.rate.limit()
+            && outcome.remaining == rate.remaining(now)
+            && is_reset_after(rate, now, outcome.reset_after_ns);
         figures.then_some(after)
     }
 
     fn shows(&self, now: u64, status: &Status) -> bool {
-        let binding = self.fewest(now);
-        status.rates.iter().eq(self.rates.iter().map(|tally| &tally.rate))
+        let binding = self.model.fewest(now);
+        status.rates.iter().eq(self.model.rates.iter().map(|rate| &rate.rate))
             && status.binding == binding
-            && (status.origin == Origin::Explicit) == self.explicit
-            && u128::from(status.remaining) == self.rates[binding].remaining(now)
+            && status.origin == self.model.origin
+            && status.remaining == self.model.rates[binding].remaining(now)
             && self.is_retry_after(now, 1, status.retry_after_ns)
             && (status.total_allowed, status.total_allowed_cost) == self.allowed
             && (!self.denied_known || (status.total_denied, status.total_denied_cost) == self.denied)
@@ -274,12 +183,16 @@ impl Limiter {
     fn resolve(&self, ask: &Ask) -> Result<Entry, Blocked> {
         match (self.keys.get(&ask.key), &ask.limit) {
             (None, None) => Err(Blocked::NotFound),
-            (Some(entry), limit) if entry.explicit || limit.as_ref().is_none_or(|limit| entry.has(limit)) => {
-                if entry.accepts(ask.cost) { Ok(entry.clone()) } else { Err(Blocked::InvalidCost) }
+            (Some(entry), limit) if entry.is_explicit() || limit.as_ref().is_none_or(|limit| entry.model.is(limit)) => {
+                if entry.accepts(ask.cost) {
+                    Ok(entry.clone())
+                } else {
+                    Err(Blocked::InvalidCost)
+                }
             }
             (entry, Some(limit)) => {
                 let mut entry = entry.cloned().unwrap_or(Entry::new());
-                entry.redefine(limit, false, false, self.now);
+                entry.model.redefine(limit, Origin::Call, false, self.now);
                 if entry.accepts(ask.cost) { Ok(entry) } else { Err(Blocked::InvalidCost) }
             }
             (Some(_), None) => unreachable!("the arm before takes it"),
@@ -376,15 +289,11 @@ impl Limiter {
             Op::Peek(_) | Op::Status(_) => {}
             Op::Limit(key, limit, on_change) => {
                 let entry = next.keys.entry(*key).or_insert_with(Entry::new);
-                if !(entry.explicit && entry.has(limit)) {
-                    entry.redefine(limit, true, *on_change == OnChange::Reset, now);
+                if !(entry.is_explicit() && entry.model.is(limit)) {
+                    entry.model.redefine(limit, Origin::Explicit, *on_change == OnChange::Reset, now);
                 }
             }
-            Op::Reset(key) => {
-                for tally in &mut next.keys.get_mut(key)?.rates {
-                    tally.taken.clear();
-                }
-            }
+            Op::Reset(key) => next.keys.get_mut(key)?.model.reset(),
             Op::Delete(key) => drop(next.keys.remove(key)?),
             Op::Close => next.open = false,
             Op::Open(now) => (next.now, next.open) = (*now, true),

@@ -8,7 +8,7 @@ use flint_core::image::Origin;
 use flint_core::limit::Limit;
 use flint_core::{Engine, Error, Result};
 
-use super::reference::{Answer, KeyModel};
+use super::reference::{Answer, Key};
 use crate::support::engine::{HOUR, World};
 
 const KEYS: [&str; 4] = ["a", "key:b", "ключ", "a\n\0"];
@@ -81,7 +81,7 @@ enum Refused {
 
 /// A key as a call would leave it, and what the call says.
 struct Decided {
-    key: KeyModel,
+    key: Key,
     answer: Answer,
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct Driver {
     world: World,
     engine: Option<Engine>,
     pool: Pool,
-    keys: BTreeMap<usize, KeyModel>,
+    keys: BTreeMap<usize, Key>,
     /// Engine time minus the clock's monotonic reading.
     offset_ns: u64,
     wall_stepped: bool,
@@ -150,26 +150,26 @@ impl Driver {
     /// What the reference says to a call.
     fn decide(&self, key: usize, cost: u64, limit: Option<&Limit>) -> Result<Decided, Refused> {
         let now = self.now();
-        let mut model = match (self.keys.get(&key), limit) {
-            (Some(model), _) => model.clone(),
-            (None, Some(_)) => KeyModel::new(Origin::Call),
+        let mut known = match (self.keys.get(&key), limit) {
+            (Some(known), _) => known.clone(),
+            (None, Some(_)) => Key::new(Origin::Call),
             (None, None) => return Err(Refused::NotFound),
         };
-        if let Some(limit) = limit.filter(|limit| model.origin == Origin::Call && !model.is(limit)) {
-            model.redefine(limit, Origin::Call, false, now);
+        if let Some(limit) = limit.filter(|limit| known.model.origin == Origin::Call && !known.is(limit)) {
+            known.model.redefine(limit, Origin::Call, false, now);
         }
-        if cost == 0 || cost > model.capacity() {
+        if cost == 0 || cost > known.model.capacity() {
             return Err(Refused::Cost);
         }
-        let answer = model.answer(now, cost);
-        Ok(Decided { key: model, answer })
+        let answer = known.answer(now, cost);
+        Ok(Decided { key: known, answer })
     }
 
     /// The cost that a step means, for the limit that decides.
     fn cost(&self, key: usize, limit: Option<&Limit>, cost: Cost) -> u64 {
-        let explicit = self.keys.get(&key).filter(|model| model.origin == Origin::Explicit || limit.is_none());
+        let explicit = self.keys.get(&key).filter(|known| known.model.origin == Origin::Explicit || limit.is_none());
         let capacity = match (explicit, limit) {
-            (Some(model), _) => model.capacity(),
+            (Some(known), _) => known.model.capacity(),
             (None, Some(limit)) => limit.capacity(),
             (None, None) => 10,
         };
@@ -220,9 +220,9 @@ impl Driver {
         let now = self.now();
         if decided.answer.allowed {
             self.done.allowed += 1;
-            let mut model = decided.key;
-            model.take(now, cost);
-            self.keys.insert(key, model);
+            let mut known = decided.key;
+            known.take(now, cost);
+            self.keys.insert(key, known);
         } else {
             self.done.denied += 1;
             self.keys.get_mut(&key).expect("a new key has everything left").deny(now, cost);
@@ -278,9 +278,9 @@ impl Driver {
 
     fn define(&mut self, key: usize, limit: usize, reset: bool) {
         let (limit, now) = (self.pool.limits[limit], self.now());
-        let model = self.keys.entry(key).or_insert_with(|| KeyModel::new(Origin::Call));
-        if model.origin == Origin::Call || !model.is(&limit) {
-            model.redefine(&limit, Origin::Explicit, reset, now);
+        let known = self.keys.entry(key).or_insert_with(|| Key::new(Origin::Call));
+        if known.model.origin == Origin::Call || !known.is(&limit) {
+            known.model.redefine(&limit, Origin::Explicit, reset, now);
         }
     }
 
@@ -307,8 +307,8 @@ impl Driver {
     }
 
     fn boundary(&self, key: usize) {
-        let Some(model) = self.keys.get(&key) else { return };
-        let cost = model.capacity().div_ceil(2);
+        let Some(known) = self.keys.get(&key) else { return };
+        let cost = known.model.capacity().div_ceil(2);
         let peek = || self.engine().peek(KEYS[key], cost, None).unwrap();
         let denied = peek();
         if denied.allowed {
@@ -324,13 +324,13 @@ impl Driver {
 
     fn burst(&mut self, key: usize, count: u32, pause_ns: u64) {
         for _ in 0..count {
-            let Some(model) = self.keys.get_mut(&key) else { return };
+            let Some(known) = self.keys.get_mut(&key) else { return };
             let now = self.world.clock.monotonic_ns() + self.offset_ns;
-            let expected = model.rates.iter().all(|rate| rate.allows(now, 1));
+            let expected = known.model.allows(now, 1);
             if expected {
-                model.take(now, 1)
+                known.take(now, 1)
             } else {
-                model.deny(now, 1)
+                known.deny(now, 1)
             }
             let got = self.engine().check(KEYS[key], 1, None).unwrap();
             assert_eq!(got.allowed, expected);
@@ -341,9 +341,9 @@ impl Driver {
     fn reset(&mut self, key: usize) {
         let (got, now) = (self.engine().reset(KEYS[key]), self.now());
         match self.keys.get_mut(&key) {
-            Some(model) => {
+            Some(known) => {
                 got.unwrap();
-                model.reset(now);
+                known.reset(now);
             }
             None => assert!(matches!(got, Err(Error::LimitNotFound { .. }))),
         }
@@ -393,14 +393,14 @@ impl Driver {
         if kill {
             for status in self.list() {
                 let (denied, last_denied) = self.denials(&status);
-                let model = self.model_mut(&status.key);
-                (model.denied, model.last_denied) = (denied, last_denied);
+                let known = self.known_mut(&status.key);
+                (known.denied, known.last_denied) = (denied, last_denied);
             }
         }
     }
 
-    fn model_mut(&mut self, key: &str) -> &mut KeyModel {
-        let key = KEYS.iter().position(|known| *known == key).unwrap();
+    fn known_mut(&mut self, key: &str) -> &mut Key {
+        let key = KEYS.iter().position(|name| *name == key).unwrap();
         self.keys.get_mut(&key).unwrap()
     }
 
@@ -408,10 +408,10 @@ impl Driver {
     fn denials(&mut self, status: &Status) -> ((u64, u64), Option<u64>) {
         let (now, wall) = (self.now(), self.world.clock.wall_ns());
         let last = status.last_denied_at_ns.map(|at| now - (wall - at));
-        let model = self.model_mut(&status.key);
+        let known = self.known_mut(&status.key);
         let denied = (status.total_denied, status.total_denied_cost);
-        assert!(denied.0 <= model.denied.0 && denied.1 <= model.denied.1 && last <= model.last_denied);
-        assert!(denied != model.denied || last == model.last_denied);
+        assert!(denied.0 <= known.denied.0 && denied.1 <= known.denied.1 && last <= known.last_denied);
+        assert!(denied != known.denied || last == known.last_denied);
         assert_eq!(denied.0 == 0, last.is_none());
         (denied, last)
     }
@@ -441,25 +441,25 @@ impl Driver {
         let mut expected: Vec<Status> = self
             .keys
             .iter()
-            .map(|(key, model)| {
-                let looked = model.answer(now, 0);
+            .map(|(key, known)| {
+                let looked = known.answer(now, 0);
                 let at = |engine: Option<u64>| engine.map(|engine| wall - (now - engine));
                 Status {
                     key: KEYS[*key].to_owned(),
-                    rates: model.rates.iter().map(|rate| rate.rate).collect(),
+                    rates: known.model.rates.iter().map(|rate| rate.rate).collect(),
                     binding: looked.binding,
-                    origin: model.origin,
+                    origin: known.model.origin,
                     out_of_bounds: false,
                     remaining: looked.remaining,
-                    retry_after_ns: model.answer(now, 1).retry_after_ns,
+                    retry_after_ns: known.answer(now, 1).retry_after_ns,
                     reset_at_wall_ns: wall + looked.reset_after_ns,
-                    total_allowed: model.allowed.0,
-                    total_denied: model.denied.0,
-                    total_allowed_cost: model.allowed.1,
-                    total_denied_cost: model.denied.1,
-                    last_allowed_at_ns: at(model.last_allowed),
-                    last_denied_at_ns: at(model.last_denied),
-                    last_reset_at_ns: at(model.last_reset),
+                    total_allowed: known.allowed.0,
+                    total_denied: known.denied.0,
+                    total_allowed_cost: known.allowed.1,
+                    total_denied_cost: known.denied.1,
+                    last_allowed_at_ns: at(known.last_allowed),
+                    last_denied_at_ns: at(known.last_denied),
+                    last_reset_at_ns: at(known.last_reset),
                 }
             })
             .collect();

@@ -3,8 +3,6 @@
 //! algorithms, one to eight rates a key, redefinition, limits given with the call, steps of the wall clock, reopening after a
 //! close and after a death, with time and a stepped clock in between, looking beside, compaction.
 
-use crate::support::evidence;
-use crate::support::seeded;
 mod driver;
 mod reference;
 
@@ -12,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::support::engine::{HOUR, MINUTE, MS, SECOND};
+use crate::support::{evidence, seeded};
 use driver::{Done, Driver, Pool, Step};
 use flint_core::engine::SyncMode;
 use flint_core::limit::{Algorithm, Limit, MAX_RATES, Rate};
