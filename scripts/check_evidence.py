@@ -80,7 +80,7 @@ def report(counts: dict[str, int], minimums: dict[str, int], optional: set[str])
 
 
 def main(arguments: list[str] | None = None, minimums_path: Path = MINIMUMS) -> int:
-    """Exit status 0 when there was enough, 1 when not or when nobody can tell."""
+    """Exit status 0 when there was enough, 1 when not, or when the files cannot be read."""
     parser = argparse.ArgumentParser(description="Compare what tests did with tests/minimums.toml.")
     parser.add_argument("file", type=Path)
     which = parser.add_mutually_exclusive_group()

@@ -81,7 +81,7 @@ defects! {
     ReuseKeyIds = "reuse-key-ids",
     /// Waiting times are a nanosecond short.
     RetryTooEarly = "retry-too-early",
-    /// A caller who waits for the disk is let go one record early.
+    /// A caller that waits for the disk returns one record early.
     WakeOneEarly = "wake-one-early",
     /// An event loop that waits for the disk is told that its record is there as soon as it is in the log.
     BelieveUnsynced = "believe-unsynced",

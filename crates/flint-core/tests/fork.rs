@@ -55,7 +55,7 @@ fn descriptors_below(path: &Path) -> Vec<i32> {
 }
 
 fn is_open(fd: i32) -> bool {
-    // SAFETY: asking about a number harms nobody, whatever it stands for.
+    // SAFETY: asking about a number changes nothing, whatever it stands for.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 

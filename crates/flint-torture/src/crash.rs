@@ -47,10 +47,12 @@ pub struct Tally {
     pub states: AtomicU64,
     /// Different disks among them, each opened, written, closed and opened.
     pub distinct: AtomicU64,
-    /// Outcomes of interrupted recoveries.
+    /// Outcomes of interrupted recoveries, different from each other at their point.
     pub nested: AtomicU64,
-    /// Outcomes of interrupted recoveries of interrupted recoveries.
+    /// The same of interrupted recoveries of interrupted recoveries.
     pub twice: AtomicU64,
+    /// Different disks among the last two, each opened, written, closed and opened.
+    pub nested_distinct: AtomicU64,
 }
 
 impl Tally {
@@ -69,6 +71,7 @@ impl Tally {
             ("crash_states_distinct", &self.distinct),
             ("crash_states_in_recovery", &self.nested),
             ("crash_states_in_recovery_twice", &self.twice),
+            ("crash_states_in_recovery_distinct", &self.nested_distinct),
         ] {
             evidence::record(name, count.load(Ordering::Relaxed));
         }
@@ -91,6 +94,8 @@ struct Sweep<'a> {
     tally: &'a Tally,
     /// By the disk's fingerprint: the mark that it leads to.
     known: Mutex<HashMap<u64, usize>>,
+    /// The same for interrupted recoveries, by how often they were interrupted: equal disks are recovered in the same way.
+    known_nested: Mutex<HashMap<(u64, u64), usize>>,
 }
 
 /// Tries what `effort` says at every operation of an executed scenario, on two threads.
@@ -98,7 +103,7 @@ struct Sweep<'a> {
 /// # Panics
 /// At the first state that breaks a promise, saying how to get there.
 pub fn sweep(name: &str, expected: &ExpectedStates, effort: Effort, tally: &Tally) {
-    let sweep = Sweep { expected, effort, tally, known: Mutex::default() };
+    let sweep = Sweep { expected, effort, tally, known: Mutex::default(), known_nested: Mutex::default() };
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -255,26 +260,34 @@ impl Sweep<'_> {
                 continue;
             }
             seen.push(fingerprint);
-            let number = bump(if depth == 1 { &self.tally.nested } else { &self.tally.twice });
-            let once_more = depth == 1 && number.is_multiple_of(self.effort.twice_every);
+            bump(if depth == 1 { &self.tally.nested } else { &self.tally.twice });
             let what = format!("{what}, {plan:?}");
-            if once_more {
-                left.record();
-            }
-            let (engine, recovered) = self.recover(&left, &what);
-            let disks = if once_more { left.recorded() } else { Vec::new() };
-            let mark = self.expected.find(recovered.seq, depth, &recovered.state);
-            assert!(
-                mark.is_some_and(|mark| mark >= least),
-                "{what}: led back to mark {mark:?}, but mark {least} was promised; record {} and {:#?}",
-                recovered.seq,
-                recovered.state
-            );
-            assert_continues(&left, engine, &self.options(1_000_000), &what);
-            for (op, disk) in disks.iter().enumerate() {
-                self.nested(disk, least, &format!("{what}, then again before operation {op}"), depth + 1);
-            }
+            let known = self.known_nested.lock().expect("no panic under it").get(&(fingerprint, depth)).copied();
+            let mark = known.unwrap_or_else(|| {
+                let mark = self.nested_distinct(&left, least, &what, depth);
+                self.known_nested.lock().expect("no panic under it").insert((fingerprint, depth), mark);
+                mark
+            });
+            assert!(mark >= least, "{what}: led back to mark {mark}, but mark {least} was promised");
         }
+    }
+
+    fn nested_distinct(&self, left: &SimDisk, least: usize, what: &str, depth: u64) -> usize {
+        let number = bump(&self.tally.nested_distinct);
+        let once_more = depth == 1 && number.is_multiple_of(self.effort.twice_every);
+        if once_more {
+            left.record();
+        }
+        let (engine, recovered) = self.recover(left, what);
+        let disks = if once_more { left.recorded() } else { Vec::new() };
+        let mark = self.expected.find(recovered.seq, depth, &recovered.state).unwrap_or_else(|| {
+            panic!("{what}: a state that never was, at record {}: {:#?}", recovered.seq, recovered.state)
+        });
+        assert_continues(left, engine, &self.options(1_000_000), what);
+        for (op, disk) in disks.iter().enumerate() {
+            self.nested(disk, least, &format!("{what}, then again before operation {op}"), depth + 1);
+        }
+        mark
     }
 
     fn recover(&self, disk: &SimDisk, what: &str) -> (Engine, Recovered) {

@@ -7,7 +7,7 @@ use flint_torture::random::Random;
 use flint_torture::scenario::{self, Scenario};
 
 fn effort() -> Effort {
-    Effort { exhaustive: 6, random: 10, nested_every: 6, twice_every: 30, look_every: 16, seed: Random::seed() }
+    Effort { exhaustive: 6, random: 10, nested_every: 6, twice_every: 10, look_every: 16, seed: Random::seed() }
 }
 
 fn sweep_all(scenarios: &[Scenario], effort: Effort) -> Tally {

@@ -162,7 +162,7 @@ impl SimDisk {
         Arc::new(SimDir { disk: self.clone(), dir: ROOT, path })
     }
 
-    /// Runs `hook` in whoever syncs a file, before it is done and with the disk free for others: a disk that takes as long as the
+    /// Runs `hook` in the thread that syncs a file, before it is done and with the disk free for others: a disk that takes as long as the
     /// test wants. Only the first one counts, and not for copies of the disk.
     pub fn before_sync(&self, hook: impl Fn() + Send + Sync + 'static) {
         let _ = self.before_sync.set(Box::new(hook));

@@ -135,7 +135,7 @@ fn a_failed_sync_reaches_calls_flush_and_close_and_is_not_tried_again() {
         if !closes {
             struck_behind.add(u64::from(flushes.get() == 1 && world.engine.has_notices()));
             if checks.get() > 0 {
-                // Nobody else is left to sync, or the flusher was faster: the error is here now, and stays.
+                // No other thread is left to sync, or the flusher was faster: the error is here now, and stays.
                 assert!(is_refusal(&world.engine.flush()));
                 assert!(is_refusal(&world.engine.check("k", 1, None)));
                 assert!(matches!(world.engine.flush(), Err(Error::Stopped { .. })));

@@ -74,7 +74,7 @@ fn closing_twice_at_once_ends_the_session_once_for_both() {
             Box::new(move || {
                 world.engine.close().unwrap();
                 assert!(world.engine.is_closed());
-                // Whoever is told that it is closed may open it again, or hand the directory to somebody else.
+                // A caller that learns that it is closed may open it again, or hand the directory to another process.
                 let ops = world.disk.ops();
                 shuttle::thread::yield_now();
                 assert_eq!(world.disk.ops(), ops, "the directory was touched after close");
@@ -127,7 +127,7 @@ fn nothing_of_a_closed_store_touches_the_directory_of_the_next() {
     });
 }
 
-/// The thread that has the last handle closes the store, while nobody else has one. The others were waiting when the first
+/// The thread that has the last handle closes the store, while no other thread has one. The others were waiting when the first
 /// handles went.
 #[test]
 fn dropping_handles_while_others_wait_closes_cleanly() {

@@ -11,7 +11,7 @@ const SCHEDULES: usize = 8_000;
 const LIMIT: u64 = 4;
 const THREADS: u64 = 3;
 
-/// Waiting for the lock or, as a caller does who may not block, trying first.
+/// Waiting for the lock or, as a caller does that may not block, trying first.
 fn check(engine: &Engine) -> Outcome {
     if thread_rng().gen_ratio(1, 3)
         && let Some(outcome) =

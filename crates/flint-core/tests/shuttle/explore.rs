@@ -33,10 +33,7 @@ fn run(scheduler: impl Scheduler + 'static, test: &Arc<impl Fn() + Send + Sync +
 }
 
 /// Runs `test` under exactly `schedules` schedules.
-#[expect(
-    clippy::print_stdout,
-    reason = "the seed has to reach whoever reads the failure, the count whoever asks for it"
-)]
+#[expect(clippy::print_stdout, reason = "the seed belongs to the report of a failure, the count to the evidence")]
 pub(crate) fn explore(schedules: usize, test: impl Fn() + Send + Sync + 'static) {
     let seed = match std::env::var("FLINT_TEST_SEED") {
         Ok(text) => text.parse().expect("FLINT_TEST_SEED is a whole number"),

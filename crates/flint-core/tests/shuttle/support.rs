@@ -81,7 +81,7 @@ impl World {
 }
 
 /// Copies of the disk as power cuts would have left it, each with the number of checks that it must know of at least. They are
-/// looked at when the schedule is over: then nobody else runs.
+/// looked at when the schedule is over: then no other thread runs.
 #[derive(Default, Clone)]
 pub(crate) struct Cuts(Arc<Mutex<Vec<(u64, SimDisk)>>>);
 

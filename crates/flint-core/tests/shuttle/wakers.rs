@@ -80,7 +80,7 @@ fn every_record_gets_to_the_disk_and_its_loop_learns_it() {
 }
 
 #[test]
-fn closing_leaves_nobody_waiting() {
+fn closing_leaves_no_waiter() {
     explore(8_000, || {
         let world = World::with_key(SyncMode::Always, "100/day");
         let durable = Tally::default();

@@ -140,7 +140,7 @@ impl Dir for SimDir {
                 state.create_file(self.dir, name)
             }
         };
-        // Nobody's promise rests on this content: no need to doubt it.
+        // No promise rests on this content: no need to doubt it.
         let mut bytes = Content::default();
         bytes.write(content.as_bytes(), 0);
         state.nodes[node] = Node::durable(bytes);
@@ -251,7 +251,7 @@ impl Map for SimMap {
     fn store(&mut self, offset: usize, data: &[u8]) {
         assert!(offset <= self.len && data.len() <= self.len - offset, "a store beyond the mapping");
         let mut state = self.disk.state();
-        // After the power cut there is nobody left to store anything.
+        // After the power cut no process is left to store anything.
         if state.begin(Op::Store).is_ok() {
             state.write(self.node, data, offset);
         }

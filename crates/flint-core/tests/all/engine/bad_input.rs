@@ -177,7 +177,7 @@ fn after_close_every_call_says_so() {
 }
 
 #[test]
-fn who_only_looks_changes_nothing() {
+fn a_reader_changes_nothing() {
     let world = World::new(SyncMode::Batch);
     world.open().limit("k", &bucket("5/s"), OnChange::Keep).unwrap();
     let (engine, ops) = (world.open_read_only(), world.disk.ops());

@@ -1,4 +1,4 @@
-//! Batch mode: when the flusher begins to sync, and that nobody waits for it. The disk takes as long as the test wants, so that
+//! Batch mode: when the flusher begins to sync, and that no call waits for it. The disk takes as long as the test wants, so that
 //! nothing depends on how fast anything runs; that the time is the one asked for is tested beside the code.
 
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use flint_core::engine::{OnChange, Options, SyncMode};
 use flint_core::testing::sim::{CrashPlan, SimDisk};
 
 /// How long a sync that never comes is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A disk whose syncs begin and then wait to be let go.
 struct Held {
@@ -38,7 +38,7 @@ impl Held {
 
     #[track_caller]
     fn begins(&self) {
-        self.begun.recv_timeout(PATIENCE).expect("a sync begins");
+        self.begun.recv_timeout(TIMEOUT).expect("a sync begins");
     }
 
     fn has_begun(&self) -> bool {
@@ -96,7 +96,7 @@ fn what_fills_no_batch_is_synced_when_its_time_is_over() {
     held.begins();
     checks(&engine, 1);
     held.go.send(()).unwrap();
-    // Nobody calls any more.
+    // No call comes any more.
     held.begins();
     let counters = engine.counters();
     assert!(counters.durable_seq < counters.seq, "the last call was made when the first sync had begun");

@@ -242,7 +242,7 @@ fn a_second_writer_elsewhere_is_named() {
         "{refused}"
     );
     assert!(refused.to_string().contains("999999999"));
-    assert_eq!(world.open_read_only().status("k").unwrap().unwrap().remaining, 2, "who only looks needs no lock");
+    assert_eq!(world.open_read_only().status("k").unwrap().unwrap().remaining, 2, "a reader needs no lock");
     world.disk.lock_elsewhere("flint.lock", None);
     assert!(world.open().check("k", 1, None).unwrap().allowed);
 }

@@ -73,7 +73,7 @@ fn every_kind_of_denial_is_free() {
     }
 }
 
-/// An attacker who is denied for hours.
+/// An attacker that is denied for hours.
 #[test]
 fn hours_of_denials_grow_the_log_by_one_line_a_minute_and_syncs_nothing() {
     let mut world = World::new(SyncMode::Batch);
@@ -104,7 +104,7 @@ fn hours_of_denials_grow_the_log_by_one_line_a_minute_and_syncs_nothing() {
     let records = after.seq - before.seq;
     assert!((1..=240).contains(&records), "{records} records in 240 minutes");
     assert_eq!(after.log_bytes - before.log_bytes, records * 88);
-    assert_eq!(after.syncs, before.syncs, "nobody was made to wait for a disk");
+    assert_eq!(after.syncs, before.syncs, "no call waited for the disk");
     let history = engine.history("k", 10_000).unwrap();
     let denied: u64 = history.iter().filter(|event| event.kind == EventKind::Deny).map(|event| event.count).sum();
     assert_eq!(denied, 3_600 * 4 * 3, "all of them are told, written or not");

@@ -95,9 +95,9 @@ fn records_that_compaction_removed_between_two_looks_are_told_as_a_gap() {
     assert_eq!(look(&mut follower), []);
 
     let mut late = Follower::open_in(world.disk.dir(), 2);
-    assert_eq!(look(&mut late)[0], Err((3, first - 1)), "who asks for a record hears that it is gone");
+    assert_eq!(look(&mut late)[0], Err((3, first - 1)), "a reader learns that a record is gone");
     let mut from_the_start = Follower::open_in(world.disk.dir(), 0);
-    assert_eq!(numbers(&look(&mut from_the_start))[0], first, "who asks for what there is does not");
+    assert_eq!(numbers(&look(&mut from_the_start))[0], first, "a reader of what there is does not");
 }
 
 #[test]

@@ -67,7 +67,7 @@ fn complete_look(path: &Path) {
     let Some(first) = torn() else { return };
     let deadline = Instant::now() + Duration::from_secs(10);
     while torn().is_some_and(|now| now == first) {
-        assert!(Instant::now() < deadline, "nobody completes it: {first}");
+        assert!(Instant::now() < deadline, "no open completes it: {first}");
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -188,7 +188,7 @@ fn a_view_stays_as_it_was_when_it_was_opened_while_time_goes_on() {
     assert_eq!(look.status("k").unwrap().unwrap().total_allowed, 1);
     let deadline = Instant::now() + Duration::from_secs(20);
     while look.peek("k", 2, None).is_ok_and(|outcome| !outcome.allowed) {
-        assert!(Instant::now() < deadline, "the bucket fills for who looks, too");
+        assert!(Instant::now() < deadline, "the bucket fills for a reader, too");
         thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! Changing a key's limit: unchanged rates keep their state, new ones start with what was used, nobody gets fresh quota.
+//! Changing a key's limit: unchanged rates keep their state, new ones start with what was used, no key gets fresh quota.
 
 use crate::support::engine::{HOUR, MINUTE, MODES, SECOND, World, bucket, limit};
 use flint_core::engine::{OnChange, SyncMode};
@@ -85,7 +85,7 @@ fn an_unchanged_rate_keeps_its_state_exactly_wherever_it_stands() {
 }
 
 #[test]
-fn changing_the_algorithm_gives_nobody_fresh_quota() {
+fn changing_the_algorithm_gives_no_fresh_quota() {
     for from in Algorithm::ALL {
         for to in Algorithm::ALL.into_iter().filter(|to| *to != from) {
             let world = World::new(SyncMode::Batch);

@@ -1,4 +1,4 @@
-//! Calls that wait for the disk without a thread of their own: one wake-up a sync, and nobody is forgotten.
+//! Calls that wait for the disk without a thread of their own: one wake-up for each sync, and no waiter is forgotten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,8 +68,8 @@ fn many_records_share_a_sync_and_each_waker_is_woken_once() {
     gate.close();
     let alone = check(&engine);
     engine.wake_when_durable(&of_first).unwrap();
-    gate.wait_for_somebody();
-    // While that sync is under way, calls go on and nobody learns anything.
+    gate.wait_for_a_sync();
+    // While that sync is under way, calls go on and no waiter is woken.
     let together: Vec<u64> = (0..40).map(|_| check(&engine)).collect();
     for _ in &together {
         engine.wake_when_durable(&of_first).unwrap();
@@ -90,7 +90,7 @@ fn many_records_share_a_sync_and_each_waker_is_woken_once() {
 }
 
 #[test]
-fn a_failed_sync_wakes_everybody_with_the_error() {
+fn a_failed_sync_wakes_every_waiter_with_the_error() {
     let world = World::new(SyncMode::Always);
     let engine = world.open();
     engine.limit("k", &bucket("100/day"), OnChange::Keep).unwrap();
@@ -100,7 +100,7 @@ fn a_failed_sync_wakes_everybody_with_the_error() {
     engine.wake_when_durable(&waker).unwrap();
     heard.recv_timeout(DEADLINE).unwrap();
     assert!(matches!(engine.poll_durable(seq), Err(Error::Stopped { .. })));
-    // Whoever comes later is woken, too, and learns the same; also after close().
+    // A waiter that comes later is woken, too, and learns the same; also after close().
     engine.wake_when_durable(&waker).unwrap();
     heard.recv_timeout(DEADLINE).unwrap();
     assert!(engine.close().is_err());
@@ -110,7 +110,7 @@ fn a_failed_sync_wakes_everybody_with_the_error() {
 }
 
 #[test]
-fn closing_makes_durable_what_somebody_still_waits_for() {
+fn closing_makes_durable_what_a_caller_still_waits_for() {
     for mode in MODES {
         let world = World::new(mode);
         let gate = Gate::new(world.disk.dir());
@@ -121,7 +121,7 @@ fn closing_makes_durable_what_somebody_still_waits_for() {
         gate.close();
         check(&engine);
         engine.wake_when_durable(&waker).unwrap();
-        gate.wait_for_somebody();
+        gate.wait_for_a_sync();
         let seq = check(&engine);
         let (_, late, heard_late) = bell();
         engine.wake_when_durable(&late).unwrap();
@@ -174,7 +174,7 @@ fn an_attempt_that_is_denied_counts_nothing_until_it_is_given_up() {
 }
 
 #[test]
-fn compaction_holds_up_nobody() {
+fn compaction_blocks_no_call() {
     for mode in MODES {
         let world = World::new(mode);
         let gate = Gate::new(world.disk.dir());
@@ -183,7 +183,7 @@ fn compaction_holds_up_nobody() {
         gate.close_for(|file| file.starts_with("flint-snapshot"));
         std::thread::scope(|scope| {
             let compacting = scope.spawn(|| engine.compact());
-            gate.wait_for_somebody();
+            gate.wait_for_a_sync();
             let (done, is_done) = channel();
             let engine = &engine;
             scope.spawn(move || {

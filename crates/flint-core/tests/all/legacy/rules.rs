@@ -77,7 +77,7 @@ fn redefined_windows_keep_what_they_hold() {
 }
 
 #[test]
-fn another_algorithm_gives_nobody_fresh_quota() {
+fn another_algorithm_gives_no_fresh_quota() {
     let all = Algorithm::ALL.map(Algorithm::name);
     for (from, to) in all.iter().flat_map(|from| all.iter().map(move |to| (from, to))).filter(|(from, to)| from != to) {
         let store = read(&[configure(0, 10, HOUR_MS, from), allow(0, 4), configure(1, 12, HOUR_MS, to)]);

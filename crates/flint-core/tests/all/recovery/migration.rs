@@ -264,7 +264,7 @@ fn both_formats_together_are_refused() {
     }
 }
 
-/// Whoever meets new files that are damaged refuses them before it renames, moves or writes anything.
+/// An open that meets new files that are damaged refuses them before it renames, moves or writes anything.
 #[test]
 fn damaged_new_files_are_refused_at_every_step_and_nothing_is_changed() {
     let counted = old_disk("v0_2_log_only");

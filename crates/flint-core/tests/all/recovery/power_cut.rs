@@ -6,7 +6,7 @@ use flint_core::engine::{OnChange, Options, SyncMode};
 use flint_core::testing::sim::{CrashPlan, SimDisk};
 
 #[test]
-fn a_batch_that_nobody_flushes_loses_at_most_a_segment() {
+fn a_batch_that_is_never_flushed_loses_at_most_a_segment() {
     let disk = SimDisk::new();
     let never = Options { flush_every_events: u64::MAX, ..options(SyncMode::Batch, &clock_at(START)) };
     let engine = Engine::open_in(disk.dir(), never).unwrap();

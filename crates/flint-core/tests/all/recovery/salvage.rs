@@ -320,7 +320,7 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
             "{what}: a record is named twice: {report:#?}"
         );
         let said: BTreeSet<u64> = said.into_iter().collect();
-        // Nobody can tell an end that was wiped out to the last byte from a log that ended earlier.
+        // An end that was wiped out to the last byte looks like a log that ended earlier.
         let is_wiped = |record: &&Record| {
             let bytes = damaged.get(&record.file).and_then(|bytes| bytes.get(record.from..record.to));
             bytes.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0))
@@ -519,7 +519,7 @@ impl Chance {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the seed has to reach whoever reads the failure")]
+#[expect(clippy::print_stdout, reason = "the seed belongs to the report of a failure")]
 fn damage_in_several_places() {
     let seed = std::env::var("FLINT_TEST_SEED").map_or_else(
         |_| RandomState::new().hash_one(0),

@@ -81,7 +81,7 @@ fn time_that_passed_between_sessions_counts_once() {
 }
 
 #[test]
-fn a_clock_that_was_ahead_and_is_put_right_harms_nobody() {
+fn a_clock_that_was_ahead_and_is_put_right_harms_no_key() {
     each_algorithm(|disk| {
         // At most one window is given away.
         let (engine, _) = session(disk, START + 20 * YEAR);

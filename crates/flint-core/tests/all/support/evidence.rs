@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 /// Prints the count, and appends it to the file that `FLINT_EVIDENCE` names, if that is set.
-#[expect(clippy::print_stdout, reason = "the counts are for whoever reads the tests' output")]
+#[expect(clippy::print_stdout, reason = "the counts belong to the tests' output")]
 pub(crate) fn record(name: &str, count: u64) {
     println!("evidence: {name} {count}");
     if let Some(path) = std::env::var_os("FLINT_EVIDENCE") {

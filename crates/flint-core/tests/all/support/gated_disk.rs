@@ -44,7 +44,7 @@ impl Gate {
     }
 
     /// Returns when a sync waits at the gate.
-    pub(crate) fn wait_for_somebody(&self) {
+    pub(crate) fn wait_for_a_sync(&self) {
         let mut passage = self.passage.0.lock().unwrap();
         while passage.waiting == 0 {
             passage = self.passage.1.wait(passage).unwrap();
@@ -52,7 +52,7 @@ impl Gate {
     }
 }
 
-/// A gate that nobody opened would keep background threads, and with them the test, for ever.
+/// A gate that stays closed would keep background threads, and with them the test, for ever.
 impl Drop for Gate {
     fn drop(&mut self) {
         self.open();

@@ -73,7 +73,7 @@ pub(crate) fn files_of(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     names.into_iter().map(|name| (name.clone(), disk.read_file(&name).expect("a listed file"))).collect()
 }
 
-/// The same but for the lock, whose content nobody promises anything about.
+/// The same but for the lock, about whose content nothing is promised.
 pub(crate) fn store_files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     let mut files = files_of(disk);
     files.remove(flint_core::files::LOCK);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
 
 /// `cases` cases from a printed seed.
-#[expect(clippy::print_stdout, reason = "the seed has to reach whoever reads the failure")]
+#[expect(clippy::print_stdout, reason = "the seed belongs to the report of a failure")]
 pub(crate) fn config(cases: u32) -> Config {
     let seed = match std::env::var("FLINT_TEST_SEED") {
         Ok(text) => text.parse().expect("FLINT_TEST_SEED is a whole number"),
