@@ -1,4 +1,4 @@
-"""A certificate authority that nobody trusts unless told to, for tests of TLS."""
+"""A certificate authority that only clients configured for it trust, for tests of TLS."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def serving(tmp_path: Path, **options: Any) -> Iterator[tuple[str, Path]]:
     """A server that needs a token: its URL and its token file."""
     tokens = tmp_path / "tokens"
     tokens.touch(mode=0o600)
-    tokens.write_text(f"# who looks after it\n\n{TOKEN}  metrics\n", encoding="utf-8")
+    tokens.write_text(f"# which team looks after it\n\n{TOKEN}  metrics\n", encoding="utf-8")
     with flint.Limiter(tmp_path / "data", sync="batch") as limiter:
         served = _native.Server(limiter, bind="127.0.0.1:0", token_file=str(tokens), **options)
         thread = threading.Thread(target=served.serve)
@@ -114,7 +114,7 @@ def test_the_health_check_tells_a_server_that_works_from_others(tmp_path: Path) 
         assert healthcheck(address, tokens) == 0
         assert healthcheck(url, tokens) == 0
         other = tmp_path / "other"
-        other.write_text("unknown-token-of-somebody-else check\n", encoding="utf-8")
+        other.write_text("unknown-token-of-another-client check\n", encoding="utf-8")
         assert healthcheck(address, other) == 1
     assert healthcheck(address, tokens) == 1
 

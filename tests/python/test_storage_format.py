@@ -257,7 +257,7 @@ def operations(body: bytes) -> Iterator[tuple[int, bytes]]:
         at = end
 
 
-def test_receipts() -> None:
+def test_idempotency_records() -> None:
     """Nothing in Python makes calls that may be repeated without a server, so a store that is kept stands for it."""
     segments = [read_segment(path) for path in sorted(GOLDEN.glob("*.aof"))]
     found = {}
@@ -306,10 +306,10 @@ def test_receipts() -> None:
     (path,) = GOLDEN.glob("*.snapshot")
     header, *lines, trailer = map(json.loads, path.read_bytes().splitlines())
     assert list(trailer) == ["end", "next_id", "keys", "receipts", "sha256"]
-    keys, receipts = lines[: trailer["keys"]], lines[trailer["keys"] :]
+    keys, remembered = lines[: trailer["keys"]], lines[trailer["keys"] :]
     assert all("id" in line for line in keys)
-    assert len(receipts) == trailer["receipts"] == 3
-    for line in receipts:
+    assert len(remembered) == trailer["receipts"] == 3
+    for line in remembered:
         record, _, _, receipt = found[int(line["receipt"][:2], 16)]
         assert list(line) == ["receipt", "fingerprint", "seq", "at_ns", "answer"]
         assert (line["receipt"], line["fingerprint"]) == (receipt[:16].hex(), receipt[16:24].hex())
