@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 # Groups that take longest start first, or the last one would run alone while the other workers have nothing left.
 LONGEST = [
@@ -64,7 +63,10 @@ def _group_of(nodeid: str) -> str:
     return nodeid if _file_of(nodeid) in EACH_TEST_ALONE else _file_of(nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
     # In the order of collection.
     config.option.loadscopereorder = False
     scheduler = LoadScopeScheduling(config, log)
