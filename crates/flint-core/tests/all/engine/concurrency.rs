@@ -211,7 +211,7 @@ fn closing_twice_at_once_is_fine_and_both_wait_until_it_is_done() {
 }
 
 #[test]
-fn a_second_writer_in_the_same_process_is_told_so() {
+fn a_second_writer_in_the_same_process_gets_an_error_that_says_so() {
     let world = World::new(SyncMode::Batch);
     let engine = world.open();
     engine.limit("k", &bucket("2/day"), OnChange::Keep).unwrap();

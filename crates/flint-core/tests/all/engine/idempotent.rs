@@ -31,7 +31,7 @@ fn state(engine: &Engine, key: &str) -> (u64, u64, u64) {
 #[derive(Debug, PartialEq, Eq, Clone)]
 struct Owned(CallId, u64, u64, Vec<u8>);
 
-fn receipts(engine: &Engine) -> Vec<Owned> {
+fn remembered_answers(engine: &Engine) -> Vec<Owned> {
     let mut all = Vec::new();
     engine
         .idempotency_records(&mut |receipt| {
@@ -208,7 +208,7 @@ fn what_is_remembered_survives_a_restart() {
                     engine.compact().unwrap();
                 }
                 let all = check_all(&engine, &[item("k", 5), new], &call(3)).unwrap().answer;
-                let (images, remembered) = (engine.images().unwrap(), receipts(&engine));
+                let (images, remembered) = (engine.images().unwrap(), remembered_answers(&engine));
                 assert_eq!(remembered.len(), 3);
                 if clean {
                     engine.close().unwrap();
@@ -220,7 +220,7 @@ fn what_is_remembered_survives_a_restart() {
                 world.clock.advance_ns(SECOND);
                 let engine = world.open();
                 assert_eq!(engine.images().unwrap(), images);
-                assert_eq!(receipts(&engine), remembered);
+                assert_eq!(remembered_answers(&engine), remembered);
                 let counters = engine.counters();
                 assert_eq!(check(&engine, &item("k", 5), &call(1)).unwrap().answer, one);
                 assert_eq!(check(&engine, &new, &call(2)).unwrap().answer, with_limit);
@@ -254,7 +254,7 @@ fn after_ten_minutes_a_call_is_a_new_one_also_across_a_restart() {
         let new = check(&engine, &item("k", 1), &call(1)).unwrap();
         assert!(!new.repeated);
         assert_eq!(state(&engine, "k").1, 2);
-        assert_eq!(receipts(&engine).len(), 1, "the old one made room");
+        assert_eq!(remembered_answers(&engine).len(), 1, "the old one made room");
         assert_eq!(check(&engine, &item("k", 1), &call(1)).unwrap(), Repeatable { repeated: true, ..new });
     }
 }
@@ -308,10 +308,10 @@ fn live_and_recovered(calls: impl Fn(&Engine), compact_first: bool) {
         engine.compact().unwrap();
     }
     calls(&engine);
-    let live = receipts(&engine);
+    let live = remembered_answers(&engine);
     world.disk = world.disk.kill();
     drop(engine);
-    let recovered = receipts(&world.open());
+    let recovered = remembered_answers(&world.open());
     assert_eq!(recovered.len(), live.len());
     assert!(recovered == live, "other answers after the recovery");
 }
@@ -328,7 +328,7 @@ fn no_more_than_262144_are_remembered() {
                 for number in from..next.get() {
                     check(engine, &item("k", 1), &call(number)).unwrap();
                 }
-                let all = receipts(engine);
+                let all = remembered_answers(engine);
                 assert!(all.len() <= MAX_IDEMPOTENCY_RECORDS);
                 assert_eq!(all.last().map(|newest| newest.0), Some(call(next.get() - 1)));
                 assert!(check(engine, &item("k", 1), &all[0].0).unwrap().repeated, "the oldest of them");
@@ -350,7 +350,7 @@ fn no_more_than_32_mib_are_remembered() {
             for number in from..from + 300 {
                 check_all(engine, &items, &call(number)).unwrap();
             }
-            let all = receipts(engine);
+            let all = remembered_answers(engine);
             assert!(all.len() < 300 && bytes(&all) <= 32 << 20 && bytes(&all) + all[0].3.len() > 32 << 20);
         },
         false,
@@ -367,7 +367,7 @@ fn a_store_as_an_earlier_version_left_it_still_answers() {
     }
     // A clock that went back passes no time.
     let engine = world.open();
-    let remembered = receipts(&engine);
+    let remembered = remembered_answers(&engine);
     let ids: Vec<_> = remembered.iter().map(|each| each.0.id[0]).collect();
     assert_eq!(ids, [0x10, 0x11, 0x13, 0x20, 0x21, 0x23]);
     let seqs: Vec<_> = remembered.iter().map(|each| each.1).collect();
