@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -37,11 +38,11 @@ def _once(make: Callable[[Path], Path]) -> Callable[[], Path]:
     @functools.cache
     def once() -> Path:
         shared = Path(os.environ[parallel.SHARED])
-        directory, made = shared / make.__name__, shared / f"{make.__name__}.made"
+        made = shared / f"{make.__name__}.made"
         with _LOCK, open(shared / f"{make.__name__}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not made.exists():
-                directory.mkdir()
+                directory = Path(tempfile.mkdtemp(dir=shared))
                 made.write_text(os.fspath(make(directory)), encoding="utf-8")
             return Path(made.read_text(encoding="utf-8"))
 

@@ -164,15 +164,15 @@ def test_bounds_are_those_of_the_server() -> None:
 
 
 def test_windows_of_repeated_calls_are_those_of_the_engine() -> None:
-    text = source("crates/flint-core/src/receipts/mod.rs")
+    text = source("crates/flint-core/src/idempotency/mod.rs")
     constants = dict(re.findall(r"pub const (\w+): \w+ = ([\d_*< ]+);", text))
     value = {name: eval(number, {"__builtins__": {}}) for name, number in constants.items()}
     numbers = {
-        f"{value['MAX_RECEIPTS']:,}",
-        f"{value['MAX_RECEIPT_BYTES'] >> 20} MiB",
+        f"{value['MAX_IDEMPOTENCY_RECORDS']:,}",
+        f"{value['MAX_IDEMPOTENCY_BYTES'] >> 20} MiB",
         f"{value['MAX_DENIED']:,}",
         f"{value['MAX_DENIED_BYTES'] >> 20} MiB",
-        f"{value['RECEIPT_AGE_NS'] // 60_000_000_000} minutes",
+        f"{value['IDEMPOTENCY_AGE_NS'] // 60_000_000_000} minutes",
     }
     for page in (API, SHARED):
         assert all(number in page for number in numbers), numbers

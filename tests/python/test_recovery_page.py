@@ -69,7 +69,7 @@ def test_every_class_exists_and_every_storage_error_is_explained() -> None:
 
 def test_every_sentence_that_tells_damage_is_on_the_page() -> None:
     """What recovery refuses with a fixed sentence, an operator finds there."""
-    scan = (ROOT / "crates" / "flint-core" / "src" / "recover" / "scan.rs").read_text()
+    scan = (ROOT / "crates" / "flint-core" / "src" / "recovery" / "scan.rs").read_text()
     walker = (ROOT / "crates" / "flint-core" / "src" / "log" / "frame.rs").read_text()
     fixed = re.findall(r'self\.corrupt\(&file\.name, \d+, "([^"]+)"\)', scan)
     fixed += re.findall(r'return Err\("(the record[^"]+)"\)', walker)
