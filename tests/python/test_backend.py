@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from tests.python.backends import KINDS, Kind
+from tests.python.backends import EMBEDDED, KINDS, Kind
 from tests.python.contract.asgi_support import hello, statuses
 
 import flint
 from flint import _backend
-from flint._backend import Acquires, Attempts, Checks, ChecksAsync, Reports
+from flint._backend import Acquires, Attempts, Checks, ChecksAsync, Reports, Sums
 from flint._types import Item, LimitLike
 from flint._waiting.mixin import Waiting
 from flint._waiting.queue import Queues
@@ -21,6 +21,12 @@ from flint.asgi import RateLimitMiddleware
 from flint.testing import ManualClock
 
 PROTOCOLS = [Acquires, Attempts, Checks, ChecksAsync, Reports]
+# Those that a limiter may do without, and the kinds that have them.
+OPTIONAL = {Sums: [EMBEDDED]}
+IMPLEMENTED = [
+    *((kind, protocol) for kind in KINDS for protocol in PROTOCOLS),
+    *((kind, protocol) for protocol, kinds in OPTIONAL.items() for kind in kinds),
+]
 
 
 def type_checkers_accept(embedded: flint.Limiter, shared: flint.SharedLimiter) -> None:
@@ -30,6 +36,7 @@ def type_checkers_accept(embedded: flint.Limiter, shared: flint.SharedLimiter) -
     _acquires: tuple[Acquires, ...] = (embedded, shared)
     _attempts: tuple[Attempts, ...] = (embedded, shared)
     _reports: tuple[Reports, ...] = (embedded, shared)
+    _sums: tuple[Sums, ...] = (embedded,)
 
 
 def members(protocol: type) -> dict[str, Any]:
@@ -46,11 +53,14 @@ def members(protocol: type) -> dict[str, Any]:
 
 def test_every_protocol_is_tested() -> None:
     found = [value for value in vars(_backend).values() if getattr(value, "__module__", "") == _backend.__name__]
-    assert {protocol.__name__ for protocol in found} == {protocol.__name__ for protocol in PROTOCOLS}
+    assert {protocol.__name__ for protocol in found} == {protocol.__name__ for protocol in [*PROTOCOLS, *OPTIONAL]}
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS, ids=lambda protocol: protocol.__name__)
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.cls.__name__)
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    IMPLEMENTED,
+    ids=[f"{kind.cls.__name__}-{protocol.__name__}" for kind, protocol in IMPLEMENTED],
+)
 def test_a_limiter_has_what_the_protocol_says(kind: Kind, protocol: type) -> None:
     required = members(protocol)
     assert required
