@@ -87,16 +87,18 @@ impl Code {
             Self::InvalidJson => ("invalid_json", StatusCode::BAD_REQUEST, "The body is not JSON"),
             Self::InvalidKey => ("invalid_key", StatusCode::BAD_REQUEST, "The key is not accepted"),
             Self::InvalidLimit => ("invalid_limit", StatusCode::BAD_REQUEST, "The limit is not accepted"),
-            Self::InvalidCost => ("invalid_cost", StatusCode::BAD_REQUEST, "The cost could never succeed"),
+            Self::InvalidCost => {
+                ("invalid_cost", StatusCode::BAD_REQUEST, "The cost exceeds what the limit ever allows")
+            }
             Self::InvalidArgument => ("invalid_argument", StatusCode::BAD_REQUEST, "An argument is not accepted"),
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "A valid token is needed"),
             Self::Forbidden => ("forbidden", StatusCode::FORBIDDEN, "The token does not allow this"),
             Self::OriginRefused => ("origin_refused", StatusCode::FORBIDDEN, "Requests of web pages are refused"),
             Self::HostRefused => ("host_refused", StatusCode::FORBIDDEN, "The host is not this server's"),
             Self::LimitNotFound => ("limit_not_found", StatusCode::NOT_FOUND, "The key has no limit"),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is no such path"),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "The path does not exist"),
             Self::MethodNotAllowed => {
-                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path has other methods")
+                ("method_not_allowed", StatusCode::METHOD_NOT_ALLOWED, "The path does not have this method")
             }
             Self::RequestTimeout => {
                 ("request_timeout", StatusCode::REQUEST_TIMEOUT, "The request did not arrive in time")
@@ -111,8 +113,8 @@ impl Code {
                 "The idempotency key belongs to another request",
             ),
             Self::Internal => ("internal", StatusCode::INTERNAL_SERVER_ERROR, "The server has a bug"),
-            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE, "The storage refuses"),
-            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "The server has too much to do"),
+            Self::Storage => ("storage", StatusCode::SERVICE_UNAVAILABLE, "The storage returned an error"),
+            Self::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "The server is overloaded"),
             Self::Timeout => ("timeout", StatusCode::SERVICE_UNAVAILABLE, "The answer took too long"),
             Self::ShuttingDown => ("shutting_down", StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down"),
         }

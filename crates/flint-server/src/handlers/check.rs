@@ -1,6 +1,6 @@
 //! Decisions.
 
-use flint_core::engine::{Check, CheckAll, Idempotent, Item as CoreItem, MultiOutcome, Outcome, Repeatable};
+use flint_core::engine::{Check, CheckAll, CountDenial, Item as CoreItem, MultiOutcome, Outcome, Repeatable};
 use flint_core::limit::{Key, Limit};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
@@ -38,17 +38,9 @@ pub(crate) fn check(engine: &Engine, request: &ParsedRequest, executor: Executor
     let limit = body.limit()?;
     let item = CoreItem { key: &body.key, cost: body.cost.get()?, limit: limit.as_ref() };
     let operation = if body.count_denied { Check::new(item) } else { Check::attempt(item) };
-    let output = match request.call {
-        None => executor.run(engine, &operation)?.map(without_id),
-        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
-    };
+    let output = executor.run_once(engine, operation, request.call)?;
     let Some(Repeatable { answer, repeated }) = output else { return Ok(None) };
     Ok(Some(Reply { repeated, ..reply(request, &body.key, &answer)? }))
-}
-
-/// The answer of a call without an id, which is no repetition.
-const fn without_id<T>(answer: T) -> Repeatable<T> {
-    Repeatable { answer, repeated: false }
 }
 
 /// `POST /v1/peek`.
@@ -76,15 +68,15 @@ fn forecast(engine: &Engine, key: &str, limit: Option<&Limit>, costs: &[Cost]) -
 }
 
 /// `POST /v1/deny`.
-pub(crate) fn deny(engine: &Engine, request: &ParsedRequest, _: Executor) -> HandlerResult {
+pub(crate) fn deny(engine: &Engine, request: &ParsedRequest, executor: Executor) -> HandlerResult {
     let body: DenyBody<'_> = request.json()?;
     let key = Key::new(&body.key)?;
     let cost = match body.cost.get()? {
         0 => Cost::Refused("0".to_owned()).get()?,
         cost => cost,
     };
-    engine.count_denial(key.as_str(), cost)?;
-    Reply::new(&CountedAnswer { counted: true }, 0).map(Some)
+    let counted = executor.run(engine, &CountDenial { key: key.as_str(), cost })?;
+    counted.map(|()| Reply::new(&CountedAnswer { counted: true }, 0)).transpose()
 }
 
 /// `POST /v1/check-all`.
@@ -98,10 +90,7 @@ pub(crate) fn check_all(engine: &Engine, request: &ParsedRequest, executor: Exec
         .map(|(item, limit)| Ok(CoreItem { key: &item.0.key, cost: item.0.cost.get()?, limit: limit.as_ref() }))
         .collect::<Result<Vec<_>>>()?;
     let operation = CheckAll { items: &items };
-    let output = match request.call {
-        None => executor.run(engine, &operation)?.map(without_id),
-        Some(call) => executor.run(engine, &Idempotent { operation, call })?,
-    };
+    let output = executor.run_once(engine, operation, request.call)?;
     let Some(Repeatable { answer, repeated }) = output else { return Ok(None) };
     let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
     Ok(Some(Reply { repeated, ..reply_all(request, &keys, &answer)? }))

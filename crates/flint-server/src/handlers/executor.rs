@@ -1,6 +1,6 @@
 //! Where a handler's operation is executed.
 
-use flint_core::engine::{Operation, WaitPolicy};
+use flint_core::engine::{CallId, Idempotent, Operation, Repeatable, WaitPolicy};
 use flint_core::{Engine, Result};
 
 /// Where an operation is executed, and so how long it may wait.
@@ -18,6 +18,23 @@ impl Executor {
         match self {
             Self::EventLoop => engine.try_run(operation, WaitPolicy::Lock),
             Self::Thread => engine.run(operation).map(Some),
+        }
+    }
+
+    /// Executes an operation once for all calls with the same id; without an id, each time.
+    pub(crate) fn run_once<O>(
+        self,
+        engine: &Engine,
+        operation: O,
+        call: Option<CallId>,
+    ) -> Result<Option<Repeatable<O::Output>>>
+    where
+        O: Operation,
+        Idempotent<O>: Operation<Output = Repeatable<O::Output>>,
+    {
+        match call {
+            None => Ok(self.run(engine, &operation)?.map(|answer| Repeatable { answer, repeated: false })),
+            Some(call) => self.run(engine, &Idempotent { operation, call }),
         }
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn list(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, 
 pub(crate) fn status(engine: &Engine, request: &ParsedRequest, _: Executor) -> HandlerResult {
     let key = request.key()?;
     let status = engine.status(key)?.ok_or_else(|| not_found(key))?;
-    Ok(Some(Reply { body: status_json(request, &status)?, seq: 0, flush: false, repeated: false }))
+    Ok(Some(Reply::of_json(status_json(request, &status)?, 0)))
 }
 
 /// `POST /v1/limits`.
@@ -103,7 +103,7 @@ pub(crate) fn configure(engine: &Engine, request: &ParsedRequest, executor: Exec
     let Some(seq) = executor.run(engine, &operation)? else { return Ok(None) };
     // It may have been deleted since.
     let status = engine.status(&body.key)?.ok_or_else(|| not_found(&body.key))?;
-    Ok(Some(Reply { body: status_json(request, &status)?, seq, flush: false, repeated: false }))
+    Ok(Some(Reply::of_json(status_json(request, &status)?, seq)))
 }
 
 /// `POST /v1/limit-many`.

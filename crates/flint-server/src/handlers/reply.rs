@@ -19,7 +19,11 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(super) fn new(answer: &impl Serialize, seq: u64) -> Result<Self, Problem> {
-        Ok(Self { body: to_json(answer)?, seq, flush: false, repeated: false })
+        Ok(Self::of_json(to_json(answer)?, seq))
+    }
+
+    pub(super) const fn of_json(body: Vec<u8>, seq: u64) -> Self {
+        Self { body, seq, flush: false, repeated: false }
     }
 }
 

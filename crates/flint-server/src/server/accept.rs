@@ -80,7 +80,7 @@ async fn accepted_or_pause<T>(accepted: io::Result<T>, service: &Service) -> Opt
         Ok(stream) => Some(stream),
         Err(error) => {
             if service.accept_failure.is_due() {
-                let message = format!("cannot accept connections: {error}; this is said once a minute");
+                let message = format!("cannot accept connections: {error}; logged once a minute");
                 service.log.write(Level::Warning, &message);
             }
             // Most likely there are no descriptors left: they become free as connections end.

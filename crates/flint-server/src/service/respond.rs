@@ -43,7 +43,7 @@ pub(crate) async fn respond(
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => {
             if problem.code() == Code::Storage && service.storage_failure.is_due() {
-                let message = format!("calls are refused: {}; this is said once a minute", problem.detail());
+                let message = format!("calls are refused: {}; logged once a minute", problem.detail());
                 service.log.write(Level::Error, &message);
             }
             problem.response()
