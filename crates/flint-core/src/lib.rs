@@ -8,10 +8,11 @@
 //! - `doctor`, `dump`, `history`: verifying the files; the log as JSON; what happened to a key
 //! - `compact`, `migrate`, `segments`: snapshots while checks go on; old formats brought forward; reading the log in order
 //! - `recovery`, `store`: from files to state; what the lock protects and the calls that decide
+//! - `status`: what is shown of a key
 //! - `bulk`, `commit`, `writer`: a whole store written at once; group commit; the end of the log
 //! - `legacy`, `log`, `snapshot`, `table`, `time`: codecs; all keys in memory; the engine's timeline
 //! - `idempotency`: the answers of idempotent calls
-//! - `item`, `outcome`, `status`: what checks take and return; what is shown of a key
+//! - `item`, `outcome`: what checks take and return
 //! - `testing`: the simulated disk and the reference model, only in builds for tests
 //! - `image`: the state of a key as plain data
 //! - `options`: how a store is opened

@@ -2,6 +2,8 @@
 
 use crate::image::Origin;
 use crate::limit::Rate;
+use crate::table::{Slot, Table};
+use crate::time::to_wall;
 
 /// One key as `status`, `list` and `top` show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,31 @@ pub enum TopBy {
 }
 
 impl Status {
+    /// The status of the key in `slot` at engine time `now`; `offset_ns` is wall minus engine time.
+    pub(crate) fn of(table: &Table, slot: Slot, now: u64, offset_ns: i64) -> Self {
+        let wall = |engine_ns: u64| (engine_ns > 0).then(|| to_wall(engine_ns, offset_ns));
+        let full = table.decide(slot, now, 0);
+        let retry_after_ns = table.decide(slot, now, 1).verdict.retry_after_ns;
+        let entry = table.entry(slot);
+        Self {
+            key: table.key(slot).to_owned(),
+            rates: table.rates(slot).copied().collect(),
+            binding: full.binding,
+            origin: entry.origin,
+            out_of_bounds: entry.out_of_bounds,
+            remaining: full.verdict.remaining,
+            retry_after_ns,
+            reset_at_wall_ns: to_wall(now.saturating_add(full.verdict.reset_after_ns), offset_ns),
+            total_allowed: entry.totals.allowed,
+            total_denied: entry.totals.denied,
+            total_allowed_cost: entry.totals.allowed_cost,
+            total_denied_cost: entry.totals.denied_cost,
+            last_allowed_at_ns: wall(entry.totals.last_allowed_ns),
+            last_denied_at_ns: wall(entry.totals.last_denied_ns),
+            last_reset_at_ns: wall(entry.totals.last_reset_ns),
+        }
+    }
+
     /// The total that `top` sorts by.
     pub(crate) const fn total(&self, by: TopBy) -> u64 {
         match by {

@@ -236,28 +236,7 @@ impl View {
 
     /// The status of the key in a slot.
     pub(crate) fn status_at(&self, slot: Slot, moment: Moment) -> Status {
-        let Moment { now_ns: now, offset_ns: offset } = moment;
-        let wall = |engine_ns: u64| (engine_ns > 0).then(|| to_wall(engine_ns, offset));
-        let looked = self.table.decide(slot, now, 0);
-        let retry_after_ns = self.table.decide(slot, now, 1).verdict.retry_after_ns;
-        let entry = self.table.entry(slot);
-        Status {
-            key: self.table.key(slot).to_owned(),
-            rates: self.table.rates(slot).copied().collect(),
-            binding: looked.binding,
-            origin: entry.origin,
-            out_of_bounds: entry.out_of_bounds,
-            remaining: looked.verdict.remaining,
-            retry_after_ns,
-            reset_at_wall_ns: to_wall(now.saturating_add(looked.verdict.reset_after_ns), offset),
-            total_allowed: entry.totals.allowed,
-            total_denied: entry.totals.denied,
-            total_allowed_cost: entry.totals.allowed_cost,
-            total_denied_cost: entry.totals.denied_cost,
-            last_allowed_at_ns: wall(entry.totals.last_allowed_ns),
-            last_denied_at_ns: wall(entry.totals.last_denied_ns),
-            last_reset_at_ns: wall(entry.totals.last_reset_ns),
-        }
+        Status::of(&self.table, slot, moment.now_ns, moment.offset_ns)
     }
 
     /// What `top` sorts by.
