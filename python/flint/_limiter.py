@@ -1,8 +1,7 @@
-"""`flint.Limiter`: the native limiter, its twins for asyncio, waiting, and the decorator.
+"""`flint.Limiter`: the native limiter, its async variants, waiting, and the decorator.
 
-Nothing is decided here. A twin asks the native half to begin a call and gets the answer, or a future that the event
-loop resolves when the disk has it, or None when the call has to wait for the disk before it can decide: then a worker
-thread makes it.
+Nothing is decided here. A call is parsed once, into a value of the native half. `_start` begins it and returns its
+result, or an awaitable of that where it has to wait for the disk, or takes long.
 """
 
 from __future__ import annotations
@@ -10,7 +9,23 @@ from __future__ import annotations
 from _thread import allocate_lock
 
 from flint._algorithm import TOKEN_BUCKET, named
-from flint._native import CheckResult, MultiCheckResult
+from flint._native import (
+    CheckResult,
+    MultiCheckResult,
+    _AttemptCall,
+    _CompactCall,
+    _DeleteCall,
+    _DenyCall,
+    _DoctorCall,
+    _FlushCall,
+    _ForecastCall,
+    _HistoryCall,
+    _LimitCall,
+    _LimitManyCall,
+    _ListCall,
+    _ResetCall,
+    _TopCall,
+)
 from flint._native import Limiter as _NativeLimiter
 from flint._waiting.mixin import Waiting
 
@@ -18,9 +33,9 @@ from flint._waiting.mixin import Waiting
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
-    from typing import Any, TypeVar
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -28,22 +43,9 @@ if TYPE_CHECKING:
     from flint._types import Aggregate, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
 
-    T = TypeVar("T")
-
-
-# Of check_all().
-_MAX_ITEMS = 1_000
 
 # Held while a limiter's queues are made.
 _creating = allocate_lock()
-
-
-async def _in_thread(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """What `call` gives, from a worker thread of the event loop."""
-    import asyncio
-    from functools import partial
-
-    return await asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
 
 
 class Limiter(_NativeLimiter, Waiting):
@@ -54,16 +56,16 @@ class Limiter(_NativeLimiter, Waiting):
         killed process loses nothing in either mode; a power cut loses at most the last batch in "batch".
     flush_every_ms: batch mode, longest time from a call to its fsync, milliseconds, at least 1.
     flush_every_events: batch mode, number of calls after which an fsync starts, at least 1.
-    read_only: look only, beside a running application too: no lock, no thread, no change; status, list, top, history,
-        peek, doctor.
+    read_only: look only, also while an application has it open: no lock, no thread, no change; status, list, top,
+        history, peek, doctor.
     history_bytes: bytes of old log segments kept for history() after compaction.
     clock: a flint.testing.ManualClock, for tests.
 
     Use it as a context manager (also with `async with`), call close(), or let go of it: each flushes and unlocks at
-    once. One process holds a directory at a time. Any method may be called from any thread, and its twin with an `a` in
-    front from any event loop.
+    once. One process holds a directory at a time. Any method may be called from any thread, and its async variant, with
+    an `a` in front of its name, from any event loop.
 
-    Cancelling an await does not take the decision back: the call was made.
+    Cancelling an await does not undo the decision: the call was made.
 
     Raises DataDirLocked, CorruptData, StorageError, InvalidArgument. Later calls raise ClosedError after close(),
     ForkedError in a process forked after opening, and StorageError once a write or fsync has failed.
@@ -81,12 +83,8 @@ class Limiter(_NativeLimiter, Waiting):
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
-        answer = self._begin_check(key, cost, limit)
-        if type(answer) is CheckResult:
-            return answer
-        if answer is None:
-            return await _in_thread(self.check, key, cost, limit=limit)
-        return await answer
+        started = self._start_check(key, cost, limit)
+        return started if type(started) is CheckResult else await started
 
     async def aallow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """Like allow(), without holding up the event loop."""
@@ -94,15 +92,8 @@ class Limiter(_NativeLimiter, Waiting):
 
     async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
-        if iter(items) is items:
-            # It may be needed a second time, and one item too many is enough to say that there are too many.
-            items = [item for item, _ in zip(items, range(_MAX_ITEMS + 1), strict=False)]
-        answer = self._begin_check_all(items)
-        if type(answer) is MultiCheckResult:
-            return answer
-        if answer is None:
-            return await _in_thread(self.check_all, items)
-        return await answer
+        started = self._start_check_all(items)
+        return started if type(started) is MultiCheckResult else await started
 
     async def aallow_all(self, items: Iterable[Item]) -> bool:
         """Like allow_all(), without holding up the event loop."""
@@ -123,41 +114,31 @@ class Limiter(_NativeLimiter, Waiting):
         on_change: str = "keep",
     ) -> None:
         """Like limit(), without holding up the event loop."""
-        begun = self._begin_limit(key, rate, per, burst, on_change, *named(algorithm))
-        if begun is None:
-            options = {} if algorithm is TOKEN_BUCKET else {"algorithm": algorithm}
-            await _in_thread(self.limit, key, rate, per, burst=burst, on_change=on_change, **options)
-        elif begun is not True:
-            await begun
+        started = self._start(_LimitCall(key, rate, per, burst, on_change, *named(algorithm)))
+        if started is not True:
+            await started
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Like limit_many(), without holding up the event loop."""
-        specs = list(specs) if iter(specs) is specs else specs
-        begun = self._begin_limit_many(specs)
-        if begun is None:
-            await _in_thread(self.limit_many, specs)
-        elif begun is not True:
-            await begun
+        started = self._start(_LimitManyCall(specs))
+        if started is not True:
+            await started
 
     async def areset(self, key: str) -> None:
         """Like reset(), without holding up the event loop."""
-        begun = self._begin_reset(key)
-        if begun is None:
-            await _in_thread(self.reset, key)
-        elif begun is not True:
-            await begun
+        started = self._start(_ResetCall(key))
+        if started is not True:
+            await started
 
     async def adelete(self, key: str) -> None:
         """Like delete(), without holding up the event loop."""
-        begun = self._begin_delete(key)
-        if begun is None:
-            await _in_thread(self.delete, key)
-        elif begun is not True:
-            await begun
+        started = self._start(_DeleteCall(key))
+        if started is not True:
+            await started
 
     async def aflush(self) -> None:
         """Like flush(), without holding up the event loop."""
-        await self._begin_flush()
+        await self._start(_FlushCall())
 
     async def astatus(self, key: str) -> LimitStatus | None:
         """Like status(), which waits for nothing."""
@@ -167,26 +148,26 @@ class Limiter(_NativeLimiter, Waiting):
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> builtins.list[LimitStatus]:
         """Like list(), in a worker thread: there may be many keys."""
-        return await _in_thread(self.list, prefix, limit, after)
+        return await self._start(_ListCall(prefix, limit, after))
 
     async def atop(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """Like top(), in a worker thread: there may be many keys."""
-        return await _in_thread(self.top, by, limit)
+        return await self._start(_TopCall(by, limit))
 
     async def ahistory(self, key: str, limit: int = 100) -> builtins.list[Event]:
         """Like history(), in a worker thread: it reads files."""
-        return await _in_thread(self.history, key, limit)
+        return await self._start(_HistoryCall(key, limit))
 
     async def acompact(self) -> None:
         """Like compact(), in a worker thread."""
-        await _in_thread(self.compact)
+        await self._start(_CompactCall())
 
     async def adoctor(self) -> Report:
         """Like doctor(), in a worker thread."""
-        return await _in_thread(self.doctor)
+        return await self._start(_DoctorCall())
 
     def close(self) -> None:
-        """Flush, unlock the directory and end the background threads; whoever waits in acquire() gets ClosedError.
+        """Flush, unlock the directory and end the background threads; callers that wait in acquire() get ClosedError.
 
         Later calls raise ClosedError; closing again does nothing.
 
@@ -209,7 +190,9 @@ class Limiter(_NativeLimiter, Waiting):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        await _in_thread(self.close)
+        import asyncio
+
+        await asyncio.get_running_loop().run_in_executor(None, self.close)
 
     # flint._backend.Attempts: what flint._waiting needs.
 
@@ -234,31 +217,29 @@ class Limiter(_NativeLimiter, Waiting):
         except AttributeError:
             return None
 
+    def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
+        return self._run(_AttemptCall(key, cost, limit))
+
     async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        answer = self._begin_attempt(key, cost, limit)
-        if type(answer) is CheckResult:
-            return answer
-        if answer is None:
-            return await _in_thread(self._attempt, key, cost, limit)
-        return await answer
+        started = self._start(_AttemptCall(key, cost, limit))
+        return started if type(started) is CheckResult else await started
 
     def _look_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        now = self.peek(key, cost, limit=limit)
-        wait_ns = now.retry_after_ns if costs is None else self._forecast(key, costs, limit)
-        return CheckResult(
-            False, key, cost, now.limit, now.remaining, wait_ns, now.reset_after_ns, now.reset_at_ns, now.rates
-        )
+        return self._run(_ForecastCall(key, cost, limit, costs))
 
     async def _alook_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
         return self._look_ahead(key, cost, limit, costs)
 
+    def _count_denial(self, key: str, cost: int, /) -> None:
+        self._run(_DenyCall(key, cost))
+
     async def _acount_denial(self, key: str, cost: int, /) -> None:
         self._count_denial(key, cost)
 
 
-# What people see is `flint.Limiter`.
+# The name under which it is public.
 Limiter.__module__ = "flint"

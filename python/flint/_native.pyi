@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, final
+from typing import Any, Generic, Literal, TypeVar, final, overload
 
 from typing_extensions import Self, disjoint_base
 
@@ -31,16 +31,32 @@ __all__ = [
     "Record",
     "Recovery",
     "Server",
+    "_AttemptCall",
+    "_Call",
+    "_CheckAllCall",
+    "_CheckCall",
     "_Codec",
+    "_CompactCall",
+    "_CountersCall",
+    "_DeleteCall",
+    "_DenyCall",
+    "_DoctorCall",
+    "_FlushCall",
+    "_ForecastCall",
+    "_HistoryCall",
+    "_LimitCall",
+    "_LimitManyCall",
     "_Line",
+    "_ListCall",
     "_LoopWaits",
+    "_PeekCall",
+    "_RecordsCall",
+    "_ResetCall",
+    "_StatusCall",
+    "_TopCall",
     "__version__",
     "_aggregates",
     "_close_all",
-    "_decode_check",
-    "_decode_check_all",
-    "_decode_events",
-    "_decode_statuses",
     "_head",
     "_limit_of",
     "doctor",
@@ -50,6 +66,8 @@ __all__ = [
 ]
 
 __version__: str
+
+_T_co = TypeVar("_T_co", covariant=True)
 
 @final
 class _LoopWaits:
@@ -335,7 +353,7 @@ class Recovery(Record):
 
 @disjoint_base
 class ManualClock:
-    """A clock that moves only when told to. Pass it as `Limiter(clock=...)`."""
+    """A clock that moves only when it is advanced. Pass it as `Limiter(clock=...)`."""
 
     def __new__(cls, start: datetime | None = None) -> Self: ...
     def advance(self, seconds: int | timedelta = 0, *, ms: int = 0, ns: int = 0) -> None:
@@ -348,6 +366,122 @@ class ManualClock:
         """The wall clock's reading, an aware UTC datetime."""
 
     def _monotonic_ns(self) -> int: ...
+
+class _Call(Generic[_T_co]):
+    """A parsed call, which returns a `_T_co`."""
+
+@final
+class _CheckCall(_Call[CheckResult]):
+    def __new__(cls, key: str, cost: int, limit: _LimitLike | None, /) -> Self: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def cost(self) -> int: ...
+
+@final
+class _AttemptCall(_Call[CheckResult]):
+    """A check whose denial is not counted."""
+
+    def __new__(cls, key: str, cost: int, limit: _LimitLike | None, /) -> Self: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def cost(self) -> int: ...
+
+@final
+class _CheckAllCall(_Call[MultiCheckResult]):
+    def __new__(cls, items: Iterable[_Item], /) -> Self: ...
+    @property
+    def keys(self) -> list[str]: ...
+    @property
+    def costs(self) -> list[int]: ...
+
+@final
+class _PeekCall(_Call[CheckResult]):
+    def __new__(cls, key: str, cost: int, limit: _LimitLike | None, /) -> Self: ...
+
+@final
+class _ForecastCall(_Call[CheckResult]):
+    """A denied result that waits until the last of `costs` was taken, each in its turn."""
+
+    def __new__(cls, key: str, cost: int, limit: _LimitLike | None, costs: list[int] | None, /) -> Self: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def cost(self) -> int: ...
+
+@final
+class _DenyCall(_Call[Literal[True]]):
+    """Counts a denial of an acquire() that gave up."""
+
+    def __new__(cls, key: str, cost: int, /) -> Self: ...
+
+@final
+class _LimitCall(_Call[Literal[True]]):
+    def __new__(
+        cls,
+        key: str,
+        rate: _RateLike,
+        per: _Period | None,
+        burst: int | None,
+        on_change: str,
+        algorithm: str = ...,
+        /,
+    ) -> Self: ...
+
+@final
+class _LimitManyCall(_Call[Literal[True]]):
+    def __new__(cls, specs: Iterable[Mapping[str, Any]], /) -> Self: ...
+
+@final
+class _ResetCall(_Call[Literal[True]]):
+    def __new__(cls, key: str, /) -> Self: ...
+
+@final
+class _DeleteCall(_Call[Literal[True]]):
+    def __new__(cls, key: str, /) -> Self: ...
+
+@final
+class _StatusCall(_Call[LimitStatus | None]):
+    def __new__(cls, key: str, /) -> Self: ...
+
+@final
+class _ListCall(_Call[list[LimitStatus]]):
+    """Returns all statuses from the engine of this process, and one page of them from a server."""
+
+    def __new__(cls, prefix: str | None, limit: int | None, after: str | None, /) -> Self: ...
+    def rest(self, page: list[LimitStatus], /) -> _ListCall | None:
+        """The call for what follows `page`, a server's answer to this one; None when nothing does."""
+
+@final
+class _TopCall(_Call[list[LimitStatus]]):
+    def __new__(cls, by: str, limit: int, /) -> Self: ...
+
+@final
+class _HistoryCall(_Call[list[Event]]):
+    def __new__(cls, key: str, limit: int, /) -> Self: ...
+
+@final
+class _FlushCall(_Call[Literal[True]]):
+    def __new__(cls) -> Self: ...
+
+@final
+class _CompactCall(_Call[Literal[True]]):
+    def __new__(cls) -> Self: ...
+
+@final
+class _DoctorCall(_Call[_Report]):
+    def __new__(cls) -> Self: ...
+
+@final
+class _CountersCall(_Call[_Counters]):
+    def __new__(cls) -> Self: ...
+
+@final
+class _RecordsCall(_Call[tuple[list[dict[str, Any]], int]]):
+    """Records of a server's log above `after`, and the newest number among them."""
+
+    def __new__(cls, after: int, limit: int, /) -> Self: ...
 
 @disjoint_base
 class Limiter:
@@ -380,7 +514,7 @@ class Limiter:
         """Set many limits with one durable write: all of them, or none."""
 
     def check(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
-        """Take `cost` tokens of `key` if they are there."""
+        """Take `cost` tokens of `key` if it has them."""
 
     def allow(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> bool:
         """The decision of check() alone."""
@@ -392,7 +526,7 @@ class Limiter:
         """The decision of check_all() alone."""
 
     def peek(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
-        """What check() would say now; consumes nothing."""
+        """What check() would return now; consumes nothing."""
 
     def status(self, key: str) -> LimitStatus | None:
         """The limit of `key`, what is left of it and its totals."""
@@ -409,10 +543,10 @@ class Limiter:
         """The newest `limit` events of `key`, oldest first."""
 
     def reset(self, key: str) -> None:
-        """Give `key` its full limit back."""
+        """Restore the full limit of `key`."""
 
     def delete(self, key: str) -> None:
-        """Forget `key`: its limit, state and totals."""
+        """Remove `key`: its limit, state and totals."""
 
     def flush(self) -> None:
         """Return when everything that was acknowledged so far is on disk."""
@@ -437,32 +571,21 @@ class Limiter:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
-    def _begin_check(
+    def _run(self, call: _Call[_T_co], /) -> _T_co: ...
+    @overload
+    def _start(self, call: _FlushCall | _CompactCall, /) -> Awaitable[Literal[True]]: ...
+    @overload
+    def _start(self, call: _ListCall | _TopCall, /) -> Awaitable[builtins.list[LimitStatus]]: ...
+    @overload
+    def _start(self, call: _HistoryCall, /) -> Awaitable[builtins.list[Event]]: ...
+    @overload
+    def _start(self, call: _DoctorCall, /) -> Awaitable[_Report]: ...
+    @overload
+    def _start(self, call: _Call[_T_co], /) -> _T_co | Awaitable[_T_co]: ...
+    def _start_check(
         self, key: str, cost: int, limit: _LimitLike | None, /
-    ) -> CheckResult | Awaitable[CheckResult] | None: ...
-    def _begin_check_all(self, items: Iterable[_Item], /) -> MultiCheckResult | Awaitable[MultiCheckResult] | None: ...
-    def _attempt(self, key: str, cost: int, limit: _LimitLike | None, /) -> CheckResult: ...
-    def _begin_attempt(
-        self, key: str, cost: int, limit: _LimitLike | None, /
-    ) -> CheckResult | Awaitable[CheckResult] | None: ...
-    def _count_denial(self, key: str, cost: int, /) -> None: ...
-    def _forecast(self, key: str, costs: builtins.list[int], limit: _LimitLike | None, /) -> int: ...
-    def _begin_limit(
-        self,
-        key: str,
-        rate: _RateLike,
-        per: _Period | None,
-        burst: int | None,
-        on_change: str,
-        algorithm: str = ...,
-        /,
-    ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
-    def _begin_limit_many(
-        self, specs: Iterable[Mapping[str, Any]], /
-    ) -> Literal[True] | Awaitable[Literal[True]] | None: ...
-    def _begin_reset(self, key: str, /) -> Literal[True] | Awaitable[Literal[True]] | None: ...
-    def _begin_delete(self, key: str, /) -> Literal[True] | Awaitable[Literal[True]] | None: ...
-    def _begin_flush(self) -> Awaitable[Literal[True]]: ...
+    ) -> CheckResult | Awaitable[CheckResult]: ...
+    def _start_check_all(self, items: Iterable[_Item], /) -> MultiCheckResult | Awaitable[MultiCheckResult]: ...
     @property
     def _clock(self) -> ManualClock | None: ...
     @property
@@ -537,30 +660,15 @@ class _Codec:
     """Makes the requests of one client."""
 
     def __new__(cls, headers: bytes, seed: bytes) -> Self: ...
-    def check(self, key: str, cost: int, limit: _LimitLike | None, counted: bool, /) -> bytes: ...
-    def check_all(self, items: Iterable[_Item], /) -> tuple[bytes, builtins.list[str], builtins.list[int]]: ...
-    def peek(
-        self, key: str, cost: int, limit: _LimitLike | None, costs: builtins.list[int] | None = None, /
-    ) -> bytes: ...
-    def limit(
-        self,
-        key: str,
-        rate: _RateLike,
-        per: _Period | None,
-        burst: int | None,
-        on_change: str,
-        algorithm: str = ...,
-        /,
-    ) -> bytes: ...
-    def limit_many(self, specs: Iterable[Mapping[str, Any]], /) -> bytes: ...
-    def post_key(self, path: str, key: str, cost: int = ..., /) -> bytes: ...
-    def post(self, path: str, /) -> bytes: ...
-    def get(self, path: str, /) -> bytes: ...
-    def delete(self, key: str, /) -> bytes: ...
-    def status(self, key: str, /) -> bytes: ...
-    def list(self, prefix: str | None, page: int, after: str | None, /) -> bytes: ...
-    def top(self, by: str, limit: int, /) -> bytes: ...
-    def history(self, key: str, limit: int, /) -> bytes: ...
+    def encode(self, call: _Call[Any], /) -> bytes:
+        """The bytes of the call's request, with an idempotency key where it needs one."""
+
+    def decode(self, call: _Call[_T_co], data: bytes, start: int, /) -> _T_co:
+        """The result of `call`, from an answer whose body begins at `start` of `data`. Raises ValueError."""
+
+    def is_repeatable(self, call: _Call[Any], /) -> bool:
+        """Whether the request may be sent again when the answer was lost."""
+
     def reseed(self, seed: bytes, /) -> None: ...
 
 @final
@@ -569,10 +677,6 @@ class _Line:
 
     def __new__(cls, descriptor: int) -> Self: ...
     def talk(self, data: bytes, seconds: float, /) -> bytes: ...
-    def check(self, request: bytes, key: str, seconds: float, /) -> CheckResult | bytes: ...
+    def call(self, request: bytes, call: _Call[_T_co], seconds: float, /) -> _T_co | bytes: ...
 
 def _head(data: bytes, /) -> tuple[int, int, int, bool, str | None, int | None] | None: ...
-def _decode_check(data: bytes, start: int, key: str, /) -> CheckResult: ...
-def _decode_check_all(data: bytes, start: int, keys: list[str], /) -> MultiCheckResult: ...
-def _decode_statuses(data: bytes, start: int, /) -> list[LimitStatus]: ...
-def _decode_events(data: bytes, start: int, /) -> list[Event]: ...

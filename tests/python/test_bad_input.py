@@ -187,7 +187,7 @@ def test_texts(loose: Any, call: Callable[..., object], text: str, message: str)
         ({"rate": 10, "per": "1m", "algorithm": "fixed_window_counter", "burst": 20}, "burst"),
         ({"rate": 10, "per": "1m", "algorithm": "sliding_window_log", "burst": 20}, "burst"),
         ({"rate": 10}, "needs per"),
-        ({"rate": "10/m", "per": "1m"}, "beside the text"),
+        ({"rate": "10/m", "per": "1m"}, "with the text"),
         ({"rate": "10/m burst 20", "burst": 30}, "ambiguous"),
         ({"rate": "1/s; 10/m", "burst": 30}, "ambiguous"),
         ({"rate": 1, "per": "11 years"}, "years"),

@@ -6,7 +6,7 @@ use pyo3::types::PyTuple;
 
 use crate::errors::OrRaise;
 use crate::limiter::Limiter;
-use crate::rate::Rate;
+use crate::results::rate::Rate;
 
 /// Sums over all keys of a limiter, one tuple for each combination of algorithms: the label `algorithm`, the rates that all limits
 /// have in common, rate and per_millis likewise (None where limits differ), the number of keys, the fewest remaining tokens, the

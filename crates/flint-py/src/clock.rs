@@ -14,7 +14,7 @@ const DEFAULT_START_NS: u64 = 1_767_225_600 * NS_PER_S;
 const NS_PER_S: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;
 
-/// A clock that moves only when told to. Pass it as `Limiter(clock=...)`.
+/// A clock that moves only when it is advanced. Pass it as `Limiter(clock=...)`.
 ///
 /// `start` is its wall clock's first reading, an aware datetime; 2026-01-01T00:00:00Z by default.
 #[pyclass(module = "flint._native", name = "ManualClock", subclass, frozen)]

@@ -9,17 +9,17 @@ use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::errors::{invalid_argument, to_py};
 
-/// A key: any `str` that UTF-8 can represent. Its length is the engine's business.
-pub(crate) struct Key<'py>(pub(crate) Bound<'py, PyString>);
+/// A key: any `str` that UTF-8 can represent. The engine checks its length.
+pub(crate) struct Key(Py<PyString>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Key<'py> {
+impl<'a, 'py> FromPyObject<'a, 'py> for Key {
     type Error = PyErr;
 
     #[inline]
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
         match object.cast_exact::<PyString>() {
-            Ok(text) => Ok(Self(text.to_owned())),
-            Err(_) => plain_str(object).map(Self),
+            Ok(text) => Ok(Self(text.to_owned().unbind())),
+            Err(_) => plain_str(object).map(|text| Self(text.unbind())),
         }
     }
 }
@@ -33,11 +33,28 @@ fn plain_str<'py>(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyStr
     }
 }
 
-impl Key<'_> {
+impl Key {
+    /// A key that was one before.
+    pub(crate) const fn of(text: Py<PyString>) -> Self {
+        Self(text)
+    }
+
     /// The text; cached inside the Python object, so that the next call pays nothing.
     #[inline]
-    pub(crate) fn text(&self) -> PyResult<&str> {
-        utf8(&self.0)
+    pub(crate) fn text<'a>(&'a self, py: Python<'a>) -> PyResult<&'a str> {
+        utf8(self.0.bind(py))
+    }
+
+    /// The Python object.
+    #[inline]
+    pub(crate) fn object(&self, py: Python<'_>) -> Py<PyString> {
+        self.0.clone_ref(py)
+    }
+
+    /// The Python object.
+    #[inline]
+    pub(crate) fn into_object(self) -> Py<PyString> {
+        self.0
     }
 }
 
@@ -71,7 +88,7 @@ fn refused_cost(object: Borrowed<'_, '_, PyAny>) -> PyErr {
     to_py(object.py(), &Error::InvalidCost(message))
 }
 
-/// A number of things to give back.
+/// A number of things to return.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(pub(crate) usize);
 
@@ -88,7 +105,7 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Count {
     }
 }
 
-/// An argument that may be left out, and whose default is not `None`: that is a value like any other, and refused like any
+/// An argument that may be left out, and whose default is not `None`: `None` is then a value like any other, and rejected like any
 /// other that is wrong.
 pub(crate) enum Arg<'py> {
     Missing,
@@ -135,7 +152,7 @@ pub(crate) fn shown(object: Borrowed<'_, '_, PyAny>) -> String {
     }
 }
 
-/// A server's URL, which a directory could be called but nobody means to.
+/// A server's URL, which could be the name of a directory, but is not meant as one.
 fn is_url(text: &Bound<'_, PyString>) -> bool {
     let Ok(text) = text.to_str() else { return false };
     let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());

@@ -26,7 +26,7 @@ pub(crate) fn invalid_limit(py: Python<'_>, message: String) -> PyErr {
 
 /// Turns the engine's result into Python's.
 pub(crate) trait OrRaise<T> {
-    /// The value, or the exception that stands for the error.
+    /// The value, or the exception for the error.
     fn or_raise(self, py: Python<'_>) -> PyResult<T>;
 }
 

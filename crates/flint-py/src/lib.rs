@@ -2,40 +2,40 @@
 //!
 //! Architecture invariants: no decision is taken here; the GIL is released around everything that can block; no Python is
 //! touched by a native thread or while the engine's lock is held.
+//!
+//! Layers, bottom up; a module uses only those above it in this list:
+//!
+//! - `errors`, `convert`, `time`, `clock`: errors, arguments and times
+//! - `results`: the classes of results
+//! - `client`, without `encode` and `line`: requests and answers as bytes
+//! - `call`: the arguments of each call, parsed once
+//! - `client`: what encodes, sends and decodes any call
+//! - `asyncio`: event loops that wait for the disk
+//! - `limiter`: what executes any call
+//! - `aggregates`, `directory`, `server`: sums for metrics, files without a limiter, and the server
 
 mod aggregates;
+mod asyncio;
+mod call;
+mod client;
 mod clock;
 mod convert;
+mod directory;
 mod errors;
-mod event;
-mod items;
-mod limit;
 mod limiter;
-mod live;
-mod loops;
-mod notices;
-mod open;
-mod rate;
-mod rate_state;
-mod record;
-mod recovery;
 mod results;
 mod server;
-mod specs;
-mod status;
 mod time;
-mod tools;
-mod wire;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
-/// Where the `sys` module of the interpreter lies that imported this one, which tells interpreters apart; 0 before.
+/// The address of the `sys` module of the interpreter that imported this module, which identifies the interpreter; 0 before.
 static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
 
-/// Classes and the list of open limiters are the process's: a second interpreter would share them with the first, and its end
+/// Classes and the list of open limiters belong to the process: a second interpreter would share them with the first, and its end
 /// would close what the first has open.
 fn claim_process(py: Python<'_>) -> PyResult<()> {
     let this = py.import("sys")?.as_ptr().addr();
@@ -52,20 +52,13 @@ fn claim_process(py: Python<'_>) -> PyResult<()> {
 fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     claim_process(m.py())?;
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    record::register(m)?;
-    rate::register(m)?;
-    limit::register(m)?;
-    rate_state::register(m)?;
     results::register(m)?;
-    status::register(m)?;
-    event::register(m)?;
-    recovery::register(m)?;
+    call::register(m)?;
+    client::register(m)?;
     clock::register(m)?;
-    loops::register(m)?;
+    asyncio::register(m)?;
     limiter::register(m)?;
     aggregates::register(m)?;
-    server::register(m)?;
-    live::register(m)?;
-    tools::register(m)?;
-    wire::register(m)
+    directory::register(m)?;
+    server::register(m)
 }

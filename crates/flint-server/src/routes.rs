@@ -7,7 +7,7 @@ use crate::auth::Scope;
 use crate::handlers::{Executor, HandlerResult, check, limits, log};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
-use crate::wire::{answer, request};
+use crate::wire::{check as checks, counters, report, request, status};
 
 /// What handles the requests of a route.
 #[derive(Clone, Copy)]
@@ -109,7 +109,7 @@ const METRICS: Option<Scope> = Some(Scope::Metrics);
 static ROUTES: [Route; 21] = [
     route("POST", "/v1/check", CHECK, Handler::Decide(check::check), "Take tokens of a key if they are there")
         .body(schema!(request::CheckBody<'_>))
-        .answer(schema!(answer::CheckAnswer<'_>))
+        .answer(schema!(checks::CheckAnswer<'_>))
         .repeatable(),
     route(
         "POST",
@@ -119,7 +119,7 @@ static ROUTES: [Route; 21] = [
         "Take tokens of several keys, all or nothing",
     )
     .body(schema!(request::CheckAllBody<'_>))
-    .answer(schema!(answer::MultiCheckAnswer<'_>))
+    .answer(schema!(checks::MultiCheckAnswer<'_>))
     .repeatable(),
     route(
         "POST",
@@ -129,7 +129,7 @@ static ROUTES: [Route; 21] = [
         "Say what a check would say; takes and counts nothing",
     )
     .body(schema!(request::PeekBody<'_>))
-    .answer(schema!(answer::CheckAnswer<'_>)),
+    .answer(schema!(checks::CheckAnswer<'_>)),
     route(
         "POST",
         "/v1/deny",
@@ -146,13 +146,13 @@ static ROUTES: [Route; 21] = [
         Handler::Decide(limits::status),
         "One key's limit, what is left, its totals",
     )
-    .answer(schema!(answer::StatusAnswer<'_>)),
+    .answer(schema!(status::StatusAnswer<'_>)),
     route("GET", "/v1/limits", CHECK, Handler::Scan(limits::list), "Statuses in the order of their keys' bytes")
         .query(&["prefix", "limit", "after", "key"])
         .answer(schema!(limits::LimitsAnswer<'_>)),
     route("POST", "/v1/limits", CONFIGURE, Handler::Decide(limits::configure), "Set a key's limit")
         .body(schema!(request::SpecBody<'_>))
-        .answer(schema!(answer::StatusAnswer<'_>)),
+        .answer(schema!(status::StatusAnswer<'_>)),
     route("POST", "/v1/limit-many", CONFIGURE, Handler::Bulk(limits::configure_many), "Set many limits, all or none")
         .body(schema!(request::LimitManyBody<'_>))
         .answer(schema!(limits::ConfiguredAnswer)),
@@ -186,7 +186,7 @@ static ROUTES: [Route; 21] = [
     .query(&["after", "limit"])
     .answer(schema!(log::RecordsAnswer)),
     route("GET", "/v1/doctor", ADMIN, Handler::Scan(log::doctor), "Examine the data directory; changes nothing")
-        .answer(schema!(answer::ReportAnswer<'_>)),
+        .answer(schema!(report::ReportAnswer)),
     route("GET", "/v1/top", CHECK, Handler::Scan(log::top), "The keys with the largest totals")
         .query(&["by", "limit"])
         .answer(schema!(limits::LimitsAnswer<'_>)),
@@ -200,7 +200,7 @@ static ROUTES: [Route; 21] = [
         Handler::Decide(log::counters),
         "Totals since the server opened the directory",
     )
-    .answer(schema!(answer::CountersAnswer<'_>)),
+    .answer(schema!(counters::CountersAnswer)),
     route("GET", "/metrics", METRICS, Handler::Metrics, "Metrics in Prometheus' text format"),
     route("GET", "/v1/health", None, Handler::Health, "Whether the server works and its storage, too")
         .answer(schema!(HealthAnswer)),

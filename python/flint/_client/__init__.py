@@ -3,7 +3,8 @@
 From the API down to the socket:
 
 - limiter: `flint.SharedLimiter`
-- core: what its methods share: requests, errors, answers without a server
+- core: what its methods share: settings, and how a call is run
+- operations: a call with its request, and what replaces its result when there is no answer
 - exchange: one call from its request to its result, without I/O: connections, retries, errors
 - response: an answer from the bytes that arrive, without I/O
 - io_thread, io_asyncio: the I/O that an exchange asks for, by a thread or by a coroutine

@@ -5,26 +5,21 @@ from __future__ import annotations
 import os
 import ssl
 import weakref
-from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TypeVar
 
 from flint._client import io_asyncio, io_thread
 from flint._client.address import parse
 from flint._client.endpoint import Endpoint
 from flint._client.error_policy import ErrorPolicy
 from flint._client.exchange import InFlight, exchange
-from flint._client.operations import Check, Operation, Sequence
+from flint._client.operations import Operation, Recover, Sequence, degraded_check, reraise
 from flint._client.tls import context_of
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
-from flint._native import CheckResult, _Codec
+from flint._native import CheckResult, _Call, _CheckCall, _Codec
 from flint._validate import bearer_token, call_timeout, integer
 from flint._waiting.queue import Queues
 
-if TYPE_CHECKING:
-    from flint._types import LimitLike
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _MEDIA_TYPE = "application/vnd.flint.exact+json"
@@ -37,8 +32,7 @@ _FAILURES = (FlintConnectionError, FlintServerError, ClosedError)
 class Core:
     """One client.
 
-    `run` makes a call in a thread, `arun` in a coroutine: they make the operation of the arguments, and differ in how
-    its exchange is driven.
+    `run` makes a call in a thread, `arun` in a coroutine: they differ in how its exchange is driven.
     """
 
     def __init__(
@@ -60,56 +54,48 @@ class Core:
         self.queues = Queues(join_first=True)
         _cores.add(self)
 
-    def run(self, operation: Callable[Concatenate[_Codec, P], Operation[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one operation."""
-        return self._run(operation(self.codec, *args, **kwargs))
+    def run(self, call: _Call[T], recover: Recover[T] = reraise) -> T:
+        """Run one call."""
+        return self._run(Operation(self.codec, call, recover))
 
-    async def arun(
-        self, operation: Callable[Concatenate[_Codec, P], Operation[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def arun(self, call: _Call[T], recover: Recover[T] = reraise) -> T:
         """The async variant of run()."""
-        return await self._arun(operation(self.codec, *args, **kwargs))
+        return await self._arun(Operation(self.codec, call, recover))
 
-    def run_all(
-        self, operations: Callable[Concatenate[_Codec, P], Sequence[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Run a sequence of operations, each with the whole timeout."""
-        sequence = operations(self.codec, *args, **kwargs)
+    def run_all(self, calls: Sequence[T]) -> T:
+        """Run a sequence of calls, each with the whole timeout."""
         try:
-            operation = next(sequence)
+            call = next(calls)
             while True:
-                operation = sequence.send(self._run(operation))
+                call = calls.send(self.run(call))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    async def arun_all(
-        self, operations: Callable[Concatenate[_Codec, P], Sequence[T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def arun_all(self, calls: Sequence[T]) -> T:
         """The async variant of run_all()."""
-        sequence = operations(self.codec, *args, **kwargs)
         try:
-            operation = next(sequence)
+            call = next(calls)
             while True:
-                operation = sequence.send(await self._arun(operation))
+                call = calls.send(await self.arun(call))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    def check(self, key: str, cost: int, limit: LimitLike | None) -> CheckResult:
+    def check(self, call: _CheckCall) -> CheckResult:
         """Run a check.
 
         On an open connection, and if nothing unusual happens, this takes two native calls and no step of an exchange.
         """
-        operation = Check(self.codec, key, cost, limit)
+        request = self.codec.encode(call)
         pool = self.endpoint.pool
         connection = pool.take_idle()
         if connection is None:
-            return self._run(operation)
+            return self._run(Operation(self.codec, call, degraded_check, request))
         deadline = monotonic() + self.timeout
         outcome: CheckResult | bytes | OSError
         try:
-            outcome = connection.for_thread().check(operation.request, key, self.timeout)
+            outcome = connection.for_thread().call(request, call, self.timeout)
         except OSError as error:
             outcome = error
         except BaseException:
@@ -118,6 +104,7 @@ class Core:
         if type(outcome) is CheckResult:
             pool.release(connection, reusable=True)
             return outcome
+        operation = Operation(self.codec, call, degraded_check, request)
         return self._run(operation, deadline, InFlight(connection, outcome))
 
     def _run(self, operation: Operation[T], deadline: float | None = None, in_flight: InFlight | None = None) -> T:

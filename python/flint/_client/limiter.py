@@ -1,11 +1,31 @@
 """`flint.SharedLimiter`: the limits of a server, with the API of `flint.Limiter`.
 
-Nothing is decided here. Each method and its async counterpart run the same operation of `flint._client.operations`.
+Nothing is decided here. Each method and its async counterpart run the same call, which the native half parses.
 """
 
 from __future__ import annotations
 
-from flint._algorithm import TOKEN_BUCKET
+from flint._algorithm import TOKEN_BUCKET, named
+from flint._native import (
+    _AttemptCall,
+    _CheckAllCall,
+    _CheckCall,
+    _CompactCall,
+    _CountersCall,
+    _DeleteCall,
+    _DenyCall,
+    _DoctorCall,
+    _FlushCall,
+    _ForecastCall,
+    _HistoryCall,
+    _LimitCall,
+    _LimitManyCall,
+    _PeekCall,
+    _RecordsCall,
+    _ResetCall,
+    _StatusCall,
+    _TopCall,
+)
 from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
@@ -89,11 +109,11 @@ class SharedLimiter(Waiting):
 
         Raises LimitNotFound, InvalidKey, InvalidCost, InvalidLimit, FlintConnectionError, FlintServerError.
         """
-        return self._core.check(key, cost, limit)
+        return self._core.check(_CheckCall(key, cost, limit))
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
-        return await self._core.arun(operations.Check, key, cost, limit)
+        return await self._core.arun(_CheckCall(key, cost, limit), operations.degraded_check)
 
     def allow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """The decision of check() alone: True when `cost` tokens were taken.
@@ -113,11 +133,11 @@ class SharedLimiter(Waiting):
 
         Raises what check() raises, and InvalidArgument.
         """
-        return self._core.run(operations.CheckAll, items)
+        return self._core.run(_CheckAllCall(items), operations.degraded_check_all)
 
     async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
-        return await self._core.arun(operations.CheckAll, items)
+        return await self._core.arun(_CheckAllCall(items), operations.degraded_check_all)
 
     def allow_all(self, items: Iterable[Item]) -> bool:
         """The decision of check_all() alone.
@@ -135,11 +155,11 @@ class SharedLimiter(Waiting):
 
         Raises what check() raises.
         """
-        return self._core.run(operations.Peek, key, cost, limit)
+        return self._core.run(_PeekCall(key, cost, limit))
 
     async def apeek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like peek(), without holding up the event loop."""
-        return await self._core.arun(operations.Peek, key, cost, limit)
+        return await self._core.arun(_PeekCall(key, cost, limit))
 
     def limit(
         self,
@@ -155,7 +175,7 @@ class SharedLimiter(Waiting):
 
         Raises InvalidKey, InvalidLimit, InvalidArgument, FlintConnectionError, FlintServerError.
         """
-        self._core.run(operations.SetLimit, key, rate, per, algorithm, burst, on_change)
+        self._core.run(_LimitCall(key, rate, per, burst, on_change, *named(algorithm)))
 
     async def alimit(
         self,
@@ -168,7 +188,7 @@ class SharedLimiter(Waiting):
         on_change: str = "keep",
     ) -> None:
         """Like limit(), without holding up the event loop."""
-        await self._core.arun(operations.SetLimit, key, rate, per, algorithm, burst, on_change)
+        await self._core.arun(_LimitCall(key, rate, per, burst, on_change, *named(algorithm)))
 
     def limit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Set many limits, at most 100,000, with one durable write: all of them, or none when one is refused.
@@ -177,19 +197,19 @@ class SharedLimiter(Waiting):
 
         Raises what limit() raises.
         """
-        self._core.run(operations.SetLimits, specs)
+        self._core.run(_LimitManyCall(specs))
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Like limit_many(), without holding up the event loop."""
-        await self._core.arun(operations.SetLimits, specs)
+        await self._core.arun(_LimitManyCall(specs))
 
     def status(self, key: str) -> LimitStatus | None:
         """The limit of `key`, what is left of it and its totals; None for a key without a limit."""
-        return self._core.run(operations.Status, key)
+        return self._core.run(_StatusCall(key))
 
     async def astatus(self, key: str) -> LimitStatus | None:
         """Like status(), without holding up the event loop."""
-        return await self._core.arun(operations.Status, key)
+        return await self._core.arun(_StatusCall(key))
 
     def list(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
@@ -199,86 +219,86 @@ class SharedLimiter(Waiting):
         Those that start with `prefix`, from the first one after the key `after`, at most `limit` of them. More than
         10,000 come in several requests, between which others may change something.
         """
-        return self._core.run_all(operations.list_pages, prefix, limit, after)
+        return self._core.run_all(operations.list_pages(prefix, limit, after))
 
     async def alist(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> builtins.list[LimitStatus]:
         """Like list(), without holding up the event loop."""
-        return await self._core.arun_all(operations.list_pages, prefix, limit, after)
+        return await self._core.arun_all(operations.list_pages(prefix, limit, after))
 
     def top(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """The statuses of the `limit` keys, at most 10,000, with the largest total, largest first.
 
         by: "allowed", "denied", "allowed_cost" or "denied_cost".
         """
-        return self._core.run(operations.Top, by, limit)
+        return self._core.run(_TopCall(by, limit))
 
     async def atop(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """Like top(), without holding up the event loop."""
-        return await self._core.arun(operations.Top, by, limit)
+        return await self._core.arun(_TopCall(by, limit))
 
     def history(self, key: str, limit: int = 100) -> builtins.list[Event]:
         """The newest `limit` events of `key`, at most 10,000, oldest first."""
-        return self._core.run(operations.History, key, limit)
+        return self._core.run(_HistoryCall(key, limit))
 
     async def ahistory(self, key: str, limit: int = 100) -> builtins.list[Event]:
         """Like history(), without holding up the event loop."""
-        return await self._core.arun(operations.History, key, limit)
+        return await self._core.arun(_HistoryCall(key, limit))
 
     def reset(self, key: str) -> None:
         """Give `key` its full limit back. Totals stay.
 
         Raises LimitNotFound, FlintConnectionError, FlintServerError.
         """
-        self._core.run(operations.Reset, key)
+        self._core.run(_ResetCall(key))
 
     async def areset(self, key: str) -> None:
         """Like reset(), without holding up the event loop."""
-        await self._core.arun(operations.Reset, key)
+        await self._core.arun(_ResetCall(key))
 
     def delete(self, key: str) -> None:
         """Forget `key`: its limit, state and totals.
 
         Raises LimitNotFound, also where a repeated request finds the key gone; FlintConnectionError, FlintServerError.
         """
-        self._core.run(operations.Delete, key)
+        self._core.run(_DeleteCall(key))
 
     async def adelete(self, key: str) -> None:
         """Like delete(), without holding up the event loop."""
-        await self._core.arun(operations.Delete, key)
+        await self._core.arun(_DeleteCall(key))
 
     def flush(self) -> None:
         """Return when everything that the server acknowledged so far is on its disk."""
-        self._core.run(operations.Flush)
+        self._core.run(_FlushCall())
 
     async def aflush(self) -> None:
         """Like flush(), without holding up the event loop."""
-        await self._core.arun(operations.Flush)
+        await self._core.arun(_FlushCall())
 
     def compact(self) -> None:
         """Have the server write a snapshot and drop the log that it replaces."""
-        self._core.run(operations.Compact)
+        self._core.run(_CompactCall())
 
     async def acompact(self) -> None:
         """Like compact(), without holding up the event loop."""
-        await self._core.arun(operations.Compact)
+        await self._core.arun(_CompactCall())
 
     def doctor(self) -> Report:
         """Have the server verify its files; the dict of flint.Limiter.doctor()."""
-        return self._core.run(operations.Doctor)
+        return self._core.run(_DoctorCall())
 
     async def adoctor(self) -> Report:
         """Like doctor(), without holding up the event loop."""
-        return await self._core.arun(operations.Doctor)
+        return await self._core.arun(_DoctorCall())
 
     def counters(self) -> Counters:
         """Totals since the server opened its directory; the dict of flint.Limiter.counters()."""
-        return self._core.run(operations.Counters)
+        return self._core.run(_CountersCall())
 
     async def acounters(self) -> Counters:
         """Like counters(), without holding up the event loop."""
-        return await self._core.arun(operations.Counters)
+        return await self._core.arun(_CountersCall())
 
     def close(self) -> None:
         """Close the connections. Callers that wait in acquire() get ClosedError, and so do later calls.
@@ -326,7 +346,7 @@ class SharedLimiter(Waiting):
 
     def _log_records(self, after: int, limit: int, /) -> tuple[builtins.list[dict[str, Any]], int]:
         """Records of the server's log above the number `after`, at most `limit`, and the newest number among them."""
-        return self._core.run(operations.LogRecords, after, limit)
+        return self._core.run(_RecordsCall(after, limit))
 
     # flint._backend.Attempts: what flint._waiting needs.
 
@@ -335,26 +355,26 @@ class SharedLimiter(Waiting):
         return self._core.queues
 
     def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        return self._core.run(operations.Attempt, key, cost, limit)
+        return self._core.run(_AttemptCall(key, cost, limit), operations.degraded_check)
 
     async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        return await self._core.arun(operations.Attempt, key, cost, limit)
+        return await self._core.arun(_AttemptCall(key, cost, limit), operations.degraded_check)
 
     def _look_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        return self._core.run(operations.LookAhead, key, cost, limit, costs)
+        return self._core.run(_ForecastCall(key, cost, limit, costs), operations.degraded_forecast)
 
     async def _alook_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        return await self._core.arun(operations.LookAhead, key, cost, limit, costs)
+        return await self._core.arun(_ForecastCall(key, cost, limit, costs), operations.degraded_forecast)
 
     def _count_denial(self, key: str, cost: int, /) -> None:
-        self._core.run(operations.CountDenial, key, cost)
+        self._core.run(_DenyCall(key, cost), operations.ignored)
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
-        await self._core.arun(operations.CountDenial, key, cost)
+        await self._core.arun(_DenyCall(key, cost), operations.ignored)
 
 
 # Its public name is `flint.SharedLimiter`.

@@ -1,351 +1,114 @@
-"""One description of each call: its request, what the answer means, and what replaces it when there is none.
+"""A call of a client: its request, its result, and what replaces that when there is no answer.
 
-A method of SharedLimiter and its async counterpart run the same description; see `flint._client.core`. The arguments
-are validated, as those of the embedded methods, when the description is made.
+The native half parses, encodes and decodes calls. A method of SharedLimiter and its async counterpart run the same one;
+see `flint._client.core`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
 
-from flint._algorithm import named
 from flint._native import (
     CheckResult,
-    Event,
     LimitStatus,
     MultiCheckResult,
+    _AttemptCall,
+    _Call,
+    _CheckAllCall,
+    _CheckCall,
     _Codec,
-    _decode_check,
-    _decode_check_all,
-    _decode_events,
-    _decode_statuses,
+    _DenyCall,
+    _ForecastCall,
+    _ListCall,
 )
 
 if TYPE_CHECKING:
+    from typing import Literal
+
     from flint._client.error_policy import ErrorPolicy
     from flint._errors import FlintError
-    from flint._types import Counters as CountersDict
-    from flint._types import Item, LimitLike, Period, RateLike, Report
 
 T = TypeVar("T")
 
 # `retry_after` of a check that was denied because the server was unavailable.
 _DEGRADED_RETRY_NS = 1_000_000_000
 
-
-class Operation(Generic[T]):
-    """A call with its arguments."""
-
-    __slots__ = ("request",)
-
-    # The whole request, as bytes. It is sent again after some failures.
-    request: bytes
-    # Whether a server that executes the request twice does no harm: because nothing changes, the second time changes
-    # nothing, or the request carries an idempotency key. Otherwise it is sent at most once.
-    repeatable: ClassVar[bool] = True
-
-    def decode(self, data: bytes, start: int) -> T:
-        """The result in the body of an answer, which begins at `start`. Raises ValueError, KeyError or TypeError."""
-        raise NotImplementedError
-
-    def recover(self, failure: FlintError, policy: ErrorPolicy) -> T:
-        """The result of a call without an answer."""
-        raise failure
+# The result of a call without an answer.
+Recover: TypeAlias = "Callable[[Any, FlintError, ErrorPolicy], T]"
 
 
-class Check(Operation[CheckResult]):
-    """check(): the only operation that `flint._native._Line` can make in one step."""
-
-    __slots__ = ("cost", "key")
-
-    def __init__(self, codec: _Codec, key: str, cost: int, limit: LimitLike | None) -> None:
-        self.request = codec.check(key, cost, limit, True)
-        self.key = key
-        self.cost = cost
-
-    def decode(self, data: bytes, start: int) -> CheckResult:
-        return _decode_check(data, start, self.key)
-
-    def recover(self, failure: FlintError, policy: ErrorPolicy) -> CheckResult:
-        return _degraded(self.key, self.cost, allowed=policy.decide(failure))
+def reraise(call: object, failure: FlintError, policy: ErrorPolicy) -> NoReturn:
+    """Of a call that is nothing without an answer."""
+    raise failure
 
 
-class Attempt(Check):
-    """check() for a caller that waits: a denial is not counted."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, key: str, cost: int, limit: LimitLike | None) -> None:
-        self.request = codec.check(key, cost, limit, False)
-        self.key = key
-        self.cost = cost
+def degraded_check(call: _CheckCall | _AttemptCall, failure: FlintError, policy: ErrorPolicy) -> CheckResult:
+    """Of check() and of the attempts of acquire()."""
+    return _degraded(call.key, call.cost, allowed=policy.decide(failure))
 
 
-class CheckAll(Operation[MultiCheckResult]):
-    """check_all()."""
-
-    __slots__ = ("costs", "keys")
-
-    def __init__(self, codec: _Codec, items: Iterable[Item]) -> None:
-        self.request, self.keys, self.costs = codec.check_all(items)
-
-    def decode(self, data: bytes, start: int) -> MultiCheckResult:
-        return _decode_check_all(data, start, self.keys)
-
-    def recover(self, failure: FlintError, policy: ErrorPolicy) -> MultiCheckResult:
-        allowed = policy.decide(failure)
-        results = [_degraded(key, cost, allowed=allowed) for key, cost in zip(self.keys, self.costs, strict=True)]
-        denied_key = None if allowed else self.keys[0]
-        return MultiCheckResult(allowed, denied_key, 0 if allowed else _DEGRADED_RETRY_NS, results, degraded=True)
+def degraded_check_all(call: _CheckAllCall, failure: FlintError, policy: ErrorPolicy) -> MultiCheckResult:
+    """Of check_all()."""
+    allowed = policy.decide(failure)
+    keys = call.keys
+    results = [_degraded(key, cost, allowed=allowed) for key, cost in zip(keys, call.costs, strict=True)]
+    denied_key = None if allowed else keys[0]
+    return MultiCheckResult(allowed, denied_key, 0 if allowed else _DEGRADED_RETRY_NS, results, degraded=True)
 
 
-class Peek(Operation[CheckResult]):
-    """peek()."""
-
-    __slots__ = ("key",)
-
-    def __init__(self, codec: _Codec, key: str, cost: int, limit: LimitLike | None) -> None:
-        self.request = codec.peek(key, cost, limit)
-        self.key = key
-
-    def decode(self, data: bytes, start: int) -> CheckResult:
-        return _decode_check(data, start, self.key)
+def degraded_forecast(call: _ForecastCall, failure: FlintError, policy: ErrorPolicy) -> CheckResult:
+    """Of `flint._backend.Attempts._look_ahead`."""
+    wait_ns = 0 if policy.decide(failure) else _DEGRADED_RETRY_NS
+    return CheckResult(False, call.key, call.cost, 0, 0, wait_ns, degraded=True)
 
 
-class LookAhead(Operation[CheckResult]):
-    """`flint._backend.Attempts._look_ahead`."""
-
-    __slots__ = ("cost", "key")
-
-    def __init__(self, codec: _Codec, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None) -> None:
-        self.request = codec.peek(key, cost, limit, costs)
-        self.key = key
-        self.cost = cost
-
-    def decode(self, data: bytes, start: int) -> CheckResult:
-        return _decode_check(data, start, self.key)
-
-    def recover(self, failure: FlintError, policy: ErrorPolicy) -> CheckResult:
-        wait_ns = 0 if policy.decide(failure) else _DEGRADED_RETRY_NS
-        return CheckResult(False, self.key, self.cost, 0, 0, wait_ns, degraded=True)
+def ignored(call: _DenyCall, failure: FlintError, policy: ErrorPolicy) -> Literal[True]:
+    """Of a counted denial: the caller gets the AcquireTimeout that it counts, not an error of the counting."""
+    return True
 
 
 def _degraded(key: str, cost: int, *, allowed: bool) -> CheckResult:
     return CheckResult(allowed, key, cost, 0, 0, 0 if allowed else _DEGRADED_RETRY_NS, degraded=True)
 
 
-class _Done(Operation[None]):
-    """A call whose answer says only that it was executed."""
+class Operation(Generic[T]):
+    """A parsed call with its request, which is sent again after some failures, and what recovers from the others."""
 
-    __slots__ = ()
-
-    def decode(self, data: bytes, start: int) -> None:
-        return
-
-
-class CountDenial(_Done):
-    """`flint._backend.Attempts._count_denial`. A repetition would count twice.
-
-    A failure is ignored: the caller gets the AcquireTimeout that it counts, not an error of the counting.
-    """
-
-    __slots__ = ()
-
-    repeatable = False
-
-    def __init__(self, codec: _Codec, key: str, cost: int) -> None:
-        self.request = codec.post_key("/v1/deny", key, cost)
-
-    def recover(self, failure: FlintError, policy: ErrorPolicy) -> None:
-        return
-
-
-class SetLimit(_Done):
-    """limit()."""
-
-    __slots__ = ()
+    __slots__ = ("_call", "_codec", "_recover", "request")
 
     def __init__(
-        self,
-        codec: _Codec,
-        key: str,
-        rate: RateLike,
-        per: Period | None,
-        algorithm: str,
-        burst: int | None,
-        on_change: str,
+        self, codec: _Codec, call: _Call[T], recover: Recover[T] = reraise, request: bytes | None = None
     ) -> None:
-        self.request = codec.limit(key, rate, per, burst, on_change, *named(algorithm))
+        self._codec = codec
+        self._call = call
+        self._recover = recover
+        self.request = codec.encode(call) if request is None else request
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether a server that executes the request twice does no harm. Otherwise it is sent at most once."""
+        return self._codec.is_repeatable(self._call)
+
+    def decode(self, data: bytes, start: int) -> T:
+        """The result in the body of an answer, which begins at `start`. Raises ValueError, KeyError or TypeError."""
+        return self._codec.decode(self._call, data, start)
+
+    def recover(self, failure: FlintError, policy: ErrorPolicy) -> T:
+        """The result of a call without an answer."""
+        return self._recover(self._call, failure, policy)
 
 
-class SetLimits(_Done):
-    """limit_many()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, specs: Iterable[Mapping[str, Any]]) -> None:
-        self.request = codec.limit_many(specs)
+# Several calls, one after the other, each of which is sent its result.
+Sequence: TypeAlias = "Generator[_Call[Any], Any, T]"
 
 
-class Reset(_Done):
-    """reset()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, key: str) -> None:
-        self.request = codec.post_key("/v1/reset", key)
-
-
-class Delete(_Done):
-    """delete()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, key: str) -> None:
-        self.request = codec.delete(key)
-
-
-class Flush(_Done):
-    """flush()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec) -> None:
-        self.request = codec.post("/v1/log/flush")
-
-
-class Compact(_Done):
-    """compact()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec) -> None:
-        self.request = codec.post("/v1/log/compact")
-
-
-class Status(Operation["LimitStatus | None"]):
-    """status()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, key: str) -> None:
-        self.request = codec.status(key)
-
-    def decode(self, data: bytes, start: int) -> LimitStatus | None:
-        statuses = _decode_statuses(data, start)
-        return statuses[0] if statuses else None
-
-
-class Page(Operation["list[LimitStatus]"]):
-    """One page of list()."""
-
-    __slots__ = ()
-
-    # Statuses in one answer.
-    SIZE: ClassVar[int] = 10_000
-
-    def __init__(self, codec: _Codec, prefix: str | None, size: int, after: str | None) -> None:
-        self.request = codec.list(prefix, size, after)
-
-    def decode(self, data: bytes, start: int) -> list[LimitStatus]:
-        return _decode_statuses(data, start)
-
-
-# Several operations, one after the other, each of which is sent its result.
-Sequence = Generator[Operation[Any], Any, T]
-
-
-def list_pages(codec: _Codec, prefix: str | None, limit: int | None, after: str | None) -> Sequence[list[LimitStatus]]:
+def list_pages(prefix: str | None, limit: int | None, after: str | None) -> Sequence[list[LimitStatus]]:
     """list()."""
     found: list[LimitStatus] = []
-    while True:
-        size = Page.SIZE
-        # A limit that is no integer is left to the codec, which refuses it.
-        if limit is not None:
-            size = min(limit - len(found), size) if type(limit) is int and limit > size else limit
-        page: list[LimitStatus] = yield Page(codec, prefix, size, after)
+    call: _ListCall | None = _ListCall(prefix, limit, after)
+    while call is not None:
+        page: list[LimitStatus] = yield call
         found += page
-        if len(page) < Page.SIZE or len(found) == limit:
-            return found
-        after = page[-1].key
-
-
-class Top(Operation["list[LimitStatus]"]):
-    """top()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, by: str, limit: int) -> None:
-        self.request = codec.top(by, limit)
-
-    def decode(self, data: bytes, start: int) -> list[LimitStatus]:
-        return _decode_statuses(data, start)
-
-
-class History(Operation["list[Event]"]):
-    """history()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, key: str, limit: int) -> None:
-        self.request = codec.history(key, limit)
-
-    def decode(self, data: bytes, start: int) -> list[Event]:
-        return _decode_events(data, start)
-
-
-class Doctor(Operation["Report"]):
-    """doctor()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec) -> None:
-        self.request = codec.get("/v1/doctor")
-
-    def decode(self, data: bytes, start: int) -> Report:
-        report: Report = _json_object(data, start)
-        return report
-
-
-class Counters(Operation["CountersDict"]):
-    """counters()."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec) -> None:
-        self.request = codec.get("/v1/counters")
-
-    def decode(self, data: bytes, start: int) -> CountersDict:
-        counters: CountersDict = _json_object(data, start)
-        for distribution in (counters["sync_ns"], counters["sync_records"]):
-            distribution["bounds"], distribution["counts"] = (
-                tuple(distribution["bounds"]),
-                tuple(distribution["counts"]),
-            )
-        return counters
-
-
-class LogRecords(Operation["tuple[list[dict[str, Any]], int]"]):
-    """The records of `flint log`, and the newest sequence number among them."""
-
-    __slots__ = ()
-
-    def __init__(self, codec: _Codec, after: int, limit: int) -> None:
-        self.request = codec.get(f"/v1/log/records?after={after}&limit={limit}")
-
-    def decode(self, data: bytes, start: int) -> tuple[list[dict[str, Any]], int]:
-        answer = _json_object(data, start)
-        records, newest = answer.get("records"), answer.get("newest")
-        if not isinstance(records, list) or not isinstance(newest, int):
-            raise ValueError("it has no records")
-        return records, newest
-
-
-def _json_object(data: bytes, start: int) -> Any:
-    import json
-
-    value = json.loads(data[start:])
-    if not isinstance(value, dict):
-        raise ValueError("its body is not a JSON object")
-    return value
+        call = call.rest(page)
+    return found

@@ -249,7 +249,7 @@ def test_a_key_or_cost_that_is_none_is_raised_and_takes_nothing(
         ({"rate": "10/minute", "algorithm": "leaky"}, flint.InvalidLimit, "leaky"),
         ({"rate": "10/minute", "burst": 0}, flint.InvalidLimit, "burst"),
         ({"rate": "9/m", "burst": 5, "algorithm": "sliding_window_log"}, flint.InvalidLimit, "burst"),
-        ({"rate": flint.Limit("9/m"), "burst": 5}, flint.InvalidLimit, "beside it"),
+        ({"rate": flint.Limit("9/m"), "burst": 5}, flint.InvalidLimit, "with it"),
         ({"per": "1m"}, flint.InvalidLimit, "per was given without rate"),
         ({"burst": 5}, flint.InvalidLimit, "burst was given without rate"),
         ({"algorithm": "sliding_window_log"}, flint.InvalidLimit, "algorithm was given without rate"),

@@ -13,7 +13,6 @@ from tests.python.backends import running
 from tests.python.certificates import Files
 
 import flint
-from flint._client.operations import Page
 from flint._native import Server
 
 LIMITS = [
@@ -77,16 +76,15 @@ def test_every_key_works_everywhere(limiter: flint.Limiter, client: flint.Shared
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize("limit", [None, 0, 1, 3, 4, 5, 7, 9])
-def test_long_lists_come_in_pages(
-    limiter: flint.Limiter, client: flint.SharedLimiter, monkeypatch: pytest.MonkeyPatch, limit: int | None
-) -> None:
-    monkeypatch.setattr(Page, "SIZE", 2)
-    limiter.limit_many({"key": f"k{n}", "rate": "1/s"} for n in range(7))
-    expected = limiter.list(limit=limit)
-    assert client.list(limit=limit) == expected
-    assert asyncio.run(client.alist(limit=limit)) == expected
-    assert client.list("k", limit, "k2") == limiter.list("k", limit, "k2")
+def test_long_lists_come_in_pages(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:
+    """Of 10,000 statuses each."""
+    limiter.limit_many({"key": f"k{n:05}", "rate": "1/day"} for n in range(20_003))
+    everything = limiter.list()
+    assert client.list() == everything
+    for limit in (0, 1, 9_999, 10_000, 10_001, 20_003, 30_000):
+        assert client.list(limit=limit) == everything[:limit], limit
+    assert asyncio.run(client.alist(limit=10_001)) == everything[:10_001]
+    assert client.list("k", 10_001, "k00002") == everything[3:10_004]
 
 
 def test_reports_are_those_of_the_limiter(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:

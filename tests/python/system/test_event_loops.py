@@ -85,6 +85,39 @@ RUN(main())
 
 
 @each_loop
+@pytest.mark.system
+def test_a_call_that_finds_no_room_in_the_log_is_an_awaitable(tmp_path: Path, kind: str) -> None:
+    """The next segment is made slowly: calls that would wait for it are executed by threads, and the loop turns."""
+    code = """
+async def main():
+    limiter = flint.Limiter(data, sync="batch")
+    limiter.limit("k", 10**9, "52w", algorithm="fixed_window_counter")
+    awaited, turns, taken = [], 0, 0
+    while not awaited:
+        for _ in range(1000):
+            started = limiter._start(flint._native._CheckCall("k", 1, None))
+            assert started is not None
+            taken += 1
+            if type(started) is not flint.CheckResult:
+                awaited.append(asyncio.ensure_future(started))
+                break
+    while not awaited[0].done():
+        turns += 1
+        await asyncio.sleep(0.001)
+    assert turns > 20, "the loop went on"
+    assert (await awaited[0]).allowed
+    assert (await limiter.acheck("k")).remaining == 10**9 - taken - 1
+    limiter.close()
+
+RUN(main())
+"""
+    data = tmp_path / "data"
+    wrapper = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-P", str(data / "flint-spare.tmp")]
+    wrapper += ["-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=20000"]
+    scenario(code, data, kind, wrapper=wrapper)
+
+
+@each_loop
 def test_batch_mode_uses_no_thread_and_no_socket(tmp_path: Path, kind: str) -> None:
     code = """
 async def main():

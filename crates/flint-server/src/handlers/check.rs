@@ -10,8 +10,7 @@ use super::executor::Executor;
 use super::reply::{HandlerResult, Reply};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
-use crate::wire::answer::{CheckAnswer, MultiCheckAnswer};
-use crate::wire::exact::{ExactCheck, ExactMultiCheck};
+use crate::wire::check::{CheckAnswer, ExactCheck, ExactMultiCheck, MultiCheckAnswer};
 use crate::wire::request::{CheckAllBody, CheckBody, Cost, DenyBody, PeekBody};
 
 /// Most costs of a forecast.

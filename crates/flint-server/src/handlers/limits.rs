@@ -10,13 +10,11 @@ use super::executor::Executor;
 use super::reply::{HandlerResult, Reply, to_json};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
-use crate::wire::answer::StatusAnswer;
-use crate::wire::exact::{ExactLimits, ExactStatus};
 use crate::wire::request::{LimitManyBody, Object, ResetBody, SpecBody};
+use crate::wire::status::{ExactLimits, ExactStatus, MAX_PAGE, StatusAnswer};
 
-/// Statuses of a list without `limit`, and of the longest one.
+/// Statuses of a list without `limit`.
 const PAGE: u64 = 1_000;
-const MAX_PAGE: u64 = 10_000;
 
 /// Statuses.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -12,8 +12,9 @@ use super::limits::{page, statuses_json};
 use super::reply::{HandlerResult, Reply, to_json};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
-use crate::wire::answer::{CountersAnswer, EventAnswer, ReportAnswer};
-use crate::wire::exact::{ExactEvent, ExactEvents};
+use crate::wire::counters::CountersAnswer;
+use crate::wire::event::{EventAnswer, ExactEvent, ExactEvents};
+use crate::wire::report::ReportAnswer;
 
 const TOP: u64 = 10;
 const EVENTS: u64 = 100;

@@ -59,7 +59,7 @@ pub enum PeriodSchema {
     Text(String),
 }
 
-/// The limit that `value` stands for.
+/// The limit that `value` describes.
 ///
 /// # Errors
 /// `InvalidLimit`.
@@ -128,9 +128,9 @@ fn parts(
     let burst = burst.map(|burst| integer("burst", burst)).transpose()?;
     match (rate, per) {
         (Value::String(text), None) => with_burst(parse_limit(text, default)?, burst),
-        (Value::String(text), Some(_)) => {
-            invalid(format!("per was given beside the text {text:?}; write both in the text, as in '100/minute'"))
-        }
+        (Value::String(text), Some(_)) => invalid(format!(
+            "per was given with the text {text:?}, which has the period in it; write both in the text, as in '100/minute'"
+        )),
         (Value::Array(several), None) if named.is_none() && burst.is_none() => joined(several, depth),
         (Value::Array(_), _) => invalid("per, algorithm and burst belong into each limit of a list".to_owned()),
         (number, Some(per)) => Rate::new(integer("rate", number)?, period_ms(per)?, burst, default).map(Limit::single),
@@ -213,7 +213,7 @@ mod tests {
             (json!({"rate": 5, "per": 1.5}), "per must be"),
             (json!({"rate": -5, "per": 1}), "rate must be"),
             (json!({"rate": true, "per": 1}), "rate must be"),
-            (json!({"rate": "5/s", "per": 1}), "per was given beside"),
+            (json!({"rate": "5/s", "per": 1}), "per was given with the text"),
             (json!({"rate": "5/s; 9/m", "burst": 1}), "several rates"),
             (json!({"rate": ["5/s"], "burst": 1}), "into each limit"),
             (json!({"rate": "5/s", "algorithm": 1}), "algorithm must be text"),

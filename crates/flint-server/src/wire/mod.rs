@@ -1,13 +1,19 @@
-//! What goes over the wire, in both directions: JSON, as types.
+//! What goes over the wire, in both directions: JSON, as types. Each file has all forms of its subject.
 //!
-//! - `request`: bodies of requests
+//! - `number`: times and waits as text and seconds
 //! - `limit`: a limit as JSON: text, an object, or a list of these
-//! - `answer`: what the server answers, as the results' `to_dict()` says it
-//! - `exact`: the same without rounding, for clients that build results from it
-//! - `number`: times and waits as people read them
+//! - `request`: bodies of requests
+//! - `exact`: the form of answers that clients build results from; the public one is that of the results' `to_dict()`
+//! - `rate`, `check`, `status`, `event`: answers in both forms
+//! - `report`, `counters`: answers that have one form
 
-pub mod answer;
+pub mod check;
+pub mod counters;
+pub mod event;
 pub mod exact;
 pub mod limit;
 pub mod number;
+pub mod rate;
+pub mod report;
 pub mod request;
+pub mod status;

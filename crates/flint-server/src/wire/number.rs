@@ -1,4 +1,4 @@
-//! Times and waits as people read them, rounded so that nobody comes too early.
+//! Times and waits as text and seconds, rounded so that a caller that waits for them is never too early.
 
 const NS_PER_S: u64 = 1_000_000_000;
 

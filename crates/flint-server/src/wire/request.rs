@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::limit::{LimitSchema, PeriodSchema, RateSchema, limit_of, limit_of_parts};
 
-/// A JSON object as a `T`. Derived code would also take a list of the fields in their order, which nobody means.
+/// A JSON object as a `T`. Derived code would also take a list of the fields in their order, which is never meant.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 
@@ -156,7 +156,7 @@ pub struct CheckBody<'a> {
     /// A limit for a key that has none that was set explicitly.
     #[schemars(with = "Option<LimitSchema>")]
     limit: Option<Value>,
-    /// False for somebody who waits and asks again: a denial counts for nothing.
+    /// False for a caller that waits and tries again: a denial is not counted.
     #[serde(default = "yes")]
     pub count_denied: bool,
 }

@@ -1,0 +1,192 @@
+//! Futures that resolve when the disk has a record.
+//!
+//! A call that must be durable returns a future of its event loop. The engine makes the record durable in a thread of its own and
+//! then writes one byte to a socket that the loop watches, which needs neither the GIL nor anything of Python. The loop wakes
+//! up once, and resolves every future whose record is on disk.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
+
+use flint_core::{Engine, Error};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::asyncio::InvalidStateError;
+use pyo3::gc::PyVisit;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+
+use crate::errors::{OrRaise, to_py};
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The engine's end of the socket.
+struct Bell(UnixStream);
+
+impl Bell {
+    fn ring(&self) {
+        // A full socket wakes its reader as well, and one whose loop has ended has no reader to wake.
+        let _ = (&self.0).write(&[1]);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// A future and what it is going to hold.
+struct Pending {
+    seq: u64,
+    future: Py<PyAny>,
+    result: Py<PyAny>,
+}
+
+/// The futures of one event loop. The loop calls it when its socket can be read.
+#[pyclass(module = "flint._native", name = "_LoopWaits", frozen)]
+pub(crate) struct LoopWaits {
+    engine: Weak<Engine>,
+    event_loop: Py<PyWeakrefReference>,
+    socket: UnixStream,
+    bell: Arc<Bell>,
+    waker: Waker,
+    /// In the order of the records: a loop makes one call after the other.
+    pending: Mutex<VecDeque<Pending>>,
+}
+
+impl LoopWaits {
+    /// A new one, whose socket the loop watches.
+    pub(super) fn watch<'py>(event_loop: &Bound<'py, PyAny>, engine: &Arc<Engine>) -> PyResult<Bound<'py, Self>> {
+        let py = event_loop.py();
+        let (socket, writer) = UnixStream::pair()?;
+        socket.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        let fd = socket.as_raw_fd();
+        let bell = Arc::new(Bell(writer));
+        let waits = Bound::new(
+            py,
+            Self {
+                engine: Arc::downgrade(engine),
+                event_loop: PyWeakrefReference::new(event_loop)?.unbind(),
+                socket,
+                waker: bell.clone().into(),
+                bell,
+                pending: Mutex::new(VecDeque::new()),
+            },
+        )?;
+        event_loop.call_method1(intern!(py, "add_reader"), (fd, &waits))?;
+        Ok(waits)
+    }
+
+    /// Whether it belongs to this loop.
+    pub(super) fn is_of(&self, event_loop: &Bound<'_, PyAny>) -> bool {
+        self.event_loop.bind(event_loop.py()).upgrade().is_some_and(|own| own.is(event_loop))
+    }
+
+    /// Whether its loop was closed.
+    pub(super) fn is_over(&self, py: Python<'_>) -> bool {
+        match self.event_loop.bind(py).upgrade() {
+            Some(event_loop) => {
+                event_loop.call_method0(intern!(py, "is_closed")).and_then(|closed| closed.is_truthy()).unwrap_or(true)
+            }
+            None => true,
+        }
+    }
+
+    /// A future that resolves to `result` when record `seq` is on disk.
+    pub(super) fn future<'py>(
+        &self,
+        event_loop: &Bound<'py, PyAny>,
+        engine: &Engine,
+        seq: u64,
+        result: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = event_loop.py();
+        let future = event_loop.call_method0(intern!(py, "create_future"))?;
+        locked(&self.pending).push_back(Pending { seq, future: future.clone().unbind(), result });
+        engine.wake_when_durable(&self.waker).or_raise(py)?;
+        Ok(future)
+    }
+
+    /// Has the loop look.
+    pub(super) fn ring(&self) {
+        self.bell.ring();
+    }
+
+    /// Takes out what is decided by now: the futures, with an error for those whose record did not get to the disk.
+    fn answered(&self) -> Vec<(Pending, Option<Error>)> {
+        let engine = self.engine.upgrade();
+        let mut pending = locked(&self.pending);
+        let mut answered = Vec::new();
+        while let Some(next) = pending.front() {
+            let error = match &engine {
+                // A caller that waits holds the limiter; with it gone the answer has no reader.
+                None => Some(Error::Closed),
+                Some(engine) => match engine.poll_durable(next.seq) {
+                    Ok(false) => break,
+                    Ok(true) => None,
+                    Err(error) => Some(error),
+                },
+            };
+            answered.extend(pending.pop_front().map(|next| (next, error)));
+        }
+        answered
+    }
+
+    fn has_ended(&self) -> bool {
+        self.engine.upgrade().is_none_or(|engine| engine.is_closed()) && locked(&self.pending).is_empty()
+    }
+}
+
+#[pymethods]
+impl LoopWaits {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
+        let mut buffer = [0; 64];
+        // Until nothing is left, or the socket would wake the loop again.
+        while matches!((&self.socket).read(&mut buffer), Ok(read) if read == buffer.len()) {}
+        for (Pending { future, result, .. }, error) in self.answered() {
+            let resolved = match error {
+                None => future.call_method1(py, intern!(py, "set_result"), (result,)),
+                Some(error) => {
+                    future.call_method1(py, intern!(py, "set_exception"), (to_py(py, &error).into_value(py),))
+                }
+            };
+            match resolved {
+                // The waiting task was cancelled. The decision remains.
+                Err(error) if error.is_instance_of::<InvalidStateError>(py) => {}
+                other => drop(other?),
+            }
+        }
+        if self.has_ended()
+            && let Some(event_loop) = self.event_loop.bind(py).upgrade()
+        {
+            event_loop.call_method1(intern!(py, "remove_reader"), (self.socket.as_raw_fd(),))?;
+        }
+        Ok(())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        if let Ok(pending) = self.pending.try_lock() {
+            for Pending { future, result, .. } in &*pending {
+                visit.call(future)?;
+                visit.call(result)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<LoopWaits>()
+}

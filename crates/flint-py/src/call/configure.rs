@@ -1,0 +1,151 @@
+//! `limit` and `limit_many`.
+
+use flint_core::Engine;
+use flint_core::engine::{OnChange, SetLimit, SetLimits, WaitPolicy};
+use flint_core::limit::Limit;
+use pyo3::prelude::*;
+
+use super::base::{Call, Change, ParsedCall, Remote, Work, done, initializer, pending};
+use super::specs::{Spec, parse_specs};
+use super::{choice, limit};
+use crate::client::body::Body;
+use crate::client::request::{LIMIT_MANY, Request};
+use crate::convert::{Arg, Key};
+
+/// limit().
+#[pyclass(module = "flint._native", name = "_LimitCall", extends = ParsedCall, frozen)]
+pub(crate) struct LimitCall(Spec);
+
+impl LimitCall {
+    /// The call with these arguments.
+    pub(crate) fn parse(
+        key: Key,
+        rate: &Bound<'_, PyAny>,
+        per: Option<&Bound<'_, PyAny>>,
+        algorithm: &Arg<'_>,
+        burst: Option<&Bound<'_, PyAny>>,
+        on_change: &Arg<'_>,
+    ) -> PyResult<Self> {
+        let limit = limit::parse(rate, per, algorithm.get(), burst)?;
+        let on_change = choice::on_change(on_change.get())?;
+        key.text(rate.py())?;
+        Ok(Self(Spec { key, limit, on_change }))
+    }
+}
+
+/// limit_many().
+#[pyclass(module = "flint._native", name = "_LimitManyCall", extends = ParsedCall, frozen)]
+pub(crate) struct LimitManyCall(Vec<Spec>);
+
+impl LimitManyCall {
+    /// The call with these arguments.
+    pub(crate) fn parse(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
+        parse_specs(specs).map(Self)
+    }
+}
+
+#[pymethods]
+impl LimitCall {
+    #[new]
+    #[pyo3(signature = (key, rate, per, burst, on_change, algorithm = Arg::Missing, /))]
+    fn new(
+        key: Key,
+        rate: &Bound<'_, PyAny>,
+        per: Option<&Bound<'_, PyAny>>,
+        burst: Option<&Bound<'_, PyAny>>,
+        on_change: Arg<'_>,
+        algorithm: Arg<'_>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        Self::parse(key, rate, per, &algorithm, burst, &on_change).map(initializer)
+    }
+}
+
+#[pymethods]
+impl LimitManyCall {
+    #[new]
+    #[pyo3(signature = (specs, /))]
+    fn new(specs: &Bound<'_, PyAny>) -> PyResult<PyClassInitializer<Self>> {
+        Self::parse(specs).map(initializer)
+    }
+}
+
+impl Remote for LimitCall {
+    type Output = u64;
+
+    fn request(&self, py: Python<'_>) -> PyResult<Request> {
+        let mut body = Body::default();
+        self.0.write(py, &mut body)?;
+        Ok(Request::new("POST /v1/limits").with_body(body))
+    }
+
+    fn decode(&self, _: &[u8]) -> Result<u64, String> {
+        Ok(0)
+    }
+
+    fn result<'py>(&self, py: Python<'py>, _: u64) -> PyResult<Bound<'py, PyAny>> {
+        Ok(done(py))
+    }
+}
+
+impl Call for LimitCall {
+    type Work<'a> = Change<SetLimit<'a>>;
+
+    fn work<'a>(&'a self, py: Python<'a>) -> PyResult<Self::Work<'a>> {
+        let Spec { key, limit, on_change } = &self.0;
+        Ok(Change(SetLimit { key: key.text(py)?, limit, on_change: *on_change }))
+    }
+}
+
+impl Remote for LimitManyCall {
+    type Output = u64;
+
+    fn request(&self, py: Python<'_>) -> PyResult<Request> {
+        let mut body = Body::default();
+        body.raw(r#"{"limits":["#);
+        for (index, spec) in self.0.iter().enumerate() {
+            spec.write(py, body.separator(index))?;
+        }
+        body.raw("]}");
+        Ok(Request::new(LIMIT_MANY).with_body(body))
+    }
+
+    fn decode(&self, _: &[u8]) -> Result<u64, String> {
+        Ok(0)
+    }
+
+    fn result<'py>(&self, py: Python<'py>, _: u64) -> PyResult<Bound<'py, PyAny>> {
+        Ok(done(py))
+    }
+}
+
+/// The specs as the engine takes them.
+pub(crate) struct ChangeMany<'a>(Vec<(&'a str, Limit, OnChange)>);
+
+impl Work for ChangeMany<'_> {
+    type Output = u64;
+
+    fn run(&self, engine: &Engine) -> flint_core::Result<u64> {
+        engine.run(&SetLimits { specs: &self.0 })
+    }
+
+    fn try_run(&self, engine: &Engine, wait: WaitPolicy) -> flint_core::Result<Option<u64>> {
+        engine.try_run(&SetLimits { specs: &self.0 }, wait)
+    }
+
+    fn pending(&self, engine: &Engine, seq: &u64) -> Option<u64> {
+        pending(engine, *seq)
+    }
+}
+
+impl Call for LimitManyCall {
+    type Work<'a> = ChangeMany<'a>;
+
+    fn work<'a>(&'a self, py: Python<'a>) -> PyResult<ChangeMany<'a>> {
+        self.0.iter().map(|spec| spec.borrow(py)).collect::<PyResult<_>>().map(ChangeMany)
+    }
+}
+
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<LimitCall>()?;
+    m.add_class::<LimitManyCall>()
+}

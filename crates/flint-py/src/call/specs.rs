@@ -1,0 +1,105 @@
+//! The arguments of `limit` and `limit_many`.
+
+use flint_core::engine::{MAX_SPECS, OnChange};
+use flint_core::limit::Limit;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyMapping;
+
+use super::{choice, limit};
+use crate::client::body::Body;
+use crate::convert::{Key, shown};
+use crate::errors::invalid_argument;
+
+/// One call of `limit()`, owned.
+pub(super) struct Spec {
+    pub(super) key: Key,
+    pub(super) limit: Limit,
+    pub(super) on_change: OnChange,
+}
+
+impl Spec {
+    /// The spec as the engine takes it.
+    pub(super) fn borrow<'a>(&'a self, py: Python<'a>) -> PyResult<(&'a str, Limit, OnChange)> {
+        Ok((self.key.text(py)?, self.limit, self.on_change))
+    }
+
+    /// Writes the spec as a JSON object.
+    pub(super) fn write(&self, py: Python<'_>, body: &mut Body) -> PyResult<()> {
+        body.raw(r#"{"key":"#).text(self.key.text(py)?).raw(r#","rate":"#).limit(&self.limit);
+        match self.on_change {
+            OnChange::Keep => body.raw("}"),
+            OnChange::Reset => body.raw(r#","on_change":"reset"}"#),
+        };
+        Ok(())
+    }
+
+    fn parse(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = spec.py();
+        let Ok(mapping) = spec.cast::<PyMapping>() else {
+            let type_name = spec.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("it must be a mapping of limit()'s arguments, not {type_name}")));
+        };
+        let (mut key, mut rate, mut per, mut algorithm, mut burst, mut change) = (None, None, None, None, None, None);
+        for pair in mapping.items()? {
+            let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = pair.extract()?;
+            let slot = match name.extract::<&str>() {
+                Ok("key") => &mut key,
+                Ok("rate") => &mut rate,
+                Ok("per") => &mut per,
+                Ok("algorithm") => &mut algorithm,
+                Ok("burst") => &mut burst,
+                Ok("on_change") => &mut change,
+                _ => {
+                    let names = "key, rate, per, algorithm, burst and on_change";
+                    let message = format!("limit() has {names}, but no {}", shown(name.as_borrowed()));
+                    return Err(invalid_argument(py, message));
+                }
+            };
+            // As in limit(), only these two have None for a default.
+            *slot = if value.is_none() && (name.eq("per")? || name.eq("burst")?) { None } else { Some(value) };
+        }
+        let (Some(key), Some(rate)) = (key, rate) else {
+            return Err(invalid_argument(py, "it needs at least key and rate".to_owned()));
+        };
+        let key: Key = key.extract()?;
+        key.text(py)?;
+        Ok(Self {
+            key,
+            limit: limit::parse(&rate, per.as_ref(), algorithm.as_ref(), burst.as_ref())?,
+            on_change: choice::on_change(change.as_ref())?,
+        })
+    }
+}
+
+/// Every spec of the iterable `specs`; an error names the one that is wrong.
+pub(super) fn parse_specs(specs: &Bound<'_, PyAny>) -> PyResult<Vec<Spec>> {
+    let py = specs.py();
+    let mut parsed = Vec::new();
+    for (index, spec) in specs.try_iter()?.enumerate() {
+        if index == MAX_SPECS {
+            return Err(invalid_argument(
+                py,
+                format!("limit_many takes at most {MAX_SPECS} limits, and more were given"),
+            ));
+        }
+        parsed.push(Spec::parse(&spec?).map_err(|error| located(py, index, error))?);
+    }
+    Ok(parsed)
+}
+
+/// The same error with the position in front of its message; errors of user code in between are left alone.
+fn located(py: Python<'_>, index: usize, error: PyErr) -> PyErr {
+    let is_ours = py
+        .import("flint._errors")
+        .and_then(|errors| errors.getattr("FlintError"))
+        .is_ok_and(|base| error.matches(py, base).unwrap_or(false));
+    if !is_ours {
+        return error;
+    }
+    let message = format!("specs[{index}]: {}", error.value(py));
+    match error.get_type(py).call1((message,)) {
+        Ok(value) => PyErr::from_value(value),
+        Err(failure) => failure,
+    }
+}
