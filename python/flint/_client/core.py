@@ -1,10 +1,11 @@
-"""What the methods of one client share: its settings, and how an operation is run."""
+"""What the methods of one client share: its settings, and how a call is made."""
 
 from __future__ import annotations
 
 import os
 import ssl
 import weakref
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -13,10 +14,10 @@ from flint._client.address import parse
 from flint._client.endpoint import Endpoint
 from flint._client.error_policy import ErrorPolicy
 from flint._client.exchange import InFlight, exchange
-from flint._client.operations import Operation, Recover, Sequence, degraded_check, reraise
+from flint._client.steps import Steps
 from flint._client.tls import context_of
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
-from flint._native import CheckResult, _Call, _CheckCall, _Codec
+from flint._native import LimitStatus, _Call, _Codec, _ListCall
 from flint._validate import bearer_token, call_timeout, integer
 from flint._waiting.queue import Queues
 
@@ -25,14 +26,15 @@ T = TypeVar("T")
 _MEDIA_TYPE = "application/vnd.flint.exact+json"
 _MAX_RETRIES = 100
 
-# What an operation may recover from.
+# What the error policy may cover.
 _FAILURES = (FlintConnectionError, FlintServerError, ClosedError)
 
 
 class Core:
     """One client.
 
-    `run` makes a call in a thread, `arun` in a coroutine: they differ in how its exchange is driven.
+    A parsed call of the native half knows all about itself: its request, what an answer means, whether the request may
+    be repeated, and what the next page is. `run` makes it in a thread, `arun` in a coroutine.
     """
 
     def __init__(
@@ -54,75 +56,66 @@ class Core:
         self.queues = Queues(join_first=True)
         _cores.add(self)
 
-    def run(self, call: _Call[T], recover: Recover[T] = reraise) -> T:
-        """Run one call."""
-        return self._run(Operation(self.codec, call, recover))
+    def run(self, call: _Call[T]) -> T:
+        """Make one call in this thread.
 
-    async def arun(self, call: _Call[T], recover: Recover[T] = reraise) -> T:
-        """The async variant of run()."""
-        return await self._arun(Operation(self.codec, call, recover))
-
-    def run_all(self, calls: Sequence[T]) -> T:
-        """Run a sequence of calls, each with the whole timeout."""
-        try:
-            call = next(calls)
-            while True:
-                call = calls.send(self.run(call))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    async def arun_all(self, calls: Sequence[T]) -> T:
-        """The async variant of run_all()."""
-        try:
-            call = next(calls)
-            while True:
-                call = calls.send(await self.arun(call))
-        except StopIteration as end:
-            result: T = end.value
-            return result
-
-    def check(self, call: _CheckCall) -> CheckResult:
-        """Run a check.
-
-        On an open connection, and if nothing unusual happens, this takes two native calls and no step of an exchange.
+        On an open connection, and if nothing unusual happens, this takes few native calls and no step of an exchange.
         """
-        request = self.codec.encode(call)
+        codec = self.codec
+        request = codec.encode(call)
+        deadline = monotonic() + self.timeout
+        in_flight: InFlight | None = None
         pool = self.endpoint.pool
-        connection = pool.take_idle()
-        if connection is None:
-            return self._run(Operation(self.codec, call, degraded_check, request))
-        deadline = monotonic() + self.timeout
-        outcome: CheckResult | bytes | OSError
+        # A request that may be sent only once needs the exchange's look at the connection first.
+        connection = pool.take_idle() if codec.is_repeatable(call) else None
+        if connection is not None:
+            outcome: T | bytes | OSError
+            try:
+                outcome = connection.for_thread().call(request, call, self.timeout)
+            except OSError as error:
+                outcome = error
+            except BaseException:
+                pool.release(connection, reusable=False)
+                raise
+            if not isinstance(outcome, (bytes, OSError)):
+                pool.release(connection, reusable=True)
+                return outcome
+            in_flight = InFlight(connection, outcome)
         try:
-            outcome = connection.for_thread().call(request, call, self.timeout)
-        except OSError as error:
-            outcome = error
-        except BaseException:
-            pool.release(connection, reusable=False)
-            raise
-        if type(outcome) is CheckResult:
-            pool.release(connection, reusable=True)
-            return outcome
-        operation = Operation(self.codec, call, degraded_check, request)
-        return self._run(operation, deadline, InFlight(connection, outcome))
-
-    def _run(self, operation: Operation[T], deadline: float | None = None, in_flight: InFlight | None = None) -> T:
-        if deadline is None:
-            deadline = monotonic() + self.timeout
-        steps = exchange(self.endpoint, operation, deadline, self.retries, in_flight)
-        try:
-            return io_thread.run(self.endpoint, steps, deadline)
+            return io_thread.run(self.endpoint, self._exchange(call, request, deadline, in_flight), deadline)
         except _FAILURES as failure:
-            return operation.recover(failure, self.error_policy)
+            return self.error_policy.recover(call, failure)
 
-    async def _arun(self, operation: Operation[T]) -> T:
+    async def arun(self, call: _Call[T]) -> T:
+        """Make one call in this coroutine."""
+        request = self.codec.encode(call)
         deadline = monotonic() + self.timeout
-        steps = exchange(self.endpoint, operation, deadline, self.retries)
         try:
-            return await io_asyncio.run(self.endpoint, steps, deadline)
+            return await io_asyncio.run(self.endpoint, self._exchange(call, request, deadline), deadline)
         except _FAILURES as failure:
-            return operation.recover(failure, self.error_policy)
+            return self.error_policy.recover(call, failure)
+
+    def _exchange(self, call: _Call[T], request: bytes, deadline: float, in_flight: InFlight | None = None) -> Steps[T]:
+        decode, repeatable = partial(self.codec.decode, call), self.codec.is_repeatable(call)
+        return exchange(self.endpoint, request, decode, deadline, self.retries, in_flight, repeatable=repeatable)
+
+    def run_pages(self, call: _ListCall | None) -> list[LimitStatus]:
+        """Make a call for each page of a listing, each with the whole timeout."""
+        found: list[LimitStatus] = []
+        while call is not None:
+            page = self.run(call)
+            found += page
+            call = call.rest(page)
+        return found
+
+    async def arun_pages(self, call: _ListCall | None) -> list[LimitStatus]:
+        """The async variant of run_pages()."""
+        found: list[LimitStatus] = []
+        while call is not None:
+            page = await self.arun(call)
+            found += page
+            call = call.rest(page)
+        return found
 
     def forked(self) -> None:
         """In the child, which has none of the parent's threads: start again with connections of its own."""

@@ -1,18 +1,34 @@
-"""`on_error`: what a check returns when the server is unavailable."""
+"""`on_error`: what checks return when the server is unavailable."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from time import monotonic
+from typing import Any, TypeVar
 
 from flint._errors import FlintConnectionError, FlintError, FlintServerError
+from flint._native import (
+    CheckResult,
+    MultiCheckResult,
+    _AttemptCall,
+    _Call,
+    _CheckAllCall,
+    _CheckCall,
+    _DenyCall,
+    _ForecastCall,
+)
 from flint._validate import one_of
+
+T = TypeVar("T")
 
 _log = logging.getLogger("flint")
 
 # on_error, and whether checks are then allowed; None raises.
 _DECISIONS = {"raise": None, "allow": True, "deny": False}
+# `retry_after` of a check that was denied because the server is unavailable.
+_RETRY_NS = 1_000_000_000
 _WARN_EVERY_S = 60.0
 
 
@@ -25,15 +41,27 @@ class ErrorPolicy:
         self._decision = _DECISIONS[one_of("on_error", on_error, _DECISIONS)]
         self._warned_at = -math.inf
 
-    def decide(self, failure: FlintError) -> bool:
-        """Whether a check that ended with `failure` is allowed. Raises `failure` where the policy does not cover it.
+    def recover(self, call: _Call[T], failure: FlintError) -> T:
+        """The result of a call that ended with `failure`. Raises `failure` where the policy does not cover it.
 
-        It covers a server that cannot be reached or fails itself, not one that rejects the call.
+        It covers checks, and a server that cannot be reached or fails itself, not one that rejects the call.
         """
-        covered = isinstance(failure, FlintConnectionError) or (
+        result: T
+        if type(call) is _DenyCall:
+            # The caller gets the AcquireTimeout that is being counted, not an error of the counting.
+            result = True  # type: ignore[assignment]
+            return result
+        degraded = _DEGRADED.get(type(call))
+        if degraded is None:
+            raise failure
+        result = degraded(call, self._decide(failure))
+        return result
+
+    def _decide(self, failure: FlintError) -> bool:
+        unavailable = isinstance(failure, FlintConnectionError) or (
             isinstance(failure, FlintServerError) and failure.status >= 500
         )
-        if self._decision is None or not covered:
+        if self._decision is None or not unavailable:
             raise failure
         now = monotonic()
         if now - self._warned_at >= _WARN_EVERY_S:
@@ -45,3 +73,33 @@ class ErrorPolicy:
                 failure,
             )
         return self._decision
+
+
+def _wait_ns(allowed: bool) -> int:
+    return 0 if allowed else _RETRY_NS
+
+
+def _check(call: _CheckCall | _AttemptCall, allowed: bool) -> CheckResult:
+    return CheckResult(allowed, call.key, call.cost, 0, 0, _wait_ns(allowed), degraded=True)
+
+
+def _check_all(call: _CheckAllCall, allowed: bool) -> MultiCheckResult:
+    keys, wait_ns = call.keys, _wait_ns(allowed)
+    results = [
+        CheckResult(allowed, key, cost, 0, 0, wait_ns, degraded=True)
+        for key, cost in zip(keys, call.costs, strict=True)
+    ]
+    return MultiCheckResult(allowed, None if allowed else keys[0], wait_ns, results, degraded=True)
+
+
+def _forecast(call: _ForecastCall, allowed: bool) -> CheckResult:
+    # A forecast is a denial; where checks are allowed the wait is over at once.
+    return CheckResult(False, call.key, call.cost, 0, 0, _wait_ns(allowed), degraded=True)
+
+
+_DEGRADED: dict[type, Callable[[Any, bool], Any]] = {
+    _CheckCall: _check,
+    _AttemptCall: _check,
+    _CheckAllCall: _check_all,
+    _ForecastCall: _forecast,
+}

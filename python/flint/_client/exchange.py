@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import TypeVar
@@ -9,13 +10,14 @@ from typing import TypeVar
 from flint._client import errors
 from flint._client.connection import Connection
 from flint._client.endpoint import Endpoint
-from flint._client.operations import Operation
 from flint._client.response import NotUnderstoodError, Response, read_response, send_and_receive
 from flint._client.steps import TAKE, Steps
 from flint._client.tls import Tls
 from flint._errors import ClosedError, FlintConnectionError, FlintError
 
 T = TypeVar("T")
+# The result in the body of an answer, which begins at an offset of the data. Raises ValueError.
+Decode = Callable[[bytes, int], T]
 
 # Statuses of a server, or of a proxy in front of it, that may succeed a moment later.
 _TRANSIENT = frozenset({502, 503, 504})
@@ -34,17 +36,24 @@ class InFlight:
 
 
 def exchange(
-    endpoint: Endpoint, operation: Operation[T], deadline: float, retries: int, in_flight: InFlight | None = None
+    endpoint: Endpoint,
+    request: bytes,
+    decode: Decode[T],
+    deadline: float,
+    retries: int,
+    in_flight: InFlight | None = None,
+    *,
+    repeatable: bool = True,
 ) -> Steps[T]:
-    """Send the operation's request until it is answered, and return its result.
+    """Send `request` until it is answered, and return what `decode` makes of the answer.
 
     deadline: by `time.monotonic()`; it bounds the whole exchange.
     in_flight: the first attempt, where it was made by other means.
+    repeatable: whether a server that executes the request twice does no harm. If not, it is sent at most once.
     """
     pool = endpoint.pool
     connection = in_flight.connection if in_flight else pool.take() or (yield from _wait_for_connection(endpoint))
     reusable = False
-    repeatable = operation.repeatable
     if not repeatable:
         retries = 0
     pause = _FIRST_PAUSE_S
@@ -60,7 +69,7 @@ def exchange(
                 if not reused:
                     yield from _open(endpoint, connection)
                 sent = True
-                response = yield from _transact(connection, operation.request, in_flight)
+                response = yield from _transact(connection, request, in_flight)
             except (OSError, NotUnderstoodError) as error:
                 connection.close()
                 in_flight = None
@@ -79,7 +88,7 @@ def exchange(
                 if not reusable:
                     connection.close()
                 if response.status == 200:
-                    return _result(endpoint, response, operation)
+                    return _result(endpoint, response, decode)
                 body = response.data[response.start :]
                 failure = errors.of(endpoint.address.url, response.status, response.content_type, body)
                 if response.status not in _TRANSIENT:
@@ -132,11 +141,11 @@ def _transact(connection: Connection, request: bytes, in_flight: InFlight | None
     return (yield from read_response(connection, received))
 
 
-def _result(endpoint: Endpoint, response: Response, operation: Operation[T]) -> T:
+def _result(endpoint: Endpoint, response: Response, decode: Decode[T]) -> T:
     kind = (response.content_type or "").partition(";")[0]
     try:
         if not kind.endswith("json"):
             raise ValueError(f"its Content-Type is {response.content_type!r}")
-        return operation.decode(response.data, response.start)
-    except (ValueError, KeyError, TypeError) as error:
+        return decode(response.data, response.start)
+    except ValueError as error:
         raise errors.not_understood(endpoint.address.url, error) from None

@@ -1,6 +1,6 @@
 """`flint.SharedLimiter`: the limits of a server, with the API of `flint.Limiter`.
 
-Nothing is decided here. Each method and its async counterpart run the same call, which the native half parses.
+Nothing is decided here. Each method and its async counterpart make the same parsed call of the native half.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from flint._native import (
     _HistoryCall,
     _LimitCall,
     _LimitManyCall,
+    _ListCall,
     _PeekCall,
     _RecordsCall,
     _ResetCall,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from flint._client import operations
     from flint._client.core import Core
     from flint._native import CheckResult, Event, LimitStatus, MultiCheckResult
     from flint._types import Counters, Item, LimitLike, Period, RateLike, Report
@@ -84,9 +84,7 @@ class SharedLimiter(Waiting):
         retries: int = 1,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        # Here instead of at the top: `import flint` does without asyncio, json and ssl.
-        global operations
-        from flint._client import operations
+        # Here instead of at the top: `import flint` does without asyncio and ssl.
         from flint._client.core import Core
 
         self._core = Core(url, token, timeout, on_error, retries, ssl_context)
@@ -109,11 +107,11 @@ class SharedLimiter(Waiting):
 
         Raises LimitNotFound, InvalidKey, InvalidCost, InvalidLimit, FlintConnectionError, FlintServerError.
         """
-        return self._core.check(_CheckCall(key, cost, limit))
+        return self._core.run(_CheckCall(key, cost, limit))
 
     async def acheck(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like check(), without holding up the event loop."""
-        return await self._core.arun(_CheckCall(key, cost, limit), operations.degraded_check)
+        return await self._core.arun(_CheckCall(key, cost, limit))
 
     def allow(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> bool:
         """The decision of check() alone: True when `cost` tokens were taken.
@@ -133,11 +131,11 @@ class SharedLimiter(Waiting):
 
         Raises what check() raises, and InvalidArgument.
         """
-        return self._core.run(_CheckAllCall(items), operations.degraded_check_all)
+        return self._core.run(_CheckAllCall(items))
 
     async def acheck_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Like check_all(), without holding up the event loop."""
-        return await self._core.arun(_CheckAllCall(items), operations.degraded_check_all)
+        return await self._core.arun(_CheckAllCall(items))
 
     def allow_all(self, items: Iterable[Item]) -> bool:
         """The decision of check_all() alone.
@@ -219,13 +217,13 @@ class SharedLimiter(Waiting):
         Those that start with `prefix`, from the first one after the key `after`, at most `limit` of them. More than
         10,000 come in several requests, between which others may change something.
         """
-        return self._core.run_all(operations.list_pages(prefix, limit, after))
+        return self._core.run_pages(_ListCall(prefix, limit, after))
 
     async def alist(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None
     ) -> builtins.list[LimitStatus]:
         """Like list(), without holding up the event loop."""
-        return await self._core.arun_all(operations.list_pages(prefix, limit, after))
+        return await self._core.arun_pages(_ListCall(prefix, limit, after))
 
     def top(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
         """The statuses of the `limit` keys, at most 10,000, with the largest total, largest first.
@@ -355,26 +353,26 @@ class SharedLimiter(Waiting):
         return self._core.queues
 
     def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        return self._core.run(_AttemptCall(key, cost, limit), operations.degraded_check)
+        return self._core.run(_AttemptCall(key, cost, limit))
 
     async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        return await self._core.arun(_AttemptCall(key, cost, limit), operations.degraded_check)
+        return await self._core.arun(_AttemptCall(key, cost, limit))
 
     def _look_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        return self._core.run(_ForecastCall(key, cost, limit, costs), operations.degraded_forecast)
+        return self._core.run(_ForecastCall(key, cost, limit, costs))
 
     async def _alook_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
     ) -> CheckResult:
-        return await self._core.arun(_ForecastCall(key, cost, limit, costs), operations.degraded_forecast)
+        return await self._core.arun(_ForecastCall(key, cost, limit, costs))
 
     def _count_denial(self, key: str, cost: int, /) -> None:
-        self._core.run(_DenyCall(key, cost), operations.ignored)
+        self._core.run(_DenyCall(key, cost))
 
     async def _acount_denial(self, key: str, cost: int, /) -> None:
-        await self._core.arun(_DenyCall(key, cost), operations.ignored)
+        await self._core.arun(_DenyCall(key, cost))
 
 
 # Its public name is `flint.SharedLimiter`.

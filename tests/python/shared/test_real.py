@@ -77,14 +77,14 @@ def test_every_key_works_everywhere(limiter: flint.Limiter, client: flint.Shared
 
 
 def test_long_lists_come_in_pages(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:
-    """Of 10,000 statuses each."""
-    limiter.limit_many({"key": f"k{n:05}", "rate": "1/day"} for n in range(20_003))
+    """A server answers with at most 10,000 statuses."""
+    limiter.limit_many({"key": f"k{n:05}", "rate": "1/s"} for n in range(20_003))
     everything = limiter.list()
-    assert client.list() == everything
-    for limit in (0, 1, 9_999, 10_000, 10_001, 20_003, 30_000):
-        assert client.list(limit=limit) == everything[:limit], limit
-    assert asyncio.run(client.alist(limit=10_001)) == everything[:10_001]
-    assert client.list("k", 10_001, "k00002") == everything[3:10_004]
+    for limit in (None, 0, 1, 10_000, 10_001, 20_000, 20_003, 30_000):
+        assert client.list(limit=limit) == everything[:limit]
+    for limit in (None, 10_001):
+        assert asyncio.run(client.alist(limit=limit)) == everything[:limit]
+        assert client.list("k", limit, "k00002") == everything[3:][:limit]
 
 
 def test_reports_are_those_of_the_limiter(limiter: flint.Limiter, client: flint.SharedLimiter) -> None:
