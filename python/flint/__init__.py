@@ -13,11 +13,12 @@ if limiter.allow("api:user-42"):
 #
 #   _native
 #   _types, _errors
-#   testing, _algorithm, _validate
+#   testing, _validate
 #   _waiting.queue, _waiting.waiters
 #   _backend
 #   _decorator
 #   _waiting
+#   _base
 #   _limiter, _client
 #   _connect
 #   _metrics, _web

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from flint._algorithm import TOKEN_BUCKET, named
+from flint._base import TOKEN_BUCKET, LimiterBase, named
 from flint._native import (
     CheckResult,
     MultiCheckResult,
@@ -27,7 +27,6 @@ from flint._native import (
     _TopCall,
 )
 from flint._native import Limiter as _NativeLimiter
-from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
 _creating = allocate_lock()
 
 
-class Limiter(_NativeLimiter, Waiting):
+class Limiter(_NativeLimiter, LimiterBase):
     """Rate limits that survive restarts, kept in the directory `data_dir`.
 
     data_dir: str or Path, made absolute; created (mode 0700) when it does not exist.

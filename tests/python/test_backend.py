@@ -14,8 +14,8 @@ from tests.python.contract.asgi_support import hello, statuses
 import flint
 from flint import _backend
 from flint._backend import Acquires, Attempts, Checks, ChecksAsync, Reports, Sums
+from flint._base import LimiterBase
 from flint._types import Item, LimitLike
-from flint._waiting.mixin import Waiting
 from flint._waiting.queue import Queues
 from flint.asgi import RateLimitMiddleware
 from flint.testing import ManualClock
@@ -74,7 +74,7 @@ def test_a_limiter_has_what_the_protocol_says(kind: Kind, protocol: type) -> Non
         assert given == [(each.name, each.default) for each in inspect.signature(member).parameters.values()], name
 
 
-class Minimal(Waiting):
+class Minimal(LimiterBase):
     """A limiter that has the members of the protocols and no others; it decides as the one that it wraps."""
 
     def __init__(self, inner: flint.Limiter, clock: ManualClock) -> None:

@@ -5,7 +5,7 @@ Nothing is decided here. Each method and its async counterpart make the same par
 
 from __future__ import annotations
 
-from flint._algorithm import TOKEN_BUCKET, named
+from flint._base import TOKEN_BUCKET, LimiterBase, named
 from flint._native import (
     _AttemptCall,
     _CheckAllCall,
@@ -27,7 +27,6 @@ from flint._native import (
     _StatusCall,
     _TopCall,
 )
-from flint._waiting.mixin import Waiting
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from flint._waiting.queue import Queues
 
 
-class SharedLimiter(Waiting):
+class SharedLimiter(LimiterBase):
     """The limits of a Flint server, shared by all its clients. The API is that of flint.Limiter.
 
     url: "unix:///path/to/socket", "http://host:port" or "https://host:port". The first call connects.

@@ -1,6 +1,5 @@
 """Waiting for a limit: first come, first served for each key, without polling.
 
-- mixin: acquire, aacquire and rate_limit, as methods of every limiter
 - acquire: what a waiter does next, and the two drivers: for a thread and for a coroutine
 - queue: the waiters of each key, in the order of their arrival
 - waiters: a thread and a coroutine that sleep until a time or until they are woken

@@ -1,4 +1,4 @@
-"""The methods that every limiter has in terms of others: waiting for a limit, and the decorator."""
+"""What both limiters have in common: waiting for a limit, the decorator, and the default of `algorithm`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,24 @@ if TYPE_CHECKING:
     from flint._types import LimitLike, Period, RateLike
 
 
-class Waiting:
-    """Base of flint.Limiter and flint.SharedLimiter."""
+class _Default(str):
+    """The text of a default, distinct from an equal str of a caller."""
+
+    __slots__ = ()
+
+
+# The default of `algorithm`. The native half refuses an algorithm together with a flint.Limit, which has its own, also
+# when it is "token_bucket"; so a default has to be left out.
+TOKEN_BUCKET = _Default("token_bucket")
+
+
+def named(algorithm: str) -> tuple[str, ...]:
+    """The algorithm as a last positional argument, unless it is the default."""
+    return () if algorithm is TOKEN_BUCKET else (algorithm,)
+
+
+class LimiterBase:
+    """The methods that a limiter has in terms of those of `flint._backend`."""
 
     __slots__ = ()
 
