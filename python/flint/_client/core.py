@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl
 import weakref
-from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -14,7 +13,6 @@ from flint._client.address import parse
 from flint._client.endpoint import Endpoint
 from flint._client.error_policy import ErrorPolicy
 from flint._client.exchange import InFlight, exchange
-from flint._client.steps import Steps
 from flint._client.tls import context_of
 from flint._errors import ClosedError, FlintConnectionError, FlintServerError
 from flint._native import LimitStatus, _Call, _Codec, _ListCall
@@ -69,20 +67,21 @@ class Core:
         # A request that may be sent only once needs the exchange's look at the connection first.
         connection = pool.take_idle() if codec.is_repeatable(call) else None
         if connection is not None:
-            outcome: T | bytes | OSError
             try:
                 outcome = connection.for_thread().call(request, call, self.timeout)
             except OSError as error:
-                outcome = error
+                in_flight = InFlight(connection, error)
             except BaseException:
                 pool.release(connection, reusable=False)
                 raise
-            if not isinstance(outcome, (bytes, OSError)):
-                pool.release(connection, reusable=True)
-                return outcome
-            in_flight = InFlight(connection, outcome)
+            else:
+                if not isinstance(outcome, bytes):
+                    pool.release(connection, reusable=True)
+                    return outcome
+                in_flight = InFlight(connection, outcome)
+        steps = exchange(self.endpoint, codec, call, request, deadline, self.retries, in_flight)
         try:
-            return io_thread.run(self.endpoint, self._exchange(call, request, deadline, in_flight), deadline)
+            return io_thread.run(self.endpoint, steps, deadline)
         except _FAILURES as failure:
             return self.error_policy.recover(call, failure)
 
@@ -90,14 +89,11 @@ class Core:
         """Make one call in this coroutine."""
         request = self.codec.encode(call)
         deadline = monotonic() + self.timeout
+        steps = exchange(self.endpoint, self.codec, call, request, deadline, self.retries)
         try:
-            return await io_asyncio.run(self.endpoint, self._exchange(call, request, deadline), deadline)
+            return await io_asyncio.run(self.endpoint, steps, deadline)
         except _FAILURES as failure:
             return self.error_policy.recover(call, failure)
-
-    def _exchange(self, call: _Call[T], request: bytes, deadline: float, in_flight: InFlight | None = None) -> Steps[T]:
-        decode, repeatable = partial(self.codec.decode, call), self.codec.is_repeatable(call)
-        return exchange(self.endpoint, request, decode, deadline, self.retries, in_flight, repeatable=repeatable)
 
     def run_pages(self, call: _ListCall | None) -> list[LimitStatus]:
         """Make a call for each page of a listing, each with the whole timeout."""

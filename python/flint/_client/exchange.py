@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import TypeVar
@@ -10,14 +9,13 @@ from typing import TypeVar
 from flint._client import errors
 from flint._client.connection import Connection
 from flint._client.endpoint import Endpoint
-from flint._client.response import NotUnderstoodError, Response, read_response, send_and_receive
+from flint._client.response import NotUnderstoodError, Response, transact
 from flint._client.steps import TAKE, Steps
 from flint._client.tls import Tls
 from flint._errors import ClosedError, FlintConnectionError, FlintError
+from flint._native import _Call, _Codec
 
 T = TypeVar("T")
-# The result in the body of an answer, which begins at an offset of the data. Raises ValueError.
-Decode = Callable[[bytes, int], T]
 
 # Statuses of a server, or of a proxy in front of it, that may succeed a moment later.
 _TRANSIENT = frozenset({502, 503, 504})
@@ -37,23 +35,23 @@ class InFlight:
 
 def exchange(
     endpoint: Endpoint,
+    codec: _Codec,
+    call: _Call[T],
     request: bytes,
-    decode: Decode[T],
     deadline: float,
     retries: int,
     in_flight: InFlight | None = None,
-    *,
-    repeatable: bool = True,
 ) -> Steps[T]:
-    """Send `request` until it is answered, and return what `decode` makes of the answer.
+    """Send `request` until it is answered, and return the result of `call`, whose request it is.
 
     deadline: by `time.monotonic()`; it bounds the whole exchange.
     in_flight: the first attempt, where it was made by other means.
-    repeatable: whether a server that executes the request twice does no harm. If not, it is sent at most once.
     """
     pool = endpoint.pool
     connection = in_flight.connection if in_flight else pool.take() or (yield from _wait_for_connection(endpoint))
     reusable = False
+    # A request that a server must not execute twice is sent at most once.
+    repeatable = codec.is_repeatable(call)
     if not repeatable:
         retries = 0
     pause = _FIRST_PAUSE_S
@@ -69,7 +67,12 @@ def exchange(
                 if not reused:
                     yield from _open(endpoint, connection)
                 sent = True
-                response = yield from _transact(connection, request, in_flight)
+                received: bytes | None = None
+                if in_flight is not None:
+                    if isinstance(in_flight.outcome, OSError):
+                        raise in_flight.outcome
+                    received = in_flight.outcome
+                response = yield from transact(connection, request, received)
             except (OSError, NotUnderstoodError) as error:
                 connection.close()
                 in_flight = None
@@ -88,7 +91,7 @@ def exchange(
                 if not reusable:
                     connection.close()
                 if response.status == 200:
-                    return _result(endpoint, response, decode)
+                    return _result(endpoint, response, codec, call)
                 body = response.data[response.start :]
                 failure = errors.of(endpoint.address.url, response.status, response.content_type, body)
                 if response.status not in _TRANSIENT:
@@ -130,22 +133,11 @@ def _open(endpoint: Endpoint, connection: Connection) -> Steps[None]:
     connection.tls = tls
 
 
-def _transact(connection: Connection, request: bytes, in_flight: InFlight | None) -> Steps[Response]:
-    """Send `request`, unless it is in flight, and receive a whole answer."""
-    if in_flight is None:
-        received = yield from send_and_receive(connection, request)
-    elif isinstance(in_flight.outcome, OSError):
-        raise in_flight.outcome
-    else:
-        received = in_flight.outcome
-    return (yield from read_response(connection, received))
-
-
-def _result(endpoint: Endpoint, response: Response, decode: Decode[T]) -> T:
+def _result(endpoint: Endpoint, response: Response, codec: _Codec, call: _Call[T]) -> T:
     kind = (response.content_type or "").partition(";")[0]
     try:
         if not kind.endswith("json"):
             raise ValueError(f"its Content-Type is {response.content_type!r}")
-        return decode(response.data, response.start)
+        return codec.decode(call, response.data, response.start)
     except ValueError as error:
         raise errors.not_understood(endpoint.address.url, error) from None

@@ -35,17 +35,64 @@ class Response:
         self.retry_after: int | None = None
 
 
-def send_and_receive(connection: Connection, data: bytes) -> Steps[bytes]:
-    """What arrives after `data` was sent. The end of the connection is an error."""
+def transact(connection: Connection, request: bytes, received: bytes | None = None) -> Steps[Response]:
+    """Send `request`, and receive a whole answer.
+
+    received: the first part of the answer, where the request was already sent.
+    """
+    if received is None:
+        if connection.tls is None:
+            received = yield connection, request
+        else:
+            received = yield from _encrypted(connection, connection.tls, request)
+    if not received:
+        raise ConnectionResetError("it was closed")
+    while True:
+        try:
+            head = _head(received)
+        except ValueError as error:
+            raise NotUnderstoodError(str(error)) from None
+        if head is not None:
+            break
+        received += yield from _receive(connection)
+    status, start, length, keep_alive, content_type, retry_after = head
+    if status < 200:
+        raise NotUnderstoodError(f"its status is {status}")
+    response = Response(status, received, start, content_type)
+    response.retry_after = retry_after
+    have = len(received) - start
+    if have == length:
+        response.keep_alive = keep_alive
+    elif length >= 0:
+        if length > MAX_BODY:
+            raise NotUnderstoodError(f"its body has more than {MAX_BODY} bytes")
+        if have > length:
+            # Bytes after the answer belong to no request; the connection is not used again.
+            response.data = received[: start + length]
+            return response
+        parts = [received]
+        while have < length:
+            part = yield from _receive(connection)
+            parts.append(part)
+            have += len(part)
+        response.data = b"".join(parts)[: start + length]
+        response.keep_alive = keep_alive and have == length
+    elif length == _CHUNKED:
+        response.data, rest = yield from _chunks(connection, received[start:])
+        response.start = 0
+        response.keep_alive = keep_alive and not rest
+    else:
+        response.data = yield from _until_close(connection, received)
+    return response
+
+
+def _receive(connection: Connection) -> Steps[bytes]:
+    """What arrives next. The end of the connection is an error."""
     received: bytes
     if connection.tls is None:
-        received = yield connection, data
+        received = yield connection, b""
     else:
-        received = yield from _encrypted(connection, connection.tls, data)
-    return _not_ended(received)
-
-
-def _not_ended(received: bytes) -> bytes:
+        received = yield from _encrypted(connection, connection.tls, b"")
     if not received:
         raise ConnectionResetError("it was closed")
     return received
@@ -64,48 +111,6 @@ def _encrypted(connection: Connection, tls: Tls, data: bytes) -> Steps[bytes]:
         tls.feed(received)
 
 
-def read_response(connection: Connection, received: bytes) -> Steps[Response]:
-    """The whole answer that begins with `received`."""
-    _not_ended(received)
-    while True:
-        try:
-            head = _head(received)
-        except ValueError as error:
-            raise NotUnderstoodError(str(error)) from None
-        if head is not None:
-            break
-        received += yield from send_and_receive(connection, b"")
-    status, start, length, keep_alive, content_type, retry_after = head
-    if status < 200:
-        raise NotUnderstoodError(f"its status is {status}")
-    response = Response(status, received, start, content_type)
-    response.retry_after = retry_after
-    have = len(received) - start
-    if have == length:
-        response.keep_alive = keep_alive
-    elif length >= 0:
-        if length > MAX_BODY:
-            raise NotUnderstoodError(f"its body has more than {MAX_BODY} bytes")
-        if have > length:
-            # Bytes after the answer belong to no request; the connection is not used again.
-            response.data = received[: start + length]
-            return response
-        parts = [received]
-        while have < length:
-            part = yield from send_and_receive(connection, b"")
-            parts.append(part)
-            have += len(part)
-        response.data = b"".join(parts)[: start + length]
-        response.keep_alive = keep_alive and have == length
-    elif length == _CHUNKED:
-        response.data, rest = yield from _chunks(connection, received[start:])
-        response.start = 0
-        response.keep_alive = keep_alive and not rest
-    else:
-        response.data = yield from _until_close(connection, received)
-    return response
-
-
 def _chunks(connection: Connection, rest: bytes) -> Steps[tuple[bytes, bytes]]:
     """The body that arrives in chunks, and what arrived after it."""
     body = bytearray()
@@ -120,7 +125,7 @@ def _chunks(connection: Connection, rest: bytes) -> Steps[tuple[bytes, bytes]]:
         if size == 0:
             break
         while len(rest) < size + 2:
-            rest += yield from send_and_receive(connection, b"")
+            rest += yield from _receive(connection)
         if rest[size : size + 2] != b"\r\n":
             raise NotUnderstoodError("a chunk is longer than its size line says")
         body += rest[:size]
@@ -138,7 +143,7 @@ def _line(connection: Connection, rest: bytes) -> Steps[tuple[bytes, bytes]]:
     while b"\r\n" not in rest:
         if len(rest) > _MAX_LINES:
             raise NotUnderstoodError("a chunk has no size")
-        rest += yield from send_and_receive(connection, b"")
+        rest += yield from _receive(connection)
     line, _, rest = rest.partition(b"\r\n")
     return line, rest
 
@@ -148,7 +153,7 @@ def _until_close(connection: Connection, received: bytes) -> Steps[bytes]:
     parts, have = [received], len(received)
     while True:
         try:
-            part = yield from send_and_receive(connection, b"")
+            part = yield from _receive(connection)
         except ConnectionResetError:
             return b"".join(parts)
         parts.append(part)
