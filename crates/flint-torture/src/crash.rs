@@ -3,7 +3,7 @@
 //! For every state of the disk before an operation, outcomes are made: all lost, all kept, every prefix, names lost
 //! independently of contents, every choice of few dirty sectors, pages or files and some of many, sectors caught between two
 //! writes, garbage where nothing was durable. Each outcome is opened. What is found has to be a state that the live store
-//! held, no older than promised, and the store has to go on: written, closed, opened, the same.
+//! held, no older than promised, and the store has to continue: written, closed, opened, the same.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -192,7 +192,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// One outcome: at least mark `promised`, also when the power goes while it is recovered `then`, and able to go on.
+    /// One outcome: at least mark `promised`, also when the power goes while it is recovered `then`, and able to continue.
     fn state(&self, left: &SimDisk, promised: usize, then: usize, what: &str) {
         bump(&self.tally.states);
         let fingerprint = left.fingerprint();

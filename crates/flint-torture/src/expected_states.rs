@@ -206,7 +206,7 @@ impl Recorder {
                 self.open();
             }
             Step::Die => {
-                // Kept, because dropping it would close it; a process that is gone only gives up its lock.
+                // Kept, because dropping it would close it; a process that is gone only releases its lock.
                 self.dead.borrow_mut().push(self.take_engine());
                 self.disk.lock_elsewhere(files::LOCK, None);
                 self.open();
@@ -286,7 +286,7 @@ pub fn record(scenario: &Scenario, sync: SyncMode) -> ExpectedStates {
     }
 }
 
-/// What an old directory holds: what its migration gives.
+/// What an old directory holds: the state after its migration.
 fn state_of_old(disk: &SimDisk) -> State {
     let copy = disk.kill();
     match open(&copy, options(SyncMode::Always, &clock_at(START))) {

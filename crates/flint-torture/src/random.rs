@@ -1,6 +1,6 @@
 //! A small deterministic generator: SplitMix64 (Steele, Lea and Flood 2014).
 
-/// The same seed gives the same numbers.
+/// The same seed leads to the same numbers.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

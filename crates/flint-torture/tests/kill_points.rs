@@ -1,5 +1,5 @@
 //! Processes that are killed between two stores into the mapping, in the middle of one, and right before and right after
-//! system calls: whatever they reported is there, and the store goes on.
+//! system calls: whatever they reported is there, and the store continues.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

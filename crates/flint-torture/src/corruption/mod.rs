@@ -1,8 +1,8 @@
 //! Damage to stores at rest: every bit, every length, every record and every file of small stores.
 //!
-//! A store that was closed is refused, with the place named and nothing changed, or gives the identical state. A crashed one may
+//! A store that was closed is refused, with the place named and nothing changed, or opens with the identical state. A crashed one may
 //! also give an earlier state that it had, one that reaches the last durable mark and everything before the damage. The
-//! doctor and read-only opening agree with opening every time, and what opens goes on.
+//! doctor and read-only opening agree with opening every time, and a store that opens keeps working.
 //!
 //! What the files cannot tell, and the oracle therefore allows:
 //!

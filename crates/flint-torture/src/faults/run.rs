@@ -175,7 +175,7 @@ impl Run<'_> {
         let before = state(engine);
         let Err(error) = refusals_aside(call(engine, step)) else { return Ok(()) };
         let Ok(now) = State::of(engine) else { return self.stopped(engine, &error, number) };
-        assert!(error.is_out_of_resources(), "{}: {step:?} says {error} and the engine goes on", self.what);
+        assert!(error.is_out_of_resources(), "{}: {step:?} says {error} and the engine continues", self.what);
         assert!(now == before, "{}: {step:?} failed ({error}) and changed something", self.what);
         self.again(engine, step, &error)
     }
@@ -241,7 +241,7 @@ impl Run<'_> {
         if engine.images().is_err() {
             return self.stopped(engine, error, number);
         }
-        assert!(error.is_out_of_resources(), "{}: {error} and the engine goes on", self.what);
+        assert!(error.is_out_of_resources(), "{}: {error} and the engine continues", self.what);
         self.disk.clear_fail();
         engine.close().unwrap_or_else(|again| panic!("{}: closing after {error}: {again}", self.what));
         Err(Stopped { step: number })
@@ -297,7 +297,7 @@ impl Run<'_> {
         assert!(state(&engine) == repaired, "{}: opening did not make durable what it found", self.what);
     }
 
-    /// The store holds a state of the steps `least` to `most`, and goes on.
+    /// The store holds a state of the steps `least` to `most`, and continues.
     fn found(&self, disk: &SimDisk, least: usize, most: usize, when: &str) {
         let what = format!("{}, {when}", self.what);
         let engine = open(disk, self.options()).unwrap_or_else(|error| panic!("{what}: {error}"));

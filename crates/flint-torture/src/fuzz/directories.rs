@@ -1,5 +1,5 @@
 //! Whole directories whose checksums are right and whose content is not: open refuses them and changes nothing, or opens them
-//! and goes on as with any store. The doctor says the same.
+//! and continues as with any store. The doctor says the same.
 
 use std::sync::Arc;
 

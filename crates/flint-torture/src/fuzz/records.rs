@@ -74,7 +74,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Puts the checksums right; gives the seed, the number of the first record, and the checksum before it.
+/// Corrects the checksums; returns the seed, the number of the first record, and the checksum before it.
 fn fix(flags: u8, bytes: &mut [u8]) -> (u32, u64, u32) {
     let mut header = [0; HEADER_LEN];
     let known = bytes.len().min(HEADER_LEN);

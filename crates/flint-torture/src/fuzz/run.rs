@@ -173,7 +173,7 @@ impl Run {
     }
 }
 
-/// Tries the corpus, then new inputs until the budget is spent. The same seed gives the same inputs.
+/// Tries the corpus, then new inputs until the budget is spent. The same seed leads to the same inputs.
 ///
 /// # Panics
 /// With what is wrong, where the input was written, and how to try it again.

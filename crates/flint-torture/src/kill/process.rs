@@ -233,7 +233,7 @@ impl Task<'_> {
 }
 
 impl Task<'_> {
-    /// Runs it to its end and gives these system calls, one a line, with the paths of descriptors.
+    /// Runs it to its end and returns these system calls, one per line, with the paths of descriptors.
     ///
     /// # Panics
     /// When it fails.

@@ -9,7 +9,7 @@ use crate::random::Random;
 /// workloads made from it. Needs strace.
 ///
 /// # Panics
-/// When something acknowledged is missing, or a store does not open or go on; the message says how to see it again.
+/// When something acknowledged is missing, or a store does not open or continue; the message says how to see it again.
 pub fn run(points: usize, seed: u64) -> Report {
     let mut random = Random::new(seed);
     let runs = Run::all(random.next());

@@ -51,7 +51,7 @@ fn assert_sound(dir: &Path, what: &str) {
     assert!(report.ok, "{what}: doctor: {:?}", report.problems);
 }
 
-/// Looks at what is there, which must change nothing, and gives the number of steps that it holds: those that were reported,
+/// Looks at what is there, which must change nothing, and returns the number of steps that it holds: those that were reported,
 /// or one more.
 ///
 /// # Panics
@@ -97,7 +97,7 @@ fn assert_state(session: &Session, expected: &Expected, done: usize, what: &str)
     );
 }
 
-/// How a store goes on after a recovery.
+/// How a store continues after a recovery.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Continuation {
     /// The first session after the recovery ends before it wrote anything of its own.
@@ -113,7 +113,7 @@ impl Continuation {
     }
 }
 
-/// The store goes on after `done` steps: opened, written to, closed, opened again. Says whether a torn tail was cut.
+/// The store continues after `done` steps: opened, written to, closed, opened again. Returns whether a torn tail was cut.
 ///
 /// # Panics
 /// When anything is not as in an undisturbed workload.

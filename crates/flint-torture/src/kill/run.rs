@@ -139,7 +139,7 @@ impl Run {
         Task { dir, sync: self.sync, workload: &self.workload, from: self.from, to: self.to, dies: self.dies }
     }
 
-    /// What a process does that goes on after a death.
+    /// What a process does that continues after a death.
     pub fn rest<'a>(&'a self, dir: &'a Path, from: usize, to: usize) -> Task<'a> {
         Task { from, to, dies: false, ..self.task(dir) }
     }
@@ -205,7 +205,7 @@ impl Run {
     /// index how many second deaths to try there.
     ///
     /// # Panics
-    /// When something is missing, does not open or does not go on.
+    /// When something is missing, does not open or does not continue.
     pub fn kill_all(&self, points: &Points, nested: &(dyn Fn(usize) -> Option<usize> + Sync)) -> Report {
         let next = AtomicUsize::new(0);
         let work = || {

@@ -22,7 +22,7 @@ pub fn wall_ns(done: usize) -> u64 {
     START_NS + STEP_NS * done as u64
 }
 
-/// The time at which a process goes on after `done` steps: that of the step that it will execute. The step may have been under
+/// The time at which a process continues after `done` steps: that of the step that it will execute. The step may have been under
 /// way before and have left its time in the store, and a wall clock that goes back is the subject of other tests.
 pub fn resumed_ns(done: usize) -> u64 {
     wall_ns(done + 1)
@@ -62,7 +62,7 @@ impl Session {
         Ok(Self { path: path.to_path_buf(), sync, threads, clock, engine })
     }
 
-    /// Makes step `n` and gives its number and its answer in one line.
+    /// Executes step `n` and returns its number and its answer in one line.
     ///
     /// # Panics
     /// When it fails in a way that no sound store can.

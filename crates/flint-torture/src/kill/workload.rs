@@ -1,5 +1,5 @@
 //! What a worker process does, call by call. The kind, the seed and the number of the step decide everything, also the time: a
-//! process that continues at step `n` gives the answers and leaves the state of an undisturbed one.
+//! process that continues at step `n` returns the answers and leaves the state of an undisturbed one.
 
 use flint_core::engine::OnChange;
 use flint_core::limit::{Algorithm, Limit, parse_limit};
@@ -19,7 +19,7 @@ const FILLING_KEYS: usize = 600;
 pub enum WorkloadKind {
     /// Every kind of call, from nothing, with rotations, compactions and sessions.
     Ordinary,
-    /// A log so long that the background compacts it while calls go on.
+    /// A log so long that the background compacts it while calls continue.
     Backlog,
     /// A directory of an old release, named as in `tests/legacy-data`.
     Migration(String),

@@ -130,7 +130,7 @@ impl Entry {
         after
     }
 
-    /// Whether the key would say this when asked for `cost` (0 to look); gives the key after it.
+    /// Whether the key would answer this for `cost` (0 for a peek); returns the key after it.
     fn decides(&self, now: u64, cost: u64, outcome: &Outcome) -> Option<Self> {
         let allowed = self.allows(now, cost);
         if outcome.allowed != allowed || !self.is_retry_after(now, cost, outcome.retry_after_ns) {
