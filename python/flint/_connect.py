@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_SCHEMES = ("http://", "https://", "unix:")
+# The limiter for each scheme of a URL. Without a scheme, a path is a directory.
+_BY_SCHEME = {"http": SharedLimiter, "https": SharedLimiter, "unix": SharedLimiter}
 
 _lock = _thread.allocate_lock()
 # The open limiter of each directory, by its device and inode numbers: two paths may name the same directory. With the
@@ -32,14 +33,14 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
 
     Raises InvalidArgument when the directory is open with other options, and what the class raises.
     """
-    if isinstance(url_or_path, str) and ("://" in url_or_path or url_or_path.lower().startswith("unix:")):
-        if not url_or_path.lower().startswith(_SCHEMES):
-            scheme = url_or_path.partition("://")[0]
+    scheme = _scheme(url_or_path)
+    if scheme is not None:
+        if scheme not in _BY_SCHEME:
             raise InvalidArgument(
                 f"url {url_or_path!r} has the scheme {scheme!r}; a Flint server's URL is http://host:port, "
                 "https://host:port or unix:///path/to/socket, and anything without a scheme is a directory"
             )
-        return SharedLimiter(url_or_path, **options)
+        return _BY_SCHEME[scheme](str(url_or_path), **options)
     with _lock:
         found = _find(url_or_path)
         if found is not None:
@@ -55,6 +56,14 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
             place = os.stat(limiter.data_dir)
             _opened[place.st_dev, place.st_ino] = _weakref.ref(limiter), dict(options)
         return limiter
+
+
+def _scheme(url_or_path: str | os.PathLike[str]) -> str | None:
+    """The scheme of a URL, in lower case; None for a directory. "unix:" without slashes is taken for a URL too."""
+    if not isinstance(url_or_path, str):
+        return None
+    scheme = url_or_path.partition(":")[0].lower()
+    return scheme if "://" in url_or_path or (scheme == "unix" and ":" in url_or_path) else None
 
 
 def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None:
