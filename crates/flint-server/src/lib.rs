@@ -3,15 +3,16 @@
 //! In order of layers; a module uses only those above it:
 //!
 //! - `error`, `log`: why a server does not start; one line per event on standard error
-//! - `config_file`, `auth::{scope, token}`: files that settings name; tokens and what they allow
-//! - `settings`: what a server is started with, and the bounds on what clients may do
+//! - `config_file`: the files that settings name
 //! - `problem`, `wire`: errors, bodies and answers as JSON
-//! - `auth::admission`: token, `Origin` and `Host` of a request
+//! - `auth`: tokens and what they allow; the decision on a request by its token, `Origin` and `Host`
+//! - `settings`: what a server is started with, and the bounds on what clients may do
 //! - `parsed_request`, `idempotency`: a request apart from HTTP, and the id of its call
 //! - `handlers`: what each route does with the engine
 //! - `routes`, `openapi`: the table of routes, and the same as a document
 //! - `blocking_pool`, `durability`: waiting in threads, and for the disk without one
-//! - `connection`: phases, deadlines and eviction of open connections; `metrics`: counts
+//! - `connection`: phases, deadlines and eviction of open connections
+//! - `metrics`: counts of responses and connections
 //! - `service`: from a request to its response
 //! - `tls`, `listen`: sockets
 //! - `server`: accepts connections, reacts to signals, ends

@@ -8,7 +8,8 @@
 //! - `evidence`, `random`: counting what was done, random numbers from a seed
 //! - `directory`, `old_release`: the files of a directory, and directories of releases 0.1 and 0.2
 //! - `harness`: how stores are opened on the simulated disk, their state, and what must hold of a recovered one
-//! - `scenario`: sequences of calls; `expected_states`: the states that a store may have after each of their disk operations
+//! - `scenario`: sequences of calls
+//! - `expected_states`: the states that a store may have after each of their disk operations
 //! - `crash`: the power is cut and the process killed at every operation of a scenario
 //! - `faults`: scenarios on disks that fail
 //! - `kill`: real processes, killed at exact points, and what they left
