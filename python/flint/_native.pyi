@@ -61,7 +61,6 @@ __all__ = [
     "_limit_of",
     "doctor",
     "dump",
-    "salvage",
     "validate_key",
 ]
 
@@ -633,7 +632,7 @@ class Server:
 def doctor(path: str | PathLike[str]) -> _Report:
     """Verify the files of a directory without opening it."""
 
-def salvage(path: str | PathLike[str], output: str | PathLike[str]) -> dict[str, Any]:
+def repair(path: str | PathLike[str], output: str | PathLike[str]) -> dict[str, Any]:
     """Write a repaired copy of the directory `path` to `output`, and say what it lacks."""
 
 def dump(

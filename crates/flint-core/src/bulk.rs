@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
-use crate::image::{EventKind, KeyImage};
+use crate::image::{KeyImage, PastEvent};
 use crate::log::frame::{self, Head, Kind};
 use crate::log::record::{EventOp, push_anchor, push_event, push_snapshot_mark};
 use crate::log::segment::{self, BLOCK_LEN, SegmentHeader};
@@ -35,28 +35,18 @@ pub(crate) fn remove_if_there(dir: &dyn Dir, name: &str) -> Result<()> {
     }
 }
 
-/// An event that changes no state any more.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PastEvent<'a> {
-    pub(crate) kind: EventKind,
-    pub(crate) key: &'a str,
-    pub(crate) at_ns: u64,
-    pub(crate) cost: u64,
-    pub(crate) count: u64,
-}
-
 /// A store to be written.
-pub(crate) struct NewStore<'a> {
+pub(crate) struct NewStore {
     pub(crate) store_id: u64,
     /// Bytes of a segment; one that has to hold a larger record becomes as long as it needs.
     pub(crate) segment_bytes: usize,
     /// Oldest first.
-    pub(crate) events: &'a [PastEvent<'a>],
+    pub(crate) events: Vec<PastEvent>,
     /// Bound on the events that are kept, the newest.
     pub(crate) history_bytes: u64,
-    pub(crate) images: &'a [KeyImage],
+    pub(crate) images: Vec<KeyImage>,
     /// Remembered answers. In the store they are of its newest record, which is durable.
-    pub(crate) receipts: &'a IdempotencyWindow,
+    pub(crate) receipts: IdempotencyWindow,
     pub(crate) next_id: u64,
     /// The newest engine time, and the wall time then.
     pub(crate) engine_ns: u64,
@@ -125,7 +115,7 @@ impl SegmentBuilder<'_> {
 
 /// Writes the segments under the names of a migration, synced, their names not. Gives the last record's number, at which the
 /// snapshot starts.
-pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore<'_>) -> Result<u64> {
+pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore) -> Result<u64> {
     let mut builder = SegmentBuilder {
         dir,
         store_id: store.store_id,
@@ -145,7 +135,7 @@ pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore<'_>) -> Result<u64>
     });
     let skipped = store.events.len() - newest.count();
     for event in &store.events[skipped..] {
-        let op = EventOp { kind: event.kind as u8, key: event.key, cost: event.cost, count: event.count };
+        let op = EventOp { kind: event.kind as u8, key: &event.key, cost: event.cost, count: event.count };
         builder.push(Kind::Event, event.at_ns, |buf| push_event(buf, &op))?;
     }
     builder.push(Kind::Anchor, store.engine_ns, |buf| push_anchor(buf, store.wall_ns))?;
@@ -155,6 +145,31 @@ pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore<'_>) -> Result<u64>
     }
     builder.flush()?;
     Ok(builder.seq)
+}
+
+/// Makes the lock file, which names the store that is about to be written: its maker owns the directory. Until the store is
+/// whole every open refuses the directory.
+///
+/// # Errors
+/// `Storage`; nothing is left then.
+pub(crate) fn claim(dir: &dyn Dir, store_id: u64) -> Result<()> {
+    let file = dir.open(files::LOCK, Mode::CreateNew).map_err(storage_error(dir, "cannot create", files::LOCK))?;
+    let line = format!("0\n{}{store_id:016x}\n", files::STORE_LINE);
+    let written = file.write_all_at(line.as_bytes(), 0).and_then(|()| file.sync_data());
+    written.and_then(|()| dir.sync()).map_err(|error| {
+        drop(dir.remove(files::LOCK));
+        storage_error(dir, "cannot write", files::LOCK)(error)
+    })
+}
+
+/// Writes a whole store into a directory that was claimed. The snapshot's rename is the commit point.
+pub(crate) fn write_store(dir: &dyn Dir, store: &NewStore) -> Result<()> {
+    let start = write_segments(dir, store)?;
+    sync_dir(dir)?;
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    name_segments(dir, &names)?;
+    sync_dir(dir)?;
+    write_snapshot(dir, store, start)
 }
 
 /// Gives the segments of `names` that are still under the names of a migration their own, and tells whether there were any.
@@ -171,7 +186,7 @@ pub(crate) fn name_segments(dir: &dyn Dir, names: &[String]) -> Result<bool> {
 }
 
 /// Writes the snapshot that starts at record `start`, and publishes it: durable when this returns.
-pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore<'_>, start: u64) -> Result<()> {
+pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore, start: u64) -> Result<()> {
     let header = Header {
         store_id: store.store_id,
         start,
@@ -180,7 +195,7 @@ pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore<'_>, start: u64) ->
         migrated: store.migrated,
     };
     let mut writer = Writer::new(&header);
-    for image in store.images {
+    for image in &store.images {
         writer.push(image);
     }
     store.receipts.for_each(store.engine_ns, &mut |receipt| {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files::FileKind;
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
-use crate::log::record::{IdempotencyOp, Op, Purpose, decode};
+use crate::log::record::{GroupOp, IdempotencyOp, Op, Purpose, decode};
 use crate::segments::{ATTEMPTS, PAUSE, Reader};
 use crate::snapshot::{self, Body};
 use crate::storage::disk::DiskDir;
@@ -222,7 +222,13 @@ impl Facts {
         match op {
             Op::Anchor { wall_ns } => self.offset_ns = offset(*wall_ns, now_ns),
             Op::Configure(configure) => drop(self.keys.insert(configure.id, configure.key.to_owned())),
-            Op::Group(group) => group.ops().for_each(|op| self.learn(&op, now_ns)),
+            Op::Group(group) => {
+                for op in group.ops() {
+                    if let GroupOp::Configure(configure) = op {
+                        self.learn(&Op::Configure(configure), now_ns);
+                    }
+                }
+            }
             _ => {}
         }
     }
@@ -244,11 +250,11 @@ fn to_json(frame: &Frame<'_>, op: std::result::Result<Op<'_>, &'static str>, fac
 fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, Value>) {
     let mut set = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     match *op {
-        Op::Allow { id, cost, .. } => {
+        Op::Allow(allow) => {
             set("type", json!("ALLOW"));
-            set("id", json!(id));
-            set("key", json!(keys.get(&id)));
-            set("cost", json!(cost));
+            set("id", json!(allow.id));
+            set("key", json!(keys.get(&allow.id)));
+            set("cost", json!(allow.cost));
         }
         Op::Configure(configure) => {
             set("type", json!("LIMIT_CONFIGURED"));
@@ -287,22 +293,29 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("type", json!(purpose));
             let (mut items, mut receipt) = (Vec::new(), None);
             for op in group.ops() {
-                match op {
-                    Op::Idempotency(found) => receipt = Some(found),
-                    // It looks like any other check of one key.
-                    op if group.purpose == Purpose::Check => describe(&op, keys, object),
-                    op => {
-                        let mut item = Map::new();
-                        describe(&op, keys, &mut item);
-                        items.push(Value::Object(item));
+                let op = match op {
+                    GroupOp::Idempotency(found) => {
+                        receipt = Some(found);
+                        continue;
                     }
+                    GroupOp::Allow(allow) => Op::Allow(allow),
+                    GroupOp::Configure(configure) => Op::Configure(configure),
+                };
+                // A check that may be repeated looks like any other check of one key.
+                if group.purpose == Purpose::Check {
+                    describe(&op, keys, object);
+                    continue;
                 }
+                let mut item = Map::new();
+                describe(&op, keys, &mut item);
+                items.push(Value::Object(item));
             }
             if group.purpose != Purpose::Check {
                 object.insert("items".to_owned(), Value::Array(items));
             }
-            if let Some(receipt) = receipt {
-                describe(&Op::Idempotency(receipt), keys, object);
+            if let Some(IdempotencyOp { call, .. }) = receipt {
+                let value = json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) });
+                object.insert("receipt".to_owned(), value);
             }
         }
         Op::Anchor { wall_ns } => {
@@ -320,9 +333,6 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("key", json!(event.key));
             set("cost", json!(event.cost));
             set("count", json!(event.count));
-        }
-        Op::Idempotency(IdempotencyOp { call, .. }) => {
-            set("receipt", json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) }));
         }
     }
 }

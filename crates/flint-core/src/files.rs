@@ -2,6 +2,8 @@
 
 /// The lock file. It holds the writer's process id as text; it is never removed.
 pub const LOCK: &str = "flint.lock";
+/// The start of the lock file's line that names the store made in the directory, so that losing every other file is noticed.
+pub const STORE_LINE: &str = "store ";
 /// A segment that is being prepared: zero-filled here, then renamed to its [`segment_name`].
 pub const SPARE: &str = "flint-spare.tmp";
 /// A snapshot that is being written, then renamed to its [`snapshot_name`].

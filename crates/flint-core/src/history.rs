@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::image::EventKind;
 use crate::limit::Rate;
 use crate::log::reader::Frame;
-use crate::log::record::{Denial, Op, Purpose, decode};
+use crate::log::record::{Denial, RecordEvent, decode};
 use crate::segments::each_frame;
 use crate::storage::Dir;
 use crate::time::to_wall;
@@ -64,52 +64,30 @@ impl Collector<'_> {
     }
 
     fn see(&mut self, frame: &Frame<'_>) {
-        let Ok(op) = decode(frame.kind, frame.body) else { return };
-        let Op::Group(group) = op else {
-            self.see_op(frame.now_ns, EventKind::Allow, &op);
-            return;
-        };
-        let allow = if group.purpose == Purpose::CheckAll { EventKind::AllowAll } else { EventKind::Allow };
-        for op in group.ops() {
-            self.see_op(frame.now_ns, allow, &op);
+        if let Ok(op) = decode(frame.kind, frame.body) {
+            op.each_event(frame.now_ns, &mut |event| self.see_event(event));
         }
     }
 
-    fn see_op(&mut self, now_ns: u64, allow: EventKind, op: &Op<'_>) {
-        let at_wall_ns = to_wall(now_ns, self.offset_ns);
-        let event = |kind| Event { kind, at_wall_ns, cost: 0, count: 1, remaining: None };
-        match *op {
-            Op::Allow { id, cost, images } if self.ids.contains(&id) => {
-                let remaining = remaining(&self.rates, images);
-                self.push(Event { cost, remaining, ..event(allow) });
-            }
-            Op::Configure(configure) if configure.key == self.key => {
-                self.ids.insert(configure.id);
-                if std::mem::take(&mut self.assumed) {
-                    // The limit was changed: under which one the checks before were counted is not told any more.
-                    self.events.iter_mut().for_each(|event| event.remaining = None);
-                }
-                self.rates = configure.rates().map(|change| change.rate).collect();
-                self.push(event(EventKind::LimitConfigured));
-            }
-            Op::Reset { id } if self.ids.contains(&id) => {
-                let remaining = self.rates.iter().map(Rate::capacity).min();
-                self.push(Event { remaining, ..event(EventKind::Reset) });
-            }
-            Op::Delete { id } if self.ids.contains(&id) => self.push(event(EventKind::LimitDeleted)),
-            Op::Denials(denials) => {
-                for denial in denials {
-                    if self.ids.contains(&denial.id) {
-                        self.push_denials(&denial);
-                    }
-                }
-            }
-            Op::Event(old) if old.key == self.key => {
-                let kind = EventKind::ALL[usize::from(old.kind)];
-                self.push(Event { cost: old.cost, count: old.count, ..event(kind) });
-            }
-            _ => {}
+    fn see_event(&mut self, found: &RecordEvent<'_>) {
+        if !found.key.map_or_else(|| self.ids.contains(&found.id), |key| key == self.key) {
+            return;
         }
+        if let Some(rates) = found.rates.clone() {
+            self.ids.insert(found.id);
+            if std::mem::take(&mut self.assumed) {
+                // The limit was changed: the log does not say under which one the checks before were counted.
+                self.events.iter_mut().for_each(|event| event.remaining = None);
+            }
+            self.rates = rates.map(|change| change.rate).collect();
+        }
+        let remaining = match found.kind {
+            EventKind::Allow | EventKind::AllowAll => remaining(&self.rates, found.images),
+            EventKind::Reset if found.id != 0 => self.rates.iter().map(Rate::capacity).min(),
+            _ => None,
+        };
+        let at_wall_ns = to_wall(found.at_ns, self.offset_ns);
+        self.push(Event { kind: found.kind, at_wall_ns, cost: found.cost, count: found.count, remaining });
     }
 }
 

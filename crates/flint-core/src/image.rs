@@ -108,3 +108,18 @@ impl EventKind {
         }
     }
 }
+
+/// An event of a key's history that changes no state any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// The key concerned.
+    pub key: String,
+    /// When, engine nanoseconds.
+    pub at_ns: u64,
+    /// Its cost, 0 where there is none.
+    pub cost: u64,
+    /// Number of checks that it stands for.
+    pub count: u64,
+}

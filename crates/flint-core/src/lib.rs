@@ -4,7 +4,7 @@
 //! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
 //!
 //! - `engine`: the public calls; opening, closing, background threads, scans
-//! - `salvage`: a repaired copy of a damaged directory
+//! - `repair`: a repaired copy of a damaged directory
 //! - `doctor`, `dump`, `history`: verifying the files; the log as JSON; what happened to a key
 //! - `compact`, `migrate`, `segments`: snapshots while checks go on; old formats brought forward; reading the log in order
 //! - `recovery`, `store`: from files to state; what the lock protects and the calls that decide
@@ -47,7 +47,7 @@ mod migrate;
 mod options;
 mod outcome;
 mod recovery;
-pub mod salvage;
+pub mod repair;
 mod segments;
 pub mod snapshot;
 mod stats;

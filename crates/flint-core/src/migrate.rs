@@ -10,7 +10,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use crate::bulk::{self, NewStore, PastEvent, remove_if_there, storage_error, sync_dir};
+use crate::bulk::{self, NewStore, remove_if_there, storage_error, sync_dir};
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::idempotency::IdempotencyWindow;
@@ -182,23 +182,14 @@ pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Opti
 fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
     let segment_bytes = usize::try_from(options.segment_bytes)
         .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
-    let past = store.events.iter().map(|event| PastEvent {
-        kind: event.kind,
-        key: &event.key,
-        at_ns: event.at_ns,
-        cost: event.cost,
-        count: event.count,
-    });
-    let events: Vec<_> = past.collect();
-    let receipts = IdempotencyWindow::default();
     let new = NewStore {
-        receipts: &receipts,
+        receipts: IdempotencyWindow::default(),
         store_id: u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes")),
         segment_bytes,
-        events: &events,
+        events: store.events.clone(),
         // History is bounded: the oldest events of a very long log stay in legacy/ only.
         history_bytes: options.history_bytes,
-        images: &store.images,
+        images: store.images.clone(),
         next_id: store.images.len() as u64 + 1,
         engine_ns: store.newest_ns,
         wall_ns: store.newest_ns,

@@ -1,7 +1,7 @@
 //! Functions that look at a directory without opening it: for the command line.
 
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{Dropped, KeyDoubt, Salvage};
+use flint_core::engine::{Dropped, KeyDoubt, RepairReport};
 use flint_core::limit;
 use flint_server::wire::report::ReportAnswer;
 use pyo3::prelude::*;
@@ -27,34 +27,34 @@ fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
 /// "problem", "limits", "history_events", "records", "dropped", "doubts", "unknown_ids", "lost_keys" and "notes". Raises
 /// InvalidArgument for an `output` that is not empty or inside `path`, StorageError when nothing can be copied.
 #[pyfunction]
-fn salvage<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+fn repair<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let (path, output) = (absolute_path(path)?, absolute_path(output)?);
-    let salvage = py.detach(|| flint_core::salvage::salvage(&path, &output)).or_raise(py)?;
-    salvage_dict(py, &salvage)
+    let report = py.detach(|| flint_core::repair::repair(&path, &output)).or_raise(py)?;
+    repair_dict(py, &report)
 }
 
-fn salvage_dict<'py>(py: Python<'py>, salvage: &Salvage) -> PyResult<Bound<'py, PyDict>> {
-    let dropped = salvage.dropped.iter().map(|dropped| dropped_dict(py, dropped)).collect::<PyResult<Vec<_>>>()?;
-    let doubts = salvage.doubts.iter().map(|doubt| doubt_dict(py, doubt)).collect::<PyResult<Vec<_>>>()?;
-    let mut unknown_ids = Vec::with_capacity(salvage.unknown_ids.len());
-    for unknown in &salvage.unknown_ids {
+fn repair_dict<'py>(py: Python<'py>, report: &RepairReport) -> PyResult<Bound<'py, PyDict>> {
+    let dropped = report.dropped.iter().map(|dropped| dropped_dict(py, dropped)).collect::<PyResult<Vec<_>>>()?;
+    let doubts = report.doubts.iter().map(|doubt| doubt_dict(py, doubt)).collect::<PyResult<Vec<_>>>()?;
+    let mut unknown_ids = Vec::with_capacity(report.unknown_ids.len());
+    for unknown in &report.unknown_ids {
         let dict = PyDict::new(py);
         dict.set_item("id", unknown.id)?;
         dict.set_item("operations", unknown.operations)?;
         unknown_ids.push(dict);
     }
     let dict = PyDict::new(py);
-    dict.set_item("written", salvage.written)?;
-    dict.set_item("complete", salvage.is_complete())?;
-    dict.set_item("problem", &salvage.problem)?;
-    dict.set_item("limits", salvage.limits)?;
-    dict.set_item("history_events", salvage.history_events)?;
-    dict.set_item("records", salvage.records)?;
+    dict.set_item("written", report.written)?;
+    dict.set_item("complete", report.is_complete())?;
+    dict.set_item("problem", &report.problem)?;
+    dict.set_item("limits", report.limits)?;
+    dict.set_item("history_events", report.history_events)?;
+    dict.set_item("records", report.records)?;
     dict.set_item("dropped", dropped)?;
     dict.set_item("doubts", doubts)?;
     dict.set_item("unknown_ids", unknown_ids)?;
-    dict.set_item("lost_keys", &salvage.lost_keys)?;
-    dict.set_item("notes", &salvage.notes)?;
+    dict.set_item("lost_keys", &report.lost_keys)?;
+    dict.set_item("notes", &report.notes)?;
     Ok(dict)
 }
 
@@ -150,7 +150,7 @@ fn validate_key(py: Python<'_>, key: Key) -> PyResult<()> {
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(doctor, m)?)?;
-    m.add_function(wrap_pyfunction!(salvage, m)?)?;
+    m.add_function(wrap_pyfunction!(repair, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
     m.add_function(wrap_pyfunction!(validate_key, m)?)
 }

@@ -22,7 +22,7 @@ def repair(session: Session, target: str | None) -> None:
     source = os.path.abspath(session.data_dir)
     target = os.path.abspath(target) if target is not None else f"{source}.repaired"
     with output.working(f"repairing {source}"):
-        report: Mapping[str, Any] = _native.salvage(source, target)
+        report: Mapping[str, Any] = _native.repair(source, target)
     if report["written"] and not report["complete"]:
         session.status = STORAGE
     if session.json:

@@ -39,7 +39,7 @@ pub use crate::item::{Item, OnChange};
 pub use crate::options::{Options, SyncMode, WaitPolicy};
 pub use crate::outcome::{MultiOutcome, Outcome, RateVerdicts};
 pub use crate::recovery::Recovery;
-pub use crate::salvage::{Dropped, KeyDoubt, Loss, Records, Salvage, UnknownId};
+pub use crate::repair::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownId};
 pub use crate::stats::{Counters, Distribution};
 pub use crate::status::{Status, TopBy};
 pub use crate::store::notices::{Notice, Severity};

@@ -12,7 +12,7 @@ use crate::legacy::LegacyStore;
 use crate::migrate;
 use crate::recovery::repair::{self, Repaired};
 use crate::recovery::scan::Tail;
-use crate::recovery::{self, Access, Loaded, STORE_LINE, lost_store, stored_id};
+use crate::recovery::{self, Access, Loaded, lost_store, stored_id};
 use crate::storage::disk::{DiskDir, holder, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 use crate::store::core::Core;
@@ -224,7 +224,7 @@ fn validate(options: &Options) -> Result<()> {
 }
 
 fn lock_content(store_id: Option<u64>) -> String {
-    let store = store_id.map(|id| format!("{STORE_LINE}{id:016x}\n")).unwrap_or_default();
+    let store = store_id.map(|id| format!("{}{id:016x}\n", files::STORE_LINE)).unwrap_or_default();
     format!("{}\n{store}", std::process::id())
 }
 

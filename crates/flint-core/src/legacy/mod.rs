@@ -18,32 +18,17 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::image::{EventKind, KeyImage};
+use crate::image::{KeyImage, PastEvent};
 use crate::storage::{Dir, File, Mode};
-
-/// One event of an old history.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LegacyEvent {
-    /// What happened.
-    pub kind: EventKind,
-    /// The key concerned.
-    pub key: String,
-    /// When, nanoseconds since the Unix epoch; never less than that of the event before. Old snapshots do not say when a
-    /// limit was configured: those events have the time of the one before.
-    pub at_ns: u64,
-    /// Its cost, 0 where there is none.
-    pub cost: u64,
-    /// Number of checks that it stands for: always 1.
-    pub count: u64,
-}
 
 /// Everything that an old data directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegacyStore {
     /// Every key as it is after the newest event, with ids from 1 and sequence number 1.
     pub images: Vec<KeyImage>,
-    /// The history, oldest first.
-    pub events: Vec<LegacyEvent>,
+    /// The history, oldest first, each of one check. No time is before that of the event before. Old snapshots do not say when
+    /// a limit was configured: those events have the time of the one before.
+    pub events: Vec<PastEvent>,
     /// The newest time in the files, nanoseconds since the Unix epoch, which is engine time too; 0 when there is none.
     pub newest_ns: u64,
     /// Where the last line of the log starts, if it was cut off and left out.

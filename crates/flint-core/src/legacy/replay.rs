@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::event::{Config, What};
-use super::{LegacyEvent, Problem, corrupt};
+use super::{Problem, corrupt};
 use crate::algorithm::{OldEntry, RunArena, State};
-use crate::image::{EventKind, KeyImage, Origin, Totals};
+use crate::image::{EventKind, KeyImage, Origin, PastEvent, Totals};
 use crate::limit::{Key, Rate};
 
 /// The longest key that a log record can name.
@@ -20,7 +20,7 @@ pub(super) struct Replay {
     /// The state of each image's rate.
     states: Vec<State>,
     runs: RunArena,
-    events: Vec<LegacyEvent>,
+    events: Vec<PastEvent>,
     /// Time of the newest event.
     now_ns: u64,
     /// The newest time of any kind.
@@ -59,7 +59,7 @@ impl Replay {
     pub(super) fn record(&mut self, what: &What, at_ns: u64) {
         let at_ns = self.advance(at_ns);
         let mut push = |kind, key: &str, cost| {
-            self.events.push(LegacyEvent { kind, key: key.to_owned(), at_ns, cost, count: 1 });
+            self.events.push(PastEvent { kind, key: key.to_owned(), at_ns, cost, count: 1 });
         };
         match what {
             What::Configured(config) => push(EventKind::LimitConfigured, &config.key, 0),
@@ -98,7 +98,7 @@ impl Replay {
 
     /// The images, the history and the newest time. Each state becomes one that today's release could have reached; the
     /// answer to no check changes.
-    pub(super) fn finish(mut self) -> (Vec<KeyImage>, Vec<LegacyEvent>, u64) {
+    pub(super) fn finish(mut self) -> (Vec<KeyImage>, Vec<PastEvent>, u64) {
         for (image, state) in self.images.iter_mut().zip(&mut self.states) {
             state.bound(image.rates[0].quota(), &mut self.runs, self.newest_ns);
             image.states = vec![Vec::new()];

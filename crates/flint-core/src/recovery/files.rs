@@ -124,16 +124,18 @@ fn hash_content(file: &dyn File, hasher: &mut impl Hasher) -> io::Result<u64> {
     Ok(len)
 }
 
-/// The line of the lock file that says that a store was made here, so that losing every other file is noticed.
-pub(crate) const STORE_LINE: &str = "store ";
-
-/// The id of the store that was made in this directory, as its lock file tells.
-pub(crate) fn stored_id(dir: &dyn Dir) -> Option<u64> {
+/// The lock file's text.
+pub(crate) fn lock_text(dir: &dyn Dir) -> Option<String> {
     let file = dir.open(files::LOCK, Mode::Read).ok()?;
     let mut bytes = vec![0; usize::try_from(file.len().ok()?.min(256)).ok()?];
     file.read_exact_at(&mut bytes, 0).ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    text.lines().find_map(|line| u64::from_str_radix(line.strip_prefix(STORE_LINE)?, 16).ok())
+    String::from_utf8(bytes).ok()
+}
+
+/// The id of the store that was made in this directory, according to its lock file.
+pub(crate) fn stored_id(dir: &dyn Dir) -> Option<u64> {
+    let id = |line: &str| u64::from_str_radix(line.strip_prefix(files::STORE_LINE)?, 16).ok();
+    lock_text(dir)?.lines().find_map(id)
 }
 
 /// The error for a directory in which a store was made and of which nothing is left: never an empty start.

@@ -10,7 +10,7 @@
 mod files;
 mod ids;
 pub(crate) mod repair;
-mod replay;
+pub(crate) mod replay;
 pub(crate) mod scan;
 
 use std::path::PathBuf;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::idempotency::IdempotencyWindow;
+use crate::image::KeyImage;
 use crate::snapshot::{self, Body};
 use crate::storage::Dir;
 use crate::sync;
@@ -25,8 +26,8 @@ use crate::table::Table;
 use crate::time::Anchor;
 
 use files::imprint;
-pub(crate) use files::{Found, STORE_LINE, SnapshotFile, list_segments, lost_store, open_with_path, stored_id};
-use replay::Replayer;
+pub(crate) use files::{Found, SnapshotFile, list_segments, lock_text, lost_store, open_with_path, stored_id};
+use replay::{Replayed, Replayer};
 use scan::{Scan, Tail};
 
 /// Whether files may change while they are read.
@@ -84,6 +85,25 @@ pub(crate) struct Loaded {
     pub(crate) history_events: u64,
 }
 
+impl Loaded {
+    /// Whether these are exactly its keys, and these its answers that are not too old at `now_ns`.
+    pub(crate) fn holds(&self, images: &[KeyImage], idempotency: &IdempotencyWindow, now_ns: u64) -> bool {
+        let mut found = KeyImage::default();
+        let mut is_there = |image: &KeyImage| {
+            let slot = self.table.find(&image.key);
+            slot.inspect(|&slot| self.table.export(slot, &mut found)).is_some() && found == *image
+        };
+        let answers = |window: &IdempotencyWindow| {
+            let mut all = Vec::new();
+            window.for_each(now_ns, &mut |found| all.push((found.call, found.at_ns, found.answer.to_vec())));
+            all
+        };
+        self.table.len() == images.len() as u64
+            && images.iter().all(&mut is_there)
+            && answers(&self.idempotency) == answers(idempotency)
+    }
+}
+
 /// Calls `once`, which reads the directory, until its answer can be believed. Beside a writer a file may vanish or grow a
 /// successor between two readings, which looks like damage. But every state that a writer leaves behind can be opened, at any
 /// instruction: a refusal counts as soon as nothing changed while `once` was reading.
@@ -123,8 +143,8 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
             Body::Key(image) => replayer
                 .import(image)
                 .map_err(|reason| Error::corrupt(&path, 0, format!("key {:?}: {reason}", image.key))),
-            Body::Idempotency(receipt) => {
-                replayer.remember(&receipt);
+            Body::Idempotency(record) => {
+                replayer.replayed.idempotency.remember(&record);
                 Ok(())
             }
         })?;
@@ -135,7 +155,7 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
             return Err(Error::corrupt(&path, 0, BEYOND));
         }
         replayer.cover(header.start, trailer.end, trailer.next_id);
-        replayer.anchor(Anchor { engine_ns: header.engine_ns, wall_ns: header.wall_ns });
+        replayer.replayed.anchored(header.engine_ns, header.wall_ns);
         file.header = Some(header);
         file.end = trailer.end;
         snapshot_info = Some(file);
@@ -145,9 +165,7 @@ fn load_found(dir: &dyn Dir, found: Found, access: Access, thorough: bool) -> Re
         .and_then(|file| file.header.as_ref().map(|header| (header.store_id, header.start, file.end)));
     let scan = scan::scan(dir, segments, base, access, thorough, &mut |name, frame| replayer.apply(dir, name, frame))?;
     let (records, history_events, clean) = (replayer.records, replayer.history_events, replayer.clean);
-    let newest_ns = replayer.newest_ns;
-    let anchor = replayer.newest_anchor;
-    let (table, idempotency) = replayer.finish(dir)?;
+    let Replayed { table, idempotency, newest_ns, anchor } = replayer.finish(dir)?;
     Ok(Loaded {
         table,
         idempotency,

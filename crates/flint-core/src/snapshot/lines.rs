@@ -8,7 +8,7 @@ use crate::image::KeyImage;
 
 /// One line of a damaged snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub(super) enum Line {
     /// The first line.
     Header(Header),
     /// A key.
@@ -22,7 +22,7 @@ pub enum Line {
 }
 
 /// Calls `each` with every line and its bytes in the file, the line feed included.
-pub fn read_lines(bytes: &[u8], each: &mut dyn FnMut(Range<usize>, Line)) {
+pub(super) fn read_lines(bytes: &[u8], each: &mut dyn FnMut(Range<usize>, Line)) {
     let mut at = 0;
     for text in bytes.split_inclusive(|&byte| byte == b'\n') {
         each(at..at + text.len(), parse(text, at == 0));

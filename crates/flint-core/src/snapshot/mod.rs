@@ -13,13 +13,14 @@
 mod lines;
 mod parse;
 mod read;
+mod remains;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use lines::{Line, read_lines};
 pub use read::{Body, read, read_header};
+pub use remains::{Remains, read_remains};
 pub use write::Writer;
 
 /// The version that this code writes, and the only one that it reads.

@@ -5,10 +5,13 @@
 
 pub mod disk;
 pub mod fork;
+mod partial;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+pub(crate) use partial::read_around_errors;
 
 /// How [`Dir::open`] treats the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

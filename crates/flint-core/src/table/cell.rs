@@ -49,6 +49,16 @@ impl Cell {
         self.state.replay(self.rate.quota(), runs, image, now, cost)
     }
 
+    /// Replays an allowed check where records before it may be missing. Returns whether the state is exact again.
+    pub(crate) fn replay_behind_gap(&mut self, runs: &mut RunArena, image: AfterImage, now: u64, cost: u64) -> bool {
+        self.state.replay_behind_gap(self.rate.quota(), runs, image, now, cost)
+    }
+
+    /// Makes the state one that the rate could have reached by `now`, with no more quota than before.
+    pub(crate) fn bound(&mut self, runs: &mut RunArena, now: u64) {
+        self.state.bound(self.rate.quota(), runs, now);
+    }
+
     /// Tokens that are used, rounded up.
     pub(crate) fn used_tokens(&self, runs: &RunArena, now: u64) -> u64 {
         self.state.used_tokens(self.rate.quota(), runs, now)

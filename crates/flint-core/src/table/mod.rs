@@ -13,6 +13,7 @@ mod replay;
 
 pub(crate) use entry::{Decision, Slot};
 use entry::{Entry, Extra, NO_EXTRA};
+pub(crate) use replay::BehindGap;
 
 use crate::algorithm::{AfterImage, RunArena, Verdict};
 use crate::chunked::Chunked;

@@ -1,10 +1,21 @@
 //! What recovery does to the table. Slots come from the recovery's own id map; the index of keys is built at the end,
-//! because a snapshot taken beside running checks may hold one key under an old and a new id until the log is replayed.
+//! because a snapshot taken while checks go on may hold one key under an old and a new id until the log is replayed.
 
 use super::entry::{Entry, Slot};
 use super::{Cell, Table};
 use crate::algorithm::AFTER_IMAGE_LEN;
 use crate::image::{KeyImage, Origin, RateChange, Source};
+
+/// How much of a key's states is exact after a record behind a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BehindGap {
+    /// Everything: the record gives the states whole.
+    Exact,
+    /// Not everything: the record only adds to a state.
+    Inexact,
+    /// Nothing: every rate counts as used up.
+    UsedUp,
+}
 
 impl Table {
     /// Adds a key from a snapshot, without indexing it.
@@ -87,6 +98,47 @@ impl Table {
         Ok(())
     }
 
+    /// Replays an allowed check where records before it may be missing.
+    pub(crate) fn replay_allow_behind_gap(
+        &mut self,
+        slot: Slot,
+        now: u64,
+        cost: u64,
+        images: &[u8],
+        seq: u64,
+    ) -> BehindGap {
+        let entry = self.entries.get_mut(slot);
+        entry.count_allowed(now, cost, seq);
+        let rates = usize::from(entry.rates);
+        let (images, _) = images.as_chunks::<AFTER_IMAGE_LEN>();
+        if images.len() != rates {
+            // The limit was changed by a record that is missing, so that nothing is known of what it counts.
+            for rate in 0..rates {
+                self.with_cell(slot, rate, |cell, runs| {
+                    cell.free(runs);
+                    *cell = Cell::carried(*cell.rate(), cell.rate().capacity(), now, runs);
+                });
+            }
+            return BehindGap::UsedUp;
+        }
+        let mut exact = true;
+        for (rate, image) in images.iter().enumerate() {
+            exact &= self.with_cell(slot, rate, |cell, runs| cell.replay_behind_gap(runs, *image, now, cost));
+        }
+        if exact { BehindGap::Exact } else { BehindGap::Inexact }
+    }
+
+    /// Makes a key's states and times ones that it could have reached by `now`, with no more quota than before.
+    pub(crate) fn bound(&mut self, slot: Slot, now: u64) {
+        for rate in 0..usize::from(self.entry(slot).rates) {
+            self.with_cell(slot, rate, |cell, runs| cell.bound(runs, now));
+        }
+        let totals = &mut self.entries.get_mut(slot).totals;
+        for at_ns in [&mut totals.last_allowed_ns, &mut totals.last_denied_ns, &mut totals.last_reset_ns] {
+            *at_ns = (*at_ns).min(now);
+        }
+    }
+
     /// Replays denial totals, which are absolute.
     pub(crate) fn replay_denials(&mut self, slot: Slot, denied: u64, denied_cost: u64, last_denied_ns: u64, seq: u64) {
         let entry = self.entries.get_mut(slot);
@@ -101,7 +153,7 @@ impl Table {
         self.remove(slot);
     }
 
-    /// Indexes every key; fails with the text of one that stands twice.
+    /// Indexes every key; fails with the text of one that occurs twice.
     pub(crate) fn build_index(&mut self) -> Result<(), String> {
         let Self { index, keys, entries, .. } = self;
         index.reserve(self.live);

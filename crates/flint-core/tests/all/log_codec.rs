@@ -9,9 +9,9 @@ use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
-    ConfigureOp, Denial, EVENT_KINDS, EventOp, GroupWriter, IdempotencyOp, Op, Purpose, decode, push_allow,
-    push_anchor, push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset,
-    push_snapshot_mark,
+    AllowOp, ConfigureOp, ConfigureRef, Denial, EVENT_KINDS, EventOp, GroupOp, GroupWriter, IdempotencyOp, Op, Purpose,
+    decode, push_allow, push_anchor, push_configure, push_delete, push_denials, push_event, push_idempotency,
+    push_reset, push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN, Seal, SegmentHeader};
 use proptest::collection::vec;
@@ -79,11 +79,8 @@ impl Owned {
 
     fn of(op: Op<'_>) -> Self {
         match op {
-            Op::Allow { id, cost, images } => Self::Allow(id, cost, images.as_chunks().0.to_vec()),
-            Op::Configure(c) => {
-                assert_eq!(c.rates().len(), c.rates().count());
-                Self::Configure(c.id, c.key.to_owned(), c.origin, c.rates().collect())
-            }
+            Op::Allow(allow) => Self::of_allow(allow),
+            Op::Configure(configure) => Self::of_configure(configure),
             Op::Reset { id } => Self::Reset(id),
             Op::Delete { id } => Self::Delete(id),
             Op::Denials(denials) => {
@@ -91,17 +88,30 @@ impl Owned {
                 Self::Denials(denials.collect())
             }
             Op::Group(group) => {
-                let ops: Vec<_> = group.ops().map(Self::of).collect();
+                let of = |op| match op {
+                    GroupOp::Allow(allow) => Self::of_allow(allow),
+                    GroupOp::Configure(configure) => Self::of_configure(configure),
+                    GroupOp::Idempotency(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
+                };
+                let ops: Vec<_> = group.ops().map(of).collect();
                 assert_eq!(ops.len(), group.count as usize);
-                assert_eq!(group.has_receipt, matches!(ops.last(), Some(Self::Receipt(..))));
+                assert_eq!(group.has_idempotency, matches!(ops.last(), Some(Self::Receipt(..))));
                 Self::Group(group.purpose, ops)
             }
             Op::Anchor { wall_ns } => Self::Anchor(wall_ns),
             Op::SnapshotMark { start, end } => Self::SnapshotMark(start, end),
             Op::Close => Self::Close,
             Op::Event(e) => Self::Event(e.kind, e.key.to_owned(), e.cost, e.count),
-            Op::Idempotency(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
         }
+    }
+
+    fn of_allow(op: AllowOp<'_>) -> Self {
+        Self::Allow(op.id, op.cost, op.images.as_chunks().0.to_vec())
+    }
+
+    fn of_configure(op: ConfigureRef<'_>) -> Self {
+        assert_eq!(op.rates().len(), op.rates().count());
+        Self::Configure(op.id, op.key.to_owned(), op.origin, op.rates().collect())
     }
 }
 
@@ -465,7 +475,7 @@ fn nonsense_with_a_right_checksum_is_refused() {
     );
     assert_eq!(refused(Kind::Group, &[1 << 32 | 1, 2 << 8 | 1, 5]), "it ends too early");
     assert_eq!(refused(Kind::Event, &[6, 1, 1]), "its event is unknown");
-    assert_eq!(refused(Kind::Idempotency, &[0; 6]), "a receipt stands alone");
+    assert_eq!(refused(Kind::Idempotency, &[0; 6]), "an idempotency record is not in a group");
     // The answer: one key, allowed, one rate of 1/minute that has nothing left.
     let answer = [word([1, 0x81, 1, 0, 0x80, 1, 0xe0, 0xd4]), word([3, 1, 0, 0, 0, 0, 0, 0])];
     let group = |purpose: u64, count: u64, answer: &[u64]| {
@@ -473,16 +483,16 @@ fn nonsense_with_a_right_checksum_is_refused() {
         let ops = [0; 2].into_iter().take(usize::try_from(count).unwrap()).flat_map(|_| op.clone());
         [purpose << 32 | count].into_iter().chain(ops).flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
     };
-    assert!(matches!(decode(Kind::Group, &group(4, 1, &answer)), Ok(Op::Group(found)) if found.has_receipt));
+    assert!(matches!(decode(Kind::Group, &group(4, 1, &answer)), Ok(Op::Group(found)) if found.has_idempotency));
     let refused_group = |body: &[u8]| decode(Kind::Group, body).expect_err("nonsense");
-    assert_eq!(refused_group(&group(4, 2, &answer)), "something follows its receipt");
-    assert_eq!(refused_group(&group(1, 1, &answer)), "its receipt is of another call");
-    assert_eq!(refused_group(&group(2, 1, &answer)), "its receipt is of another call");
+    assert_eq!(refused_group(&group(4, 2, &answer)), "something follows its idempotency record");
+    assert_eq!(refused_group(&group(1, 1, &answer)), "its idempotency record is of another call");
+    assert_eq!(refused_group(&group(2, 1, &answer)), "its idempotency record is of another call");
     assert_eq!(refused_group(&group(4, 1, &[answer[0], answer[1], 0])), "its padding is not zero");
     assert_eq!(refused_group(&group(4, 1, &[answer[0], answer[1] | 1 << 63])), "its padding is not zero");
     assert_eq!(refused_group(&group(4, 1, &answer[..1])), "its answer ends too early");
     let denied = word([1, 0x01, 1, 0, 0x00, 1, 0xe0, 0xd4]);
-    assert_eq!(refused_group(&group(4, 1, &[denied, answer[1]])), "its receipt is of a denied call");
+    assert_eq!(refused_group(&group(4, 1, &[denied, answer[1]])), "its idempotency record is of a denied call");
     assert_eq!(refused(Kind::Event, &[1 << 8, 1, 1]), "its padding is not zero");
 
     let rate = |codes, carried| [10, 1000, 10, word(codes), carried];

@@ -12,3 +12,4 @@ mod log_codec;
 mod recovery;
 mod storage;
 mod support;
+mod touch_counts;

@@ -40,7 +40,7 @@ result_class! {
             burst: u64 => this.0.burst()
         }
         shown {
-            /// "token_bucket", "sliding_window_log" or "fixed_window_counter".
+            /// The name of its algorithm, as `Limit` takes it.
             algorithm: &'static str => this.0.algorithm().name()
         }
     }

@@ -19,7 +19,7 @@ pub struct RateAnswer {
     pub(super) per_millis: u64,
     /// Tokens that a full bucket holds; equals `rate` for the window algorithms.
     pub(super) burst: u64,
-    /// `token_bucket`, `sliding_window_log` or `fixed_window_counter`.
+    /// The name of its algorithm.
     pub(super) algorithm: &'static str,
 }
 
@@ -38,7 +38,7 @@ pub struct RateStateAnswer {
     per_millis: u64,
     /// Tokens that a full bucket holds.
     burst: u64,
-    /// `token_bucket`, `sliding_window_log` or `fixed_window_counter`.
+    /// The name of its algorithm.
     algorithm: &'static str,
     /// Tokens that this rate has left after the call.
     remaining: u64,

@@ -334,7 +334,7 @@ pub struct SpecBody<'a> {
     /// The period where `rate` is a number.
     #[schemars(with = "Option<PeriodSchema>")]
     per: Option<Value>,
-    /// `token_bucket` (the default), `sliding_window_log` or `fixed_window_counter`.
+    /// The name of an algorithm, as a rate has it; the default is `token_bucket`.
     #[serde(borrow)]
     algorithm: Option<Cow<'a, str>>,
     /// Tokens that a full bucket holds.

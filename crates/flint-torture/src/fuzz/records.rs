@@ -7,8 +7,8 @@
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Frame, Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
-    ConfigureOp, Denial, GroupWriter, Op, decode, push_allow, push_anchor, push_configure, push_delete, push_denials,
-    push_event, push_idempotency, push_reset, push_snapshot_mark,
+    AllowOp, ConfigureOp, ConfigureRef, Denial, GroupOp, GroupWriter, Op, decode, push_allow, push_anchor,
+    push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset, push_snapshot_mark,
 };
 use flint_core::log::segment::{HEADER_LEN, HeaderProblem, SEAL_LEN, Seal, SegmentHeader};
 
@@ -218,7 +218,7 @@ fn body(kind: Kind, bytes: &[u8], features: &mut Features) {
             assert_eq!(again, bytes, "{kind:?} is written differently");
             features.note("body", format_args!("{kind:?}"));
             match op {
-                Op::Allow { images, .. } => features.count("images", images.len() as u64),
+                Op::Allow(allow) => features.count("images", allow.images.len() as u64),
                 Op::Configure(configure) => {
                     features.count("rates", configure.rates().len() as u64);
                     for change in configure.rates() {
@@ -232,7 +232,7 @@ fn body(kind: Kind, bytes: &[u8], features: &mut Features) {
                 Op::Group(group) => {
                     features.note("purpose", format_args!("{:?}", group.purpose));
                     features.count("group", u64::from(group.count));
-                    features.note("receipt", group.has_receipt);
+                    features.note("receipt", group.has_idempotency);
                 }
                 _ => {}
             }
@@ -240,21 +240,22 @@ fn body(kind: Kind, bytes: &[u8], features: &mut Features) {
     }
 }
 
+fn push_allowed(allow: &AllowOp<'_>, buf: &mut Vec<u8>) {
+    let (images, rest) = allow.images.as_chunks();
+    assert!(rest.is_empty());
+    push_allow(buf, allow.id, allow.cost, images);
+}
+
+fn push_configured(configure: &ConfigureRef<'_>, buf: &mut Vec<u8>) {
+    let rates: Vec<_> = configure.rates().collect();
+    assert_eq!(rates.len(), configure.rates().len());
+    push_configure(buf, &ConfigureOp { id: configure.id, key: configure.key, origin: configure.origin, rates: &rates });
+}
+
 fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
     match op {
-        Op::Allow { id, cost, images } => {
-            let (images, rest) = images.as_chunks();
-            assert!(rest.is_empty());
-            push_allow(buf, *id, *cost, images);
-        }
-        Op::Configure(configure) => {
-            let rates: Vec<_> = configure.rates().collect();
-            assert_eq!(rates.len(), configure.rates().len());
-            push_configure(
-                buf,
-                &ConfigureOp { id: configure.id, key: configure.key, origin: configure.origin, rates: &rates },
-            );
-        }
+        Op::Allow(allow) => push_allowed(allow, buf),
+        Op::Configure(configure) => push_configured(configure, buf),
         Op::Reset { id } => push_reset(buf, *id),
         Op::Delete { id } => push_delete(buf, *id),
         Op::Denials(denials) => {
@@ -265,12 +266,11 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
         Op::Group(group) => {
             let mut writer = GroupWriter::begin(buf, group.purpose);
             for op in group.ops() {
-                let kind = match op {
-                    Op::Allow { .. } => Kind::Allow,
-                    Op::Idempotency(_) => Kind::Idempotency,
-                    _ => Kind::Configure,
-                };
-                writer.op(buf, kind, |buf| push(&op, buf));
+                match op {
+                    GroupOp::Allow(allow) => writer.op(buf, Kind::Allow, |buf| push_allowed(&allow, buf)),
+                    GroupOp::Configure(op) => writer.op(buf, Kind::Configure, |buf| push_configured(&op, buf)),
+                    GroupOp::Idempotency(op) => writer.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, &op)),
+                }
             }
             assert_eq!(writer.count(), group.count);
             writer.finish(buf);
@@ -279,6 +279,5 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
         Op::SnapshotMark { start, end } => push_snapshot_mark(buf, *start, *end),
         Op::Close => {}
         Op::Event(event) => push_event(buf, event),
-        Op::Idempotency(receipt) => push_idempotency(buf, receipt),
     }
 }

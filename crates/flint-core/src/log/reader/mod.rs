@@ -1,6 +1,7 @@
 //! Reading a segment's bytes: record by record, and, behind the last good record, what the rest proves.
 
 mod proof;
+mod remains;
 mod search;
 mod span_crc;
 mod walker;
@@ -11,6 +12,7 @@ use super::frame::WORD;
 use super::segment;
 
 pub use proof::{Proof, find_proof, has_nonzero};
+pub use remains::Remains;
 pub use search::{Found, Search};
 pub use walker::{Frame, Step, Walker};
 

@@ -6,6 +6,6 @@ mod forged;
 mod io_errors;
 mod migration;
 mod power_cut;
-mod salvage;
+mod repair;
 mod time;
 mod torn_tail;

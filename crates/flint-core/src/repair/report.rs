@@ -1,10 +1,10 @@
-//! What salvage did, and what it had to leave behind.
+//! What a repair did, and what it had to leave out.
 
 use std::path::PathBuf;
 
 /// What was found and done.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Salvage {
+pub struct RepairReport {
     /// Whether a copy was written; if not, the directory opens and there was nothing to repair.
     pub written: bool,
     /// Why the original does not open.
@@ -27,7 +27,7 @@ pub struct Salvage {
     pub notes: Vec<String>,
 }
 
-impl Salvage {
+impl RepairReport {
     /// Whether the copy holds everything: every limit, state, total and event.
     pub fn is_complete(&self) -> bool {
         self.dropped.iter().all(|dropped| dropped.loss == Loss::Nothing)
@@ -59,14 +59,14 @@ pub struct Dropped {
 pub struct Records {
     /// The first.
     pub first: u64,
-    /// The last; `None` at the end of the log, where nothing tells how many there were.
+    /// The last; `None` at the end of the log, where nothing says how many there were.
     pub last: Option<u64>,
 }
 
 /// What a dropped part costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
-    /// It was not needed, or stands elsewhere too.
+    /// It was not needed, or is in another place too.
     Nothing,
     /// Events of the history; no limit, state or total.
     History,

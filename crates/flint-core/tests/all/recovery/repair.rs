@@ -9,12 +9,12 @@ use crate::support::recovery::{
     START, clock_at, disk_of, everything, files_of, limit, open_at, options, read_at, tokens,
 };
 use flint_core::doctor::examine_in;
-use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, Loss, OnChange, Salvage, Status, SyncMode};
+use flint_core::engine::{CallId, Check, CheckAll, Idempotent, Item, Loss, OnChange, RepairReport, Status, SyncMode};
 use flint_core::limit::Algorithm;
 use flint_core::log::frame;
 use flint_core::log::reader::{Step, Walker};
 use flint_core::log::segment::SegmentHeader;
-use flint_core::salvage::salvage_in;
+use flint_core::repair::repair_in;
 use flint_core::testing::sim::{CrashPlan, Fault, PowerCut, SimDisk};
 use flint_core::{Engine, Error, files};
 
@@ -200,7 +200,7 @@ fn differing(a: &Status, b: &Status) -> (bool, bool, bool) {
 }
 
 /// What a copy is worth, key by key.
-fn compare(expected: &[Status], actual: &[Status], report: &Salvage, what: &str) {
+fn compare(expected: &[Status], actual: &[Status], report: &RepairReport, what: &str) {
     let by_key = |statuses: &[Status]| -> BTreeMap<String, Status> {
         statuses.iter().map(|status| (status.key.clone(), status.clone())).collect()
     };
@@ -230,7 +230,7 @@ fn compare(expected: &[Status], actual: &[Status], report: &Salvage, what: &str)
 }
 
 /// The copy remembers what it can: an answer is gone only with its record, or when nothing verifies it, and the report says so.
-fn compare_told(store: &Store, copied: &[Told], report: &Salvage, what: &str) {
+fn compare_told(store: &Store, copied: &[Told], report: &RepairReport, what: &str) {
     let same = |a: &Told, b: &Told| (a.call, a.at_ns, &a.answer) == (b.call, b.at_ns, &b.answer);
     for is in copied {
         assert!(store.told.iter().any(|was| same(was, is)), "{what}: {is:?} was never told");
@@ -277,11 +277,11 @@ enum Outcome {
 }
 
 /// Repairs `damaged`. `exact`: the report's missing records must be just those that the damage overlaps.
-fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, Option<Salvage>) {
+fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, Option<RepairReport>) {
     let (disk, copy) = (disk_of(damaged), SimDisk::new());
     let opens = open_at(&disk.kill(), SyncMode::Always, WALL);
     let operations = disk.ops();
-    let result = salvage_in(&*disk.dir(), &*copy.dir());
+    let result = repair_in(&*disk.dir(), &*copy.dir());
     assert_eq!(files_of(&disk), *damaged, "{what}: the original was changed");
     assert_eq!(disk.ops(), operations, "{what}: the original was written to");
     let report = match result {
@@ -356,7 +356,7 @@ fn a_store_that_opens_is_not_copied() {
         assert_eq!(judge(&store, &store.files, true, "undamaged").0, Outcome::Opens);
     }
     let (empty, copy) = (SimDisk::new(), SimDisk::new());
-    assert!(!salvage_in(&*empty.dir(), &*copy.dir()).unwrap().written);
+    assert!(!repair_in(&*empty.dir(), &*copy.dir()).unwrap().written);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn flipped_bits() {
             }
         }
     }
-    evidence::record("salvage_flips", cases);
+    evidence::record("repair_flips", cases);
     assert!(cases > 3_500 && complete > 300 && incomplete > 1_000, "{cases} {complete} {incomplete}");
 }
 
@@ -445,7 +445,7 @@ fn missing_files_and_files_of_another_store() {
             cases += 1;
         }
     }
-    evidence::record("salvage_missing_files", cases);
+    evidence::record("repair_missing_files", cases);
     assert!(cases > 150, "{cases}");
 }
 
@@ -504,7 +504,7 @@ fn truncated_files_and_lost_sectors() {
             }
         }
     }
-    evidence::record("salvage_sectors", cases);
+    evidence::record("repair_sectors", cases);
     assert!(cases > 250, "{cases}");
 }
 
@@ -558,7 +558,7 @@ fn damage_in_several_places() {
         cases += 1;
         copies += u64::from(judge(store, &damaged, true, &what).1.is_some_and(|report| report.written));
     }
-    evidence::record("salvage_random_damage", cases);
+    evidence::record("repair_random_damage", cases);
     assert!(copies > 800, "{copies}");
 }
 
@@ -573,7 +573,7 @@ fn formats_to_come_are_left_alone() {
     let crc = crc32c::crc32c(&newer[..60]);
     newer[60..64].copy_from_slice(&crc.to_le_bytes());
     let (disk, copy) = (disk_of(&damaged), SimDisk::new());
-    let error = salvage_in(&*disk.dir(), &*copy.dir()).unwrap_err();
+    let error = repair_in(&*disk.dir(), &*copy.dir()).unwrap_err();
     assert!(matches!(&error, Error::Unsupported { path, .. } if path.ends_with(&names[2])), "{error}");
     assert!(error.to_string().contains("newer Flint"), "{error}");
     assert!(files_of(&copy).is_empty());
@@ -590,7 +590,7 @@ fn a_copy_that_was_not_finished_does_not_open() {
         let name = &segments(&store.files)[1];
         let damaged = disk_of(&with(&store, name, |bytes| bytes[700] ^= 1));
         let whole = SimDisk::new();
-        let report = salvage_in(&*damaged.dir(), &*whole.dir()).unwrap();
+        let report = repair_in(&*damaged.dir(), &*whole.dir()).unwrap();
         let expected = everything(&read_at(&whole, WALL).unwrap());
         let operations = whole.ops();
         let mut check = |left: &SimDisk, what: &str| {
@@ -608,7 +608,7 @@ fn a_copy_that_was_not_finished_does_not_open() {
         for op in 0..operations {
             let copy = SimDisk::new();
             copy.crash_at(op);
-            let error = salvage_in(&*damaged.dir(), &*copy.dir()).unwrap_err();
+            let error = repair_in(&*damaged.dir(), &*copy.dir()).unwrap_err();
             assert!(matches!(&error, Error::Storage { source, .. } if PowerCut::is(source)), "{error}");
             let mut plans = vec![CrashPlan::LoseUnsynced, CrashPlan::KeepAll];
             plans.extend((0..6).map(CrashPlan::Random));
@@ -621,7 +621,7 @@ fn a_copy_that_was_not_finished_does_not_open() {
             for op in 0..operations {
                 let copy = SimDisk::new();
                 copy.set_fail(op, fault, true);
-                let result = salvage_in(&*damaged.dir(), &*copy.dir());
+                let result = repair_in(&*damaged.dir(), &*copy.dir());
                 copy.clear_fail();
                 match result {
                     Ok(done) => assert_eq!(done, report),
@@ -633,6 +633,6 @@ fn a_copy_that_was_not_finished_does_not_open() {
             }
         }
     }
-    evidence::record("salvage_unfinished_copies", cases);
+    evidence::record("repair_unfinished_copies", cases);
     assert!(cases > 300, "{cases}");
 }
