@@ -61,6 +61,7 @@ __all__ = [
     "_limit_of",
     "doctor",
     "dump",
+    "repair",
     "validate_key",
 ]
 
