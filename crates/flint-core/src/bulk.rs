@@ -46,7 +46,7 @@ pub(crate) struct NewStore {
     pub(crate) history_bytes: u64,
     pub(crate) images: Vec<KeyImage>,
     /// Remembered answers. In the store they are of its newest record, which is durable.
-    pub(crate) receipts: IdempotencyWindow,
+    pub(crate) idempotency: IdempotencyWindow,
     pub(crate) next_id: u64,
     /// The newest engine time, and the wall time then.
     pub(crate) engine_ns: u64,
@@ -113,7 +113,7 @@ impl SegmentBuilder<'_> {
     }
 }
 
-/// Writes the segments under the names of a migration, synced, their names not. Gives the last record's number, at which the
+/// Writes the segments under the names of a migration, synced, their names not. Returns the last record's number, at which the
 /// snapshot starts.
 pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore) -> Result<u64> {
     let mut builder = SegmentBuilder {
@@ -172,7 +172,7 @@ pub(crate) fn write_store(dir: &dyn Dir, store: &NewStore) -> Result<()> {
     write_snapshot(dir, store, start)
 }
 
-/// Gives the segments of `names` that are still under the names of a migration their own, and tells whether there were any.
+/// Renames the segments of `names` that are still under the names of a migration, and returns whether there were any.
 /// The directory is not synced.
 pub(crate) fn name_segments(dir: &dyn Dir, names: &[String]) -> Result<bool> {
     let mut renamed = false;
@@ -198,7 +198,7 @@ pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore, start: u64) -> Res
     for image in &store.images {
         writer.push(image);
     }
-    store.receipts.for_each(store.engine_ns, &mut |receipt| {
+    store.idempotency.for_each(store.engine_ns, &mut |receipt| {
         writer.push_idempotency(&IdempotencyRecord { seq: start, ..*receipt })
     });
     let bytes = writer.finish(start, store.next_id);

@@ -23,9 +23,9 @@ pub struct Event {
     pub at_wall_ns: u64,
     /// Cost; for aggregated denials the sum. 0 where there is none.
     pub cost: u64,
-    /// Number of checks that this event stands for.
+    /// Number of checks that this event represents.
     pub count: u64,
-    /// What was left afterwards, where the log tells.
+    /// What was left afterwards, where the log says it.
     pub remaining: Option<u64>,
 }
 
@@ -91,7 +91,7 @@ impl Collector<'_> {
     }
 }
 
-/// What an allowed check left: the least over the rates, where the log tells which rates were in force.
+/// What an allowed check left: the least over the rates, where the log says which rates were in force.
 fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
     let images = images.as_chunks::<AFTER_IMAGE_LEN>().0;
     if rates.is_empty() || rates.len() != images.len() {
@@ -102,12 +102,12 @@ fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
 
 /// A key as it is at the moment up to which its history is read.
 pub(crate) struct Now {
-    /// Its id and rates, if it exists; they stand for the time before the oldest record kept, unless the log says otherwise.
+    /// Its id and rates, if it exists; they are assumed for the time before the oldest record kept, unless the log says otherwise.
     pub(crate) id: Option<u64>,
     pub(crate) rates: Vec<Rate>,
     /// Wall minus engine time.
     pub(crate) offset_ns: i64,
-    /// The newest record; for one who only looks, the largest number.
+    /// The newest record; for a reader, the largest number.
     pub(crate) seq: u64,
     /// Denials that the log does not hold yet.
     pub(crate) unsaved: Option<Denial>,

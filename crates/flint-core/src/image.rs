@@ -120,6 +120,6 @@ pub struct PastEvent {
     pub at_ns: u64,
     /// Its cost, 0 where there is none.
     pub cost: u64,
-    /// Number of checks that it stands for.
+    /// Number of checks that it represents.
     pub count: u64,
 }

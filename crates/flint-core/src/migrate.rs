@@ -183,7 +183,7 @@ fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
     let segment_bytes = usize::try_from(options.segment_bytes)
         .map_err(|_| Error::InvalidArgument("segment_bytes does not fit in memory".to_owned()))?;
     let new = NewStore {
-        receipts: IdempotencyWindow::default(),
+        idempotency: IdempotencyWindow::default(),
         store_id: u64::from_le_bytes(store.aof_sha256[..8].try_into().expect("eight bytes")),
         segment_bytes,
         events: store.events.clone(),

@@ -66,7 +66,7 @@ fn looks_cut(line: &[u8]) -> bool {
     matches!(line.first(), Some(b'{' | 0))
 }
 
-/// Gives whether the line is one that 0.1 could not have written.
+/// Returns whether the line is one that 0.1 could not have written.
 fn verify_and_apply(line: &[u8], object: &Object, apply: bool, replay: &mut Replay) -> Result<bool, Problem> {
     // A damaged field name must not turn the checksum off.
     if let Some(unknown) = object.keys().find(|key| !matches!(key.as_str(), "version" | "ts" | "event" | "checksum")) {

@@ -109,7 +109,7 @@ impl Problem {
         }
     }
 
-    /// The same, told apart by where in the file.
+    /// The same, with the place in the file.
     fn within(self, place: impl std::fmt::Display) -> Self {
         match self {
             Self::Corrupt(detail) => Self::Corrupt(format!("{place}: {detail}")),

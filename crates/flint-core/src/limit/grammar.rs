@@ -6,7 +6,7 @@
 //! period = [ number ] unit
 //! ```
 //!
-//! Numbers are ASCII digits. Letters are taken in either case; spaces (no other white space) may stand between any two parts.
+//! Numbers are ASCII digits. Letters are taken in either case; spaces (no other white space) may occur between any two parts.
 
 use super::period::UNITS;
 use super::rate::Rate;

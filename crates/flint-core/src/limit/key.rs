@@ -5,7 +5,7 @@ use crate::{Error, Result};
 /// Longest key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 512;
 
-/// A key of 1 to [`MAX_KEY_BYTES`] bytes. Any character is accepted; who shows a key to people escapes it.
+/// A key of 1 to [`MAX_KEY_BYTES`] bytes. Any character is accepted; code that shows a key to people escapes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key<'a>(&'a str);
 

@@ -38,7 +38,7 @@ pub enum Kind {
     Close = 9,
     /// History carried over from an old release.
     Event = 10,
-    /// The answer of a call that may be repeated. It stands in a Group alone, never in a record of its own.
+    /// The answer of a call that may be repeated. It occurs in a Group alone, never in a record of its own.
     Idempotency = 34,
 }
 
@@ -98,7 +98,7 @@ pub fn begin(buf: &mut Vec<u8>, now_ns: u64) {
     buf.extend_from_slice(&start);
 }
 
-/// Completes the record that [`begin`] started: pads it and fills in the header. Gives the record's CRC, which the next
+/// Completes the record that [`begin`] started: pads it and fills in the header. Returns the record's CRC, which the next
 /// record refers to.
 ///
 /// # Panics
@@ -162,7 +162,7 @@ impl RawHeader {
         self.verify_with(bytes.len(), |len| crc32c::crc32c_append(seed, &bytes[4..len]))
     }
 
-    /// The same for a record in `room` bytes; `crc_up_to` gives the checksum from its fifth byte to the end of its length.
+    /// The same for a record in `room` bytes; `crc_up_to` returns the checksum from its fifth byte to the end of its length.
     #[inline]
     pub(super) fn verify_with(&self, room: usize, crc_up_to: impl FnOnce(usize) -> u32) -> Result<(), &'static str> {
         if self.len < MIN_RECORD_LEN {

@@ -22,7 +22,7 @@ pub const SEAL_LEN: usize = 64;
 /// A segment's length is a multiple of this.
 pub const BLOCK_LEN: u64 = 4096;
 
-/// Where the checksum of header and seal stands; in the header, this holds for every format version to come.
+/// Where the checksum of header and seal is; in the header, this holds for every format version to come.
 const CRC_AT: usize = 60;
 
 /// Where records may lie in a segment of `segment_len` bytes.
@@ -128,7 +128,7 @@ impl SegmentHeader {
     }
 }
 
-/// What the last 64 bytes of a finished segment say. It is written after the next segment is durable: whoever finds a seal
+/// What the last 64 bytes of a finished segment say. It is written after the next segment is durable: a reader that finds a seal
 /// knows that another segment must follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seal {

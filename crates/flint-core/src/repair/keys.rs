@@ -1,7 +1,7 @@
 //! The keys while the records that are left are applied to them, and what can be said about each.
 //!
-//! Recovery applies the records. Behind a gap a state that a record gives whole counts as exact again, one that it only adds to
-//! does not, and what is not known is taken for used up: a repair gives no key quota that it did not have.
+//! Recovery applies the records. Behind a gap a state that a record has whole counts as exact again, one that it only adds to
+//! does not, and what is not known is taken for used up: no key comes back with quota that it did not have.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

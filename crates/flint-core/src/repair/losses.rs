@@ -167,7 +167,7 @@ impl<'a> Losses<'a> {
             (_, Some(next)) => (used, Some(next.saturating_sub(1))),
             (_, None) if segment.left.is_cut_short() => (used, None),
             (_, None) if self.reached >= seq => (used, Some(self.reached)),
-            // A new segment that a power cut undid looks the same; nothing tells them apart.
+            // A new segment that a power cut undid looks the same.
             (_, None) if used > at || segment.left.header.is_err() && segment.left.records.is_empty() => (used, None),
             (_, None) => (used, Some(seq - 1)),
         };

@@ -126,7 +126,7 @@ fn gather(dir: &dyn Dir, names: &[String], contents: &[Content]) -> Result<Prepa
         next_id: keys.replayed.table.next_id(),
         engine_ns: keys.replayed.newest_ns,
         wall_ns: keys.replayed.wall_ns(),
-        receipts: keys.replayed.idempotency,
+        idempotency: keys.replayed.idempotency,
         migrated: None,
         marked: true,
     };
@@ -213,9 +213,9 @@ impl Prepared {
     /// Writes the copy into `output`, which was claimed, and opens it to see that it holds what it should.
     fn write(self, output: &dyn Dir) -> Result<RepairReport> {
         bulk::write_store(output, &self.store)?;
-        let NewStore { images, receipts, engine_ns, .. } = &self.store;
+        let NewStore { images, idempotency, engine_ns, .. } = &self.store;
         match recovery::load(output, Access::Exclusive, true)?
-            .filter(|loaded| loaded.holds(images, receipts, *engine_ns))
+            .filter(|loaded| loaded.holds(images, idempotency, *engine_ns))
         {
             Some(loaded) => Ok(RepairReport { written: true, history_events: loaded.history_events, ..self.report }),
             None => Err(Error::corrupt(output.path(), 0, "the copy does not read back as it was written")),

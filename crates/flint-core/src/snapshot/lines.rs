@@ -39,8 +39,8 @@ fn parse(text: &[u8], first: bool) -> Line {
         })
     } else if cursor.is_at_trailer() {
         cursor.trailer().map(|(trailer, _)| Line::Trailer(trailer))
-    } else if cursor.is_at_receipt() {
-        cursor.receipt(&mut Vec::new()).map(|_| Line::Receipt)
+    } else if cursor.is_at_answer() {
+        cursor.answer(&mut Vec::new()).map(|_| Line::Receipt)
     } else {
         let mut image = KeyImage::default();
         cursor.image(&mut image).map(|()| Line::Key(image))

@@ -63,7 +63,7 @@ pub struct Trailer {
     /// Number of keys.
     pub keys: u64,
     /// Number of answers.
-    pub receipts: u64,
+    pub answers: u64,
     /// SHA-256 of all bytes of the file before the 64 digits of this value.
     pub sha256: [u8; 32],
 }
@@ -92,11 +92,11 @@ const TOTALS: &[u8] = br#","totals":["#;
 const END: &[u8] = br#"{"end":"#;
 const NEXT_ID: &[u8] = br#","next_id":"#;
 const KEYS: &[u8] = br#","keys":"#;
-const RECEIPTS: &[u8] = br#","receipts":"#;
+const ANSWERS: &[u8] = br#","receipts":"#;
 const SHA256: &[u8] = br#","sha256":""#;
 const RECEIPT: &[u8] = br#"{"receipt":""#;
 const FINGERPRINT: &[u8] = br#"","fingerprint":""#;
-const RECEIPT_SEQ: &[u8] = br#"","seq":"#;
+const ANSWER_SEQ: &[u8] = br#"","seq":"#;
 const AT_NS: &[u8] = br#","at_ns":"#;
 const ANSWER: &[u8] = br#","answer":""#;
 const CLOSE_STRING: &[u8] = b"\"}\n";

@@ -1,8 +1,8 @@
 //! Parsing of single lines, in the one form that the writer produces.
 
 use super::{
-    ANSWER, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID, KEY, KEYS, MIGRATED,
-    Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE, RELEASE_SHA256,
+    ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
+    KEY, KEYS, MIGRATED, Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
     RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, WALL_NS,
 };
 use crate::algorithm::{Algorithm, Numbers};
@@ -44,7 +44,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether a remembered answer starts here.
-    pub(super) fn is_at_receipt(&self) -> bool {
+    pub(super) fn is_at_answer(&self) -> bool {
         self.bytes[self.at..].starts_with(RECEIPT)
     }
 
@@ -212,25 +212,25 @@ impl<'a> Cursor<'a> {
         let end = self.number_field(END)?;
         let next_id = self.number_field(NEXT_ID)?;
         let keys = self.number_field(KEYS)?;
-        let counted = self.take(RECEIPTS);
-        let receipts = if counted { self.u64()? } else { 0 };
-        if counted && receipts == 0 {
+        let counted = self.take(ANSWERS);
+        let answers = if counted { self.u64()? } else { 0 };
+        if counted && answers == 0 {
             return self.fault("a number of answers that should have been left out");
         }
         self.expect(SHA256)?;
         let digits_at = self.at;
         let sha256 = self.hex()?;
         self.expect(CLOSE_STRING)?;
-        Ok((Trailer { end, next_id, keys, receipts, sha256 }, digits_at))
+        Ok((Trailer { end, next_id, keys, answers, sha256 }, digits_at))
     }
 
     /// A whole line of a remembered answer, whose bytes go into `answer`.
-    pub(super) fn receipt<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<IdempotencyRecord<'b>> {
+    pub(super) fn answer<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<IdempotencyRecord<'b>> {
         self.expect(RECEIPT)?;
         let id = self.hex()?;
         self.expect(FINGERPRINT)?;
         let fingerprint = self.hex()?;
-        let seq = self.number_field(RECEIPT_SEQ)?;
+        let seq = self.number_field(ANSWER_SEQ)?;
         let at_ns = self.number_field(AT_NS)?;
         self.expect(ANSWER)?;
         answer.clear();

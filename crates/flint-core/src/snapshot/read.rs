@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The digits of the SHA-256 and what follows them, the same in every version: 64 digits, `"}` and a line feed.
 const TAIL_BYTES: usize = 67;
 
-/// What stands between the first and the last line.
+/// What is between the first and the last line.
 #[derive(Debug, Clone, Copy)]
 pub enum Body<'a> {
     /// A key.
@@ -42,7 +42,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
     let mut header: Option<Header> = None;
     let mut image = KeyImage::default();
     let mut answer = Vec::new();
-    let (mut keys, mut receipts) = (0, 0);
+    let (mut keys, mut answers) = (0, 0);
     // Of the answers: the newest record and its time.
     let mut newest = (0, 0);
     let (mut max_id, mut max_seq) = (0, 0);
@@ -59,9 +59,9 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             max_seq = parsed.start;
             header = Some(parsed);
         }
-        while !cursor.is_at_end() && !cursor.is_at_trailer() && !cursor.is_at_receipt() {
-            if receipts > 0 {
-                return Err(source.corrupt(cursor.at(), "a key stands behind an answer"));
+        while !cursor.is_at_end() && !cursor.is_at_trailer() && !cursor.is_at_answer() {
+            if answers > 0 {
+                return Err(source.corrupt(cursor.at(), "a key is behind an answer"));
             }
             cursor.image(&mut image).map_err(refuse)?;
             keys += 1;
@@ -69,16 +69,16 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             max_seq = max_seq.max(image.seq);
             each(Body::Key(&image))?;
         }
-        while cursor.is_at_receipt() {
+        while cursor.is_at_answer() {
             let at = cursor.at();
-            let receipt = cursor.receipt(&mut answer).map_err(refuse)?;
+            let receipt = cursor.answer(&mut answer).map_err(refuse)?;
             let covered =
                 header.as_ref().is_some_and(|header| receipt.seq <= header.start && receipt.at_ns <= header.engine_ns);
             if !covered || receipt.seq < newest.0 || receipt.at_ns < newest.1 {
                 return Err(source.corrupt(at, "an answer is out of order"));
             }
             newest = (receipt.seq, receipt.at_ns);
-            receipts += 1;
+            answers += 1;
             each(Body::Idempotency(receipt))?;
         }
         if cursor.is_at_end() {
@@ -95,7 +95,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
         if digest != trailer.sha256 && !hooks::has(Defect::SkipSnapshotChecksum) {
             return Err(Error::corrupt(path, 0, "the SHA-256 of the snapshot does not match its trailer"));
         }
-        if (keys, receipts) != (trailer.keys, trailer.receipts) || max_id >= trailer.next_id || max_seq > trailer.end {
+        if (keys, answers) != (trailer.keys, trailer.answers) || max_id >= trailer.next_id || max_seq > trailer.end {
             return Err(source.corrupt(digits_at, "the trailer contradicts the lines before it"));
         }
         let Some(header) = header else { break };

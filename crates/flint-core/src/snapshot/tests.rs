@@ -273,7 +273,7 @@ fn lines_longer_than_a_chunk_and_errors_of_the_caller() {
 }
 
 /// A snapshot of one key and these answers: seq, time.
-fn with_receipts(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
+fn with_answers(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
     let rate = Rate::new(100, 60_000, None, Algorithm::TokenBucket).unwrap();
     let outcome = Outcome {
         allowed: true,
@@ -299,7 +299,7 @@ fn with_receipts(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn answers_stand_behind_the_keys() {
-    let (bytes, answer) = with_receipts(&[(410, 10), (420, 17)]);
+    let (bytes, answer) = with_answers(&[(410, 10), (420, 17)]);
     let text = String::from_utf8(bytes.clone()).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(
@@ -317,12 +317,12 @@ fn answers_stand_behind_the_keys() {
         Ok(())
     })
     .unwrap();
-    assert_eq!((found, trailer.receipts), (vec![(1, 0xf1, 410, 10), (2, 0xf2, 420, 17)], 2));
+    assert_eq!((found, trailer.answers), (vec![(1, 0xf1, 410, 10), (2, 0xf2, 420, 17)], 2));
 }
 
 #[test]
 fn answers_in_another_form_are_refused() {
-    let (good, _) = with_receipts(&[(410, 10), (420, 17)]);
+    let (good, _) = with_answers(&[(410, 10), (420, 17)]);
     read_bytes(&good).unwrap();
     for (from, to) in [
         ("\"receipts\":2", "\"receipts\":3"),

@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::{
-    ANSWER, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID, KEY, KEYS,
-    KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RECEIPT_SEQ, RECEIPTS, RELEASE,
-    RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
+    ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
+    KEY, KEYS, KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
+    SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
 };
 use crate::idempotency::IdempotencyRecord;
 use crate::image::{KeyImage, Origin, Totals};
@@ -16,7 +16,7 @@ pub struct Writer {
     hash: Sha256,
     buf: Vec<u8>,
     keys: u64,
-    receipts: u64,
+    answers: u64,
     start: u64,
     max_id: u64,
     max_seq: u64,
@@ -29,7 +29,7 @@ impl Writer {
             hash: Sha256::new(),
             buf: Vec::new(),
             keys: 0,
-            receipts: 0,
+            answers: 0,
             start: header.start,
             max_id: 0,
             max_seq: header.start,
@@ -41,7 +41,7 @@ impl Writer {
     /// Adds one key. Nothing checks here that ids and keys are unique.
     pub fn push(&mut self, image: &KeyImage) {
         debug_assert_eq!(image.rates.len(), image.states.len());
-        debug_assert_eq!(self.receipts, 0, "keys come first");
+        debug_assert_eq!(self.answers, 0, "keys come first");
         self.keys += 1;
         self.max_id = self.max_id.max(image.id);
         self.max_seq = self.max_seq.max(image.seq);
@@ -51,13 +51,13 @@ impl Writer {
     /// Adds a remembered answer, behind all keys. Answers come in order, and none is of a record behind the start.
     pub fn push_idempotency(&mut self, receipt: &IdempotencyRecord<'_>) {
         debug_assert!(receipt.seq <= self.start, "the answer of record {}, beyond the start", receipt.seq);
-        self.receipts += 1;
+        self.answers += 1;
         let buf = &mut self.buf;
         buf.extend_from_slice(RECEIPT);
         push_hex(buf, &receipt.call.id);
         buf.extend_from_slice(FINGERPRINT);
         push_hex(buf, &receipt.call.fingerprint);
-        push_number_field(buf, RECEIPT_SEQ, receipt.seq);
+        push_number_field(buf, ANSWER_SEQ, receipt.seq);
         push_number_field(buf, AT_NS, receipt.at_ns);
         buf.extend_from_slice(ANSWER);
         push_hex(buf, receipt.answer);
@@ -88,8 +88,8 @@ impl Writer {
         push_number_field(&mut self.buf, END, end);
         push_number_field(&mut self.buf, NEXT_ID, next_id);
         push_number_field(&mut self.buf, KEYS, self.keys);
-        if self.receipts > 0 {
-            push_number_field(&mut self.buf, RECEIPTS, self.receipts);
+        if self.answers > 0 {
+            push_number_field(&mut self.buf, ANSWERS, self.answers);
         }
         self.buf.extend_from_slice(SHA256);
         self.hash.update(&self.buf);

@@ -1,6 +1,6 @@
 //! From key to slot: a hash table split into many small ones by the hash's top bits. A small one doubles in microseconds,
-//! so that growth is spread over the calls. The hash is keyed (SipHash with a random key), so that nobody who chooses keys
-//! can aim at one bucket.
+//! so that growth is spread over the calls. The hash is keyed (SipHash with a random key), so that a client that chooses keys
+//! cannot aim at one bucket.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -45,7 +45,7 @@ impl Index {
         self.shards[Self::shard(hash)].find(hash, is_it).copied()
     }
 
-    /// Adds a slot whose key is not in the index; `key_of` gives the key of any slot in it.
+    /// Adds a slot whose key is not in the index; `key_of` returns the key of any slot in it.
     pub(crate) fn insert<'k>(&mut self, hash: u64, slot: u32, key_of: impl Fn(u32) -> &'k [u8]) {
         let hasher = &self.hasher;
         self.shards[Self::shard(hash)].insert_unique(hash, slot, |&other| hasher.hash_one(key_of(other)));

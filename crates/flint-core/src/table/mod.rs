@@ -153,8 +153,8 @@ impl Table {
         })
     }
 
-    /// What each rate says to `cost`, on which all of them together decided `allowed`. When that was no, nothing is taken from
-    /// any: a rate that had nothing against it is shown as it stands.
+    /// The verdict of each rate on `cost`, on which all of them together decided `allowed`. When that was no, nothing is taken from
+    /// any: a rate that would have allowed it is shown as it is.
     pub(crate) fn verdicts(&self, slot: Slot, now: u64, cost: u64, allowed: bool) -> Arc<[RateVerdict]> {
         (0..usize::from(self.entry(slot).rates))
             .map(|rate| {
@@ -238,7 +238,7 @@ impl Table {
         slot
     }
 
-    /// Gives every rate its full limit back.
+    /// Makes every rate's full limit available again.
     pub(crate) fn reset(&mut self, slot: Slot, now: u64, seq: u64) {
         for rate in 0..usize::from(self.entry(slot).rates) {
             self.with_cell(slot, rate, |cell, runs| {

@@ -8,7 +8,7 @@ use crate::limit::{Rate, RateVerdict};
 use crate::sync::Arc;
 
 impl Table {
-    /// The change that gives the key these rates. An unchanged rate keeps its state exactly; every other one starts with the
+    /// The change that sets the key's rates to these. An unchanged rate keeps its state exactly; every other one starts with the
     /// largest amount that any old rate has in use, so that no redefinition hands out fresh quota. With `fresh`, or for a
     /// new key, everything starts unused.
     pub(crate) fn plan(&self, slot: Option<Slot>, rates: &[Rate], fresh: bool, now: u64) -> Vec<RateChange> {

@@ -9,7 +9,7 @@ use crate::image::{KeyImage, Origin, RateChange, Source};
 /// How much of a key's states is exact after a record behind a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BehindGap {
-    /// Everything: the record gives the states whole.
+    /// Everything: the record has the states whole.
     Exact,
     /// Not everything: the record only adds to a state.
     Inexact,

@@ -1,5 +1,5 @@
 //! The log's codec as properties: what is written is read back, flipped bits are noticed, no bytes make it panic.
-//! A failing run prints its seed; proptest keeps it beside this file.
+//! A failing run prints its seed; proptest keeps it next to this file.
 
 use flint_core::algorithm::Verdict;
 use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
@@ -356,7 +356,7 @@ fn a_later_durable_mark_proves_damage() {
     let proof = find_proof(&bytes, DAMAGED_AT, SEED, DAMAGED_SEQ).expect("records 12 to 19 prove it");
     assert_eq!((proof.offset, proof.seq, proof.durable_seq), (DAMAGED_AT + 8 * 64, DAMAGED_SEQ + 8, DAMAGED_SEQ));
     assert_eq!(find_proof(&bytes, DAMAGED_AT, SEED + 1, DAMAGED_SEQ), None, "another segment's records prove nothing");
-    // The proof itself damaged: the next one tells.
+    // The proof itself damaged: the next one shows it.
     bytes[proof.offset + 40] ^= 1;
     assert_eq!(find_proof(&bytes, DAMAGED_AT, SEED, DAMAGED_SEQ).expect("record 13").seq, DAMAGED_SEQ + 9);
 }

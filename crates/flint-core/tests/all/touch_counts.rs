@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Product files that name each algorithm, beside its own file. What else has to know goes through these.
+/// Product files that name each algorithm, apart from its own file.
 const ALGORITHM: [&str; 4] = [
     // The enum, and the only dispatch.
     "crates/flint-core/src/algorithm/mod.rs",
@@ -16,12 +16,12 @@ const ALGORITHM: [&str; 4] = [
 /// Documents that a new algorithm touches.
 const ALGORITHM_DOCS: [&str; 3] = ["CHANGELOG.md", "docs/python-api.md", "docs/storage-format.md"];
 
-/// Product files that match on each kind of record, beside its own file and the one that writes it.
+/// Product files that match on each kind of record, apart from its own file and the one that writes it.
 const RECORD_KIND: [&str; 4] = [
     "crates/flint-core/src/dump.rs",
     "crates/flint-core/src/log/frame.rs",
     "crates/flint-core/src/log/record/mod.rs",
-    "crates/flint-core/src/recover/replay.rs",
+    "crates/flint-core/src/recovery/replay.rs",
 ];
 const RECORD_KIND_DOCS: [&str; 1] = ["docs/storage-format.md"];
 
@@ -33,7 +33,7 @@ fn collect(dir: &Path, into: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
+        if path.is_dir() && name != "testing" {
             collect(&path, into);
         } else if [".rs", ".py", ".pyi"].iter().any(|end| name.ends_with(end)) && !name.ends_with("tests.rs") {
             into.push(path);
@@ -41,7 +41,7 @@ fn collect(dir: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The product's sources, comments included, without the tests in them; flint-torture is a test.
+/// The product's sources, comments included, without what only tests use.
 fn sources() -> Vec<(String, String)> {
     let mut paths = Vec::new();
     for dir in ["crates/flint-core/src", "crates/flint-py/src", "crates/flint-server/src", "python/flint"] {

@@ -84,7 +84,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
     match result {
         Ok((whole, trailer)) => {
             assert_eq!(header.ok().as_ref(), Some(&whole));
-            assert_eq!((trailer.keys, trailer.receipts), (images.len() as u64, answers.len() as u64));
+            assert_eq!((trailer.keys, trailer.answers), (images.len() as u64, answers.len() as u64));
             let mut writer = Writer::new(&whole);
             images.iter().for_each(|image| writer.push(image));
             for (call, seq, at_ns, answer) in &answers {

@@ -5,7 +5,7 @@ use super::span_crc::SpanCrc;
 use crate::log::frame::{HEADER_LEN, Kind, RawHeader, WORD};
 use crate::log::segment;
 
-/// What [`Search::next`] found: a record whose checksum is right, whatever stands before it.
+/// What [`Search::next`] found: a record whose checksum is right, whatever is before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'a> {
     /// A record of a known kind. The body is still to be decoded.

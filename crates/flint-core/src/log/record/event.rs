@@ -15,7 +15,7 @@ pub struct EventOp<'a> {
     pub key: &'a str,
     /// Cost, 0 where there is none.
     pub cost: u64,
-    /// Number of checks that it stands for.
+    /// Number of checks that it represents.
     pub count: u64,
 }
 

@@ -8,7 +8,7 @@ use crate::idempotency::is_multi;
 use crate::log::cursor::Cursor;
 use crate::log::frame::{Kind, WORD};
 
-/// What a group stands for.
+/// Which call a group is of.
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -36,7 +36,7 @@ pub enum GroupOp<'a> {
 /// The operations of a group.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupRef<'a> {
-    /// What the group stands for.
+    /// Which call the group is of.
     pub purpose: Purpose,
     /// Number of operations.
     pub count: u32,

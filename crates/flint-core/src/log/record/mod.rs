@@ -116,7 +116,7 @@ pub struct RecordEvent<'a> {
     pub at_ns: u64,
     /// Cost; the sum for aggregated denials, 0 where there is none.
     pub cost: u64,
-    /// Number of checks that it stands for.
+    /// Number of checks that it represents.
     pub count: u64,
     /// The after-images of an allowed check.
     pub images: &'a [u8],

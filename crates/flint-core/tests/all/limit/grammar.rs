@@ -1,4 +1,4 @@
-//! What people may write for a rate, and what they are told otherwise.
+//! The grammar of limits, and the errors for anything else.
 
 use crate::support::seeded;
 use crate::support::seeded::wide;
@@ -104,7 +104,7 @@ fn what_is_not_understood_is_quoted_with_an_example() {
     for (text, part) in cases {
         let message = refusal(parse_limit(text, TokenBucket));
         assert!(message.contains(part), "{text:?}: {message:?} lacks {part:?}");
-        assert!(message.contains("100/minute"), "{text:?}: {message:?} gives no example");
+        assert!(message.contains("100/minute"), "{text:?}: {message:?} has no example");
         assert!(!message.contains(char::is_control), "{text:?}: {message:?}");
     }
 }

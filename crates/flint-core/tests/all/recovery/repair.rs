@@ -27,25 +27,25 @@ type Files = BTreeMap<String, Vec<u8>>;
 struct Store {
     files: Files,
     expected: Vec<Status>,
-    told: Vec<Told>,
+    answers: Vec<Answer>,
     records: Vec<Record>,
 }
 
 /// A remembered answer with its record.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+struct Answer {
     call: CallId,
     seq: u64,
     at_ns: u64,
     answer: Vec<u8>,
 }
 
-fn told(engine: &Engine) -> Vec<Told> {
+fn answers_of(engine: &Engine) -> Vec<Answer> {
     let mut all = Vec::new();
     engine
         .idempotency_records(&mut |receipt| {
             let (call, seq, at_ns, answer) = (receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec());
-            all.push(Told { call, seq, at_ns, answer });
+            all.push(Answer { call, seq, at_ns, answer });
         })
         .unwrap();
     all
@@ -89,9 +89,9 @@ impl Store {
     fn of(disk: &SimDisk) -> Self {
         let files = files_of(disk);
         let engine = read_at(disk, WALL).unwrap();
-        let (expected, told, records) = (everything(&engine), told(&engine), records_of(&files));
-        assert!(told.len() > 30, "{}", told.len());
-        Self { files, expected, told, records }
+        let (expected, answers, records) = (everything(&engine), answers_of(&engine), records_of(&files));
+        assert!(answers.len() > 30, "{}", answers.len());
+        Self { files, expected, answers, records }
     }
 }
 
@@ -230,13 +230,13 @@ fn compare(expected: &[Status], actual: &[Status], report: &RepairReport, what: 
 }
 
 /// The copy remembers what it can: an answer is gone only with its record, or when nothing verifies it, and the report says so.
-fn compare_told(store: &Store, copied: &[Told], report: &RepairReport, what: &str) {
-    let same = |a: &Told, b: &Told| (a.call, a.at_ns, &a.answer) == (b.call, b.at_ns, &b.answer);
+fn compare_answers(store: &Store, copied: &[Answer], report: &RepairReport, what: &str) {
+    let same = |a: &Answer, b: &Answer| (a.call, a.at_ns, &a.answer) == (b.call, b.at_ns, &b.answer);
     for is in copied {
-        assert!(store.told.iter().any(|was| same(was, is)), "{what}: {is:?} was never told");
+        assert!(store.answers.iter().any(|was| same(was, is)), "{what}: {is:?} was never returned");
     }
     let unverified = report.notes.iter().any(|note| note.contains("remembered answer(s) were left out"));
-    for was in store.told.iter().filter(|was| !copied.iter().any(|is| same(was, is))) {
+    for was in store.answers.iter().filter(|was| !copied.iter().any(|is| same(was, is))) {
         let ranges = report.dropped.iter().filter(|dropped| dropped.loss == Loss::State).filter_map(|d| d.records);
         let named = ranges.into_iter().any(|range| (range.first..=range.last.unwrap_or(u64::MAX)).contains(&was.seq));
         assert!(named || unverified, "{what}: {was:?} is gone and nothing says so: {report:#?}");
@@ -306,7 +306,7 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
     assert!(doctor.ok, "{what}: {doctor:?}");
     assert_eq!((doctor.limits, doctor.history_events), (report.limits, report.history_events), "{what}");
     let engine = read_at(&copy, WALL).unwrap();
-    let (copied, answers) = (everything(&engine), told(&engine));
+    let (copied, answers) = (everything(&engine), answers_of(&engine));
     goes_on(&copy, what);
     let mut silent = BTreeSet::new();
     if exact {
@@ -332,7 +332,7 @@ fn judge(store: &Store, damaged: &Files, exact: bool, what: &str) -> (Outcome, O
     }
     if silent.is_empty() {
         compare(&store.expected, &copied, &report, what);
-        compare_told(store, &answers, &report, what);
+        compare_answers(store, &answers, &report, what);
     }
     let outcome = if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete };
     (outcome, Some(report))
@@ -381,7 +381,7 @@ fn flipped_bits() {
                     Outcome::Incomplete => incomplete += 1,
                     Outcome::Refused => panic!("{what}: refused"),
                 }
-                // A header, a seal or a snapshot beside a log that holds it all costs nothing.
+                // A header, a seal or a snapshot costs nothing where the log holds it all.
                 let snapshot = files::parse_snapshot_name(name).is_some();
                 if snapshot || offset < 64 || offset >= bytes.len() - SEAL {
                     assert_ne!(outcome, Outcome::Incomplete, "{what}: {report:#?}");
