@@ -9,12 +9,12 @@ const ALGORITHM: [&str; 4] = [
     // The enum, and the only dispatch.
     "crates/flint-core/src/algorithm/mod.rs",
     // What users read and type checkers know.
-    "crates/flint-py/src/limit.rs",
+    "crates/flint-py/src/call/limit.rs",
     "crates/flint-server/src/wire/limit.rs",
     "python/flint/_types.py",
 ];
 /// Documents that a new algorithm touches.
-const ALGORITHM_DOCS: [&str; 3] = ["CHANGELOG.md", "docs/python-api.md", "docs/storage-format.md"];
+const ALGORITHM_DOCS: [&str; 3] = ["CHANGELOG.md", "docs/http-api.md", "docs/storage-format.md"];
 
 /// Product files that match on each kind of record, apart from its own file and the one that writes it.
 const RECORD_KIND: [&str; 4] = [
