@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -22,6 +23,8 @@ from flint._native import (
 from flint._validate import one_of
 
 T = TypeVar("T")
+# Whether checks are allowed. Raises the failure where the policy does not cover it.
+Decide = Callable[[], bool]
 
 _log = logging.getLogger("flint")
 
@@ -46,15 +49,10 @@ class ErrorPolicy:
 
         It covers checks, and a server that cannot be reached or fails itself, not one that rejects the call.
         """
-        result: T
-        if type(call) is _DenyCall:
-            # The caller gets the AcquireTimeout that is being counted, not an error of the counting.
-            result = True  # type: ignore[assignment]
-            return result
-        degraded = _DEGRADED.get(type(call))
-        if degraded is None:
+        substitute = _SUBSTITUTES.get(type(call))
+        if substitute is None:
             raise failure
-        result = degraded(call, self._decide(failure))
+        result: T = substitute(call, partial(self._decide, failure))
         return result
 
     def _decide(self, failure: FlintError) -> bool:
@@ -79,11 +77,13 @@ def _wait_ns(allowed: bool) -> int:
     return 0 if allowed else _RETRY_NS
 
 
-def _check(call: _CheckCall | _AttemptCall, allowed: bool) -> CheckResult:
+def _check(call: _CheckCall | _AttemptCall, decide: Decide) -> CheckResult:
+    allowed = decide()
     return CheckResult(allowed, call.key, call.cost, 0, 0, _wait_ns(allowed), degraded=True)
 
 
-def _check_all(call: _CheckAllCall, allowed: bool) -> MultiCheckResult:
+def _check_all(call: _CheckAllCall, decide: Decide) -> MultiCheckResult:
+    allowed = decide()
     keys, wait_ns = call.keys, _wait_ns(allowed)
     results = [
         CheckResult(allowed, key, cost, 0, 0, wait_ns, degraded=True)
@@ -92,14 +92,20 @@ def _check_all(call: _CheckAllCall, allowed: bool) -> MultiCheckResult:
     return MultiCheckResult(allowed, None if allowed else keys[0], wait_ns, results, degraded=True)
 
 
-def _forecast(call: _ForecastCall, allowed: bool) -> CheckResult:
+def _forecast(call: _ForecastCall, decide: Decide) -> CheckResult:
     # A forecast is a denial; where checks are allowed the wait is over at once.
-    return CheckResult(False, call.key, call.cost, 0, 0, _wait_ns(allowed), degraded=True)
+    return CheckResult(False, call.key, call.cost, 0, 0, _wait_ns(decide()), degraded=True)
 
 
-_DEGRADED: dict[type, Callable[[Any, bool], Any]] = {
+def _deny(_call: _DenyCall, _decide: Decide) -> bool:
+    # Whatever the policy: the caller gets the AcquireTimeout that is being counted, not an error of the counting.
+    return True
+
+
+_SUBSTITUTES: dict[type, Callable[[Any, Decide], Any]] = {
     _CheckCall: _check,
     _AttemptCall: _check,
     _CheckAllCall: _check_all,
     _ForecastCall: _forecast,
+    _DenyCall: _deny,
 }
