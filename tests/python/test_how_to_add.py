@@ -69,7 +69,9 @@ KINDS = (
             Example(
                 "fixed_window_counter",
                 r"FixedWindowCounter|fixed_window_counter",
-                uses={"crates/flint-core/src/algorithm/sliding_window_log.rs": "a message suggests the other algorithm"},
+                uses={
+                    "crates/flint-core/src/algorithm/sliding_window_log.rs": "a message suggests the other algorithm"
+                },
             ),
         ),
     ),
