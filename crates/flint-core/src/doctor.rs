@@ -100,7 +100,8 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
     if current {
         report.aof_bytes = segment_bytes(dir, names)?;
     }
-    if let Some(old) = migrate::unmigrated(dir, names)? {
+    let current = migrate::view(dir)?;
+    if let Some(old) = &current.old {
         report.format = old.release;
         report.limits = old.images.len() as u64;
         report.history_events = old.events.len() as u64;
@@ -113,8 +114,7 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
         }
         return Ok(());
     }
-    let finished = migrate::finished(dir, names)?;
-    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
+    let dir = current.dir();
     let Some(loaded) = recovery::load(dir, Access::Shared, true)? else {
         return if recovery::stored_id(dir).is_some() { Err(recovery::lost_store(dir)) } else { Ok(()) };
     };

@@ -6,10 +6,10 @@ use hashbrown::HashMap;
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
-use crate::files::FileKind;
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
 use crate::log::record::{GroupOp, IdempotencyOp, Op, Purpose, decode};
+use crate::migrate::CurrentView;
 use crate::segments::{ATTEMPTS, PAUSE, Reader};
 use crate::snapshot::{self, Body};
 use crate::storage::disk::DiskDir;
@@ -107,7 +107,6 @@ struct Dump {
     newest: u64,
     /// Whether the next record has to be the one behind `newest`. Where nobody asked for a certain one, the log may begin anywhere.
     expecting: bool,
-    looked: bool,
     facts: Facts,
 }
 
@@ -122,23 +121,12 @@ struct Facts {
 
 impl Dump {
     fn new(after: u64) -> Self {
-        Self {
-            reader: Reader::default(),
-            last_read: 0,
-            newest: after,
-            expecting: after > 0,
-            looked: false,
-            facts: Facts::default(),
-        }
+        Self { reader: Reader::default(), last_read: 0, newest: after, expecting: after > 0, facts: Facts::default() }
     }
 
     fn look(&mut self, dir: &dyn Dir, each: &mut dyn FnMut(Dumped) -> bool) -> Result<bool> {
-        let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
-        if !self.looked {
-            refuse_old_release(dir, &names)?;
-        }
-        let finished = migrate::finished(dir, &names)?;
-        let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
+        let view = current(dir)?;
+        let dir = view.dir();
         let Self { reader, last_read, newest, expecting, facts, .. } = self;
         let mut goes_on = true;
         // Facts are gathered from the whole log, not only from the part that is asked for.
@@ -167,14 +155,15 @@ impl Dump {
             goes_on
         })?;
         // Whatever is missing from here on was written and removed between two looks.
-        (self.looked, self.expecting) = (true, true);
+        self.expecting = true;
         Ok(goes_on)
     }
 }
 
-fn refuse_old_release(dir: &dyn Dir, names: &[String]) -> Result<()> {
-    let segments = names.iter().any(|name| matches!(files::classify(name), FileKind::Segment(_)));
-    if !segments && migrate::unmigrated(dir, names)?.is_some() {
+/// The directory in the current format. An old release's log has no records, and is text already.
+fn current(dir: &dyn Dir) -> Result<CurrentView<'_>> {
+    let view = migrate::view(dir)?;
+    if view.old.is_some() {
         return Err(Error::Unsupported {
             path: dir.path().to_path_buf(),
             detail: format!(
@@ -183,7 +172,7 @@ fn refuse_old_release(dir: &dyn Dir, names: &[String]) -> Result<()> {
             ),
         });
     }
-    Ok(())
+    Ok(view)
 }
 
 impl Facts {

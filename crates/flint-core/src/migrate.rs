@@ -18,6 +18,7 @@ use crate::legacy::{self, LegacyStore};
 use crate::options::Options;
 use crate::recovery::{self, Access};
 use crate::snapshot::{self, Migrated};
+use crate::storage::memory::MemoryDir;
 use crate::storage::{Dir, File, Locked, Mode};
 use crate::sync::Arc;
 
@@ -59,8 +60,8 @@ fn both_formats(dir: &dyn Dir) -> Error {
     }
 }
 
-/// The old store in a directory that was not migrated (or whose migration was not finished), for those who only look.
-pub(crate) fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<LegacyStore>> {
+/// The old store in a directory whose migration is not committed.
+fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<LegacyStore>> {
     let has = |kind: fn(&FileKind) -> bool| names.iter().any(|name| kind(&files::classify(name)));
     if !has(|kind| matches!(kind, FileKind::LegacyAof | FileKind::LegacySnapshot)) {
         return Ok(None);
@@ -72,22 +73,63 @@ pub(crate) fn unmigrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Legac
     }
     match (old, migrated(dir, names)?) {
         (None, _) => Ok(None),
-        // Committed: the new files are the store. Who looks at them sees them through [`finished`].
         (Some(sha256), Some(migrated)) if migrated.sha256 == sha256 => Ok(None),
         (Some(_), _) => Err(both_formats(dir)),
     }
 }
 
-/// A directory whose migration is committed, as it will be when the migration is finished: segments under their own names.
-pub(crate) struct Finished<'a>(&'a dyn Dir);
-
-/// The directory as a writer's open will have it, if a migration in it was committed and not all segments have their names.
-pub(crate) fn finished<'a>(dir: &'a dyn Dir, names: &[String]) -> Result<Option<Finished<'a>>> {
-    let unfinished = names.iter().any(|name| is_waiting(names, name));
-    Ok((unfinished && migrated(dir, names)?.is_some()).then_some(Finished(dir)))
+/// A directory in the current format, as a reader sees it: what a writer's open would make of it, without a change on disk.
+pub(crate) struct CurrentView<'a> {
+    files: Files<'a>,
+    /// The store of the old release that was migrated for this view.
+    pub(crate) old: Option<LegacyStore>,
 }
 
-fn looking_only<T>() -> io::Result<T> {
+enum Files<'a> {
+    AsTheyAre(&'a dyn Dir),
+    /// A migration is committed, and some segments do not have their names yet.
+    Committed(Finished<'a>),
+    InMemory(MemoryDir),
+}
+
+impl CurrentView<'_> {
+    pub(crate) fn dir(&self) -> &dyn Dir {
+        match &self.files {
+            Files::AsTheyAre(dir) => *dir,
+            Files::Committed(finished) => finished,
+            Files::InMemory(dir) => dir,
+        }
+    }
+}
+
+/// Where readers enter.
+///
+/// # Errors
+/// `Corrupt` or `Unsupported` for the files of an old release that cannot be migrated; `Storage`.
+pub(crate) fn view(dir: &dyn Dir) -> Result<CurrentView<'_>> {
+    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
+    if let Some(old) = unmigrated(dir, &names)? {
+        let memory = MemoryDir::new(dir.path());
+        write(&memory, &Options { history_bytes: u64::MAX, ..Options::default() }, &old)?;
+        bulk::name_segments(
+            &memory,
+            &memory.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?,
+        )?;
+        return Ok(CurrentView { files: Files::InMemory(memory), old: Some(old) });
+    }
+    let unfinished = names.iter().any(|name| is_waiting(&names, name));
+    let files = if unfinished && migrated(dir, &names)?.is_some() {
+        Files::Committed(Finished(dir))
+    } else {
+        Files::AsTheyAre(dir)
+    };
+    Ok(CurrentView { files, old: None })
+}
+
+/// A directory whose migration is committed, as it will be when the migration is finished: segments under their own names.
+struct Finished<'a>(&'a dyn Dir);
+
+fn read_only<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())
 }
 
@@ -98,7 +140,7 @@ impl Dir for Finished<'_> {
 
     fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
         if mode != Mode::Read {
-            return looking_only();
+            return read_only();
         }
         match self.0.open(name, mode) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -120,33 +162,36 @@ impl Dir for Finished<'_> {
     }
 
     fn rename(&self, _from: &str, _to: &str) -> io::Result<()> {
-        looking_only()
+        read_only()
     }
 
     fn remove(&self, _name: &str) -> io::Result<()> {
-        looking_only()
+        read_only()
     }
 
     fn sync(&self) -> io::Result<()> {
-        looking_only()
+        read_only()
     }
 
     fn subdir(&self, _name: &str, _create: bool) -> io::Result<Arc<dyn Dir>> {
-        looking_only()
+        read_only()
     }
 
     fn move_into(&self, _name: &str, _subdir: &str) -> io::Result<()> {
-        looking_only()
+        read_only()
     }
 
     fn lock(&self, _name: &str, _content: &str) -> io::Result<Locked> {
-        looking_only()
+        read_only()
     }
 }
 
-/// Migrates an old directory, or finishes a migration that was interrupted. Gives the old release if there was something to
-/// do. The caller holds the lock.
-pub(crate) fn migrate_if_needed(dir: &dyn Dir, options: &Options) -> Result<Option<&'static str>> {
+/// Where writers enter: migrates an old directory, or finishes a migration that was interrupted. Returns the old release if there was
+/// something to do. The caller holds the lock.
+///
+/// # Errors
+/// As [`view`].
+pub(crate) fn migrate(dir: &dyn Dir, options: &Options) -> Result<Option<&'static str>> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     let has = |kind: fn(&FileKind) -> bool| names.iter().any(|name| kind(&files::classify(name)));
     if let Some(migrated) = migrated(dir, &names)? {

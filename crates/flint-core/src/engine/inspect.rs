@@ -1,10 +1,9 @@
 //! Calls that read without deciding: one key, its history, and the engine's own figures.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::history;
 #[cfg(feature = "testing")]
 use crate::idempotency::IdempotencyRecord;
-use crate::legacy;
 use crate::limit::Key;
 use crate::migrate;
 use crate::stats;
@@ -41,15 +40,8 @@ impl Engine {
                 history::Now { seq: core.writer.seq(), unsaved, ..now }
             }
             Backend::Reader(Reader { view, seq, .. }) => {
-                let names = self.dir.list().map_err(|error| Error::storage("cannot list", self.path(), error))?;
-                if let Some(store) = migrate::unmigrated(&*self.dir, &names)? {
-                    return Ok(old_events(&store, key, limit));
-                }
                 let now = history::Now { seq: *seq, ..history_now(&mut view.lock(), key) };
-                if let Some(finished) = migrate::finished(&*self.dir, &names)? {
-                    return history::read(&finished, key, now, limit);
-                }
-                now
+                return history::read(migrate::view(&*self.dir)?.dir(), key, now, limit);
             }
         };
         history::read(&*self.dir, key, now, limit)
@@ -109,18 +101,4 @@ fn history_now(view: &mut View, key: &str) -> history::Now {
     let id = slot.map(|slot| view.table.entry(slot).id);
     let rates = slot.map(|slot| view.table.rates(slot).copied().collect()).unwrap_or_default();
     history::Now { id, rates, offset_ns, seq: u64::MAX, unsaved: None }
-}
-
-fn old_events(store: &legacy::LegacyStore, key: &str, limit: usize) -> Vec<Event> {
-    let of_key: Vec<_> = store.events.iter().filter(|event| event.key == key).collect();
-    of_key[of_key.len().saturating_sub(limit)..]
-        .iter()
-        .map(|event| Event {
-            kind: event.kind,
-            at_wall_ns: event.at_ns,
-            cost: event.cost,
-            count: event.count,
-            remaining: None,
-        })
-        .collect()
 }

@@ -7,8 +7,6 @@ use std::time::Instant;
 use crate::compact;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
-use crate::idempotency::IdempotencyWindow;
-use crate::legacy::LegacyStore;
 use crate::migrate;
 use crate::recovery::repair::{self, Repaired};
 use crate::recovery::scan::Tail;
@@ -20,8 +18,7 @@ use crate::store::notices::Severity;
 use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, JoinHandle, Mutex};
-use crate::table::Table;
-use crate::time::{Anchor, Timeline};
+use crate::time::Timeline;
 use crate::writer::LogWriter;
 
 use super::backend::{Backend, Reader, Resources, Writer};
@@ -94,7 +91,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
     let known_store = stored_id(&*dir);
     let lock = take_lock(&*dir, known_store)?;
     let mut notices = Vec::new();
-    let migrated_from = migrate::migrate_if_needed(&*dir, &options)?;
+    let migrated_from = migrate::migrate(&*dir, &options)?;
     if let Some(release) = migrated_from {
         notices.push(format!("migrated {} from the format of Flint {release}", dir.path().display()));
     }
@@ -170,24 +167,20 @@ fn describe(dir: &dyn Dir, loaded: &Loaded) -> Recovery {
     recovery
 }
 
-/// A directory opened to look: the state as it is in the files now, and the newest record of it.
+/// A directory opened for reading: the state in the files now, and the newest record of it.
 pub(super) fn reader(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
     recovery::look(dir, || look(dir, options))
 }
 
 fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
-    let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
-    if let Some(store) = migrate::unmigrated(dir, &names)? {
-        let anchor = Anchor { engine_ns: store.newest_ns, wall_ns: store.newest_ns };
-        let time = Timeline::resume(options.clock.clone(), store.newest_ns, Some(anchor));
-        let recovery = Recovery { records: store.events.len() as u64, ..Recovery::default() };
-        return Ok((View::new(table_of(dir, &store)?, time, IdempotencyWindow::default()), recovery, 0));
-    }
-    let finished = migrate::finished(dir, &names)?;
-    let dir = finished.as_ref().map_or(dir, |finished| finished as &dyn Dir);
-    match recovery::load(dir, Access::Shared, false)? {
+    let current = migrate::view(dir)?;
+    match recovery::load(current.dir(), Access::Shared, false)? {
         Some(loaded) => {
-            let recovery = describe(dir, &loaded);
+            let recovery = match &current.old {
+                // Its events were not replayed, and its files are not those of the view.
+                Some(old) => Recovery { records: old.events.len() as u64, ..Recovery::default() },
+                None => describe(dir, &loaded),
+            };
             let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
             Ok((View::new(loaded.table, time, loaded.idempotency), recovery, loaded.seq))
         }
@@ -197,16 +190,6 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
             Ok((view, Recovery { created: true, ..Recovery::default() }, 0))
         }
     }
-}
-
-fn table_of(dir: &dyn Dir, store: &LegacyStore) -> Result<Table> {
-    let refuse = |reason: &str| Error::corrupt(dir.path().join(files::LEGACY_AOF), 0, reason);
-    let mut table = Table::new();
-    for image in &store.images {
-        table.import(image).map_err(refuse)?;
-    }
-    table.build_index().map_err(|key| refuse(&format!("key {key:?} exists twice")))?;
-    Ok(table)
 }
 
 fn validate(options: &Options) -> Result<()> {

@@ -42,7 +42,7 @@ struct Prepared {
 fn prepare(dir: &dyn Dir) -> Result<Option<Prepared>> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     let opened = recovery::look(dir, || {
-        Ok(migrate::unmigrated(dir, &names)?.is_some() || recovery::load(dir, Access::Shared, true)?.is_some())
+        Ok(migrate::view(dir)?.old.is_some() || recovery::load(dir, Access::Shared, true)?.is_some())
     });
     let problem = match opened {
         Ok(opens) if opens || stored_id(dir).is_none() => return Ok(None),

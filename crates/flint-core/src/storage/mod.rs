@@ -1,10 +1,11 @@
 //! All file access. A directory is flat: names are plain file names, never paths.
 //!
-//! `disk` is the operating system; `crate::testing::sim` is a disk in memory that loses, tears and reorders what was not synced and
+//! `disk` is the operating system; `memory` holds files that are only read; `crate::testing::sim` is a disk in memory that loses, tears and reorders what was not synced and
 //! fails on command. Neither knows what the files mean. `fork` keeps a forked child away from its parent's files.
 
 pub mod disk;
 pub mod fork;
+pub(crate) mod memory;
 mod partial;
 
 use std::io;
