@@ -43,7 +43,7 @@ impl Clock for SystemClock {
 /// A clock that only moves when told to; the two readings can be moved together or apart.
 #[derive(Debug)]
 pub struct ManualClock {
-    /// Monotonic and wall: whoever reads both sees no moment at which only one has moved.
+    /// Monotonic and wall: a thread that reads both never sees only one of them moved.
     readings: Mutex<(u64, u64)>,
 }
 

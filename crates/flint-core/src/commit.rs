@@ -1,5 +1,5 @@
-//! Group commit: callers who need record `n` on disk either find that it is, or wait for the sync under way, or lead the
-//! next one. A sync covers everything appended when it starts, so that any number of callers share one fdatasync and nobody
+//! Group commit: a caller that needs record `n` on disk either finds that it is, or waits for the sync under way, or leads the
+//! next one. A sync covers everything appended when it starts, so that any number of callers share one fdatasync and none of them
 //! is delayed to gather company.
 //!
 //! After a sync the leader of the next one is woken first, so that the disk works again while the others still wake up.
@@ -11,14 +11,14 @@ use crate::error::Result;
 use crate::hooks::{self, Defect};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, Thread, current_thread, park};
 
-/// Who is syncing and how far the disk is.
+/// Whether a sync is under way, and the newest durable record.
 #[derive(Default)]
 pub(crate) struct GroupCommit {
     durable_seq: AtomicU64,
     turn: Mutex<Turn>,
 }
 
-/// Whenever somebody waits whose record is on disk, or somebody waits and nobody is syncing, there is a caller awake who
+/// Whenever a waiter's record is on disk, or there are waiters and no sync is under way, there is a caller awake that
 /// has still to look at the queue.
 #[derive(Default)]
 struct Turn {
@@ -41,7 +41,7 @@ impl Waiter {
 }
 
 impl Turn {
-    /// Takes a waiter whose record is on disk out of the queue; if there is none and nobody is syncing, one to lead.
+    /// Takes a waiter whose record is on disk out of the queue; if there is none and no sync is under way, one to lead.
     fn next(&mut self, durable_seq: u64) -> Option<Waiter> {
         let early = u64::from(hooks::has(Defect::WakeOneEarly));
         let satisfied = self.queue.iter().position(|waiter| waiter.seq <= durable_seq + early);
@@ -49,7 +49,7 @@ impl Turn {
     }
 }
 
-/// Ends a sync even if it panics, so that nobody waits for ever.
+/// Ends a sync even if it panics, so that no caller waits forever.
 struct Lead<'a> {
     commit: &'a GroupCommit,
     succeeded: bool,
@@ -100,7 +100,7 @@ impl GroupCommit {
             let verdict = if durable_seq + early >= seq { Some(Ok(())) } else { usable().err().map(Err) };
             let leads = verdict.is_none() && !turn.syncing;
             turn.syncing |= leads;
-            // Whoever was woken wakes the next.
+            // A caller that was woken wakes the next.
             let next = if was_woken { turn.next(durable_seq) } else { None };
             let woken = (verdict.is_none() && !leads).then(|| {
                 let woken = Arc::new(AtomicBool::new(false));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_forgotten_and_nobody_returns_too_early() {
+    fn no_waiter_is_forgotten_and_none_returns_too_early() {
         const THREADS: usize = 8;
         const CALLS: usize = 2_000;
         let commit = Arc::new(GroupCommit::new(0));

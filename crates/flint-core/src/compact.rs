@@ -29,7 +29,7 @@ pub(crate) fn threshold(snapshot_bytes: u64) -> u64 {
 
 /// Writes a snapshot, unless nothing happened since the newest one, then removes what is no longer needed.
 pub(crate) fn compact(shared: &Shared) -> Result<()> {
-    // First of all, because in a forked child nobody will ever release the lock if the parent was compacting.
+    // First of all, because in a forked child no thread will ever release the lock if the parent was compacting.
     shared.usable()?;
     let _one_at_a_time = shared.compacting.lock();
     let dir = &*shared.dir;
@@ -134,13 +134,13 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
         }
     };
     let mut place = Some(0);
-    while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetReceipts)) {
+    while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetAnswers)) {
         let core = open_core(shared)?;
         let mut covered = true;
-        place = core.view.idempotency.slice(from, SLICE as usize, header.engine_ns, &mut |receipt| {
-            covered = receipt.seq <= header.start;
+        place = core.view.idempotency.slice(from, SLICE as usize, header.engine_ns, &mut |record| {
+            covered = record.seq <= header.start;
             if covered {
-                writer.push_idempotency(receipt);
+                writer.push_idempotency(record);
             }
         });
         drop(core);

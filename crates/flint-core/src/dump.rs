@@ -105,7 +105,7 @@ struct Dump {
     last_read: u64,
     /// The newest record shown, or the number of the one to start behind.
     newest: u64,
-    /// Whether the next record has to be the one behind `newest`. Where nobody asked for a certain one, the log may begin anywhere.
+    /// Whether the next record has to be the one behind `newest`. Where the caller named none, the log may begin anywhere.
     expecting: bool,
     facts: Facts,
 }

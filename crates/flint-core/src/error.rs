@@ -3,7 +3,7 @@
 //! ```text
 //! Error
 //! ├── InvalidKey / InvalidLimit / InvalidCost / InvalidArgument   the caller's input; nothing was written
-//! ├── LimitNotFound                                                check of a key that nobody configured
+//! ├── LimitNotFound                                                check of a key without a limit
 //! ├── CallMismatch                                                 a call's id was used for another call
 //! ├── Storage                                                      the operating system refused a file operation
 //! ├── Stopped                                                      an earlier write or fsync failed: reopen

@@ -86,9 +86,9 @@ defects! {
     /// An event loop that waits for the disk is told that its record is there as soon as it is in the log.
     BelieveUnsynced = "believe-unsynced",
     /// A snapshot holds no remembered answers.
-    ForgetReceipts = "forget-receipts",
+    ForgetAnswers = "forget-answers",
     /// What a call was told is written behind its record, in one of its own.
-    ReceiptApart = "receipt-apart",
+    AnswerApart = "answer-apart",
 }
 
 #[cfg(feature = "test-hooks")]

@@ -73,12 +73,12 @@ pub struct Distribution {
     pub sum: u64,
 }
 
-/// The times of the syncs of somebody who only looks.
+/// The times of the syncs of a reader, which has none.
 pub(crate) fn no_syncs() -> Distribution {
     Histogram::new(&SYNC_NS).read()
 }
 
-/// The records of the syncs of somebody who only looks.
+/// The records of the syncs of a reader, which has none.
 pub(crate) fn no_records() -> Distribution {
     Histogram::new(&SYNC_RECORDS).read()
 }

@@ -15,7 +15,7 @@ const FILL_BYTES: usize = 4096;
 const AREA_START: usize = segment::HEADER_LEN;
 const OVERHEAD: usize = segment::HEADER_LEN + segment::SEAL_LEN;
 
-/// Why an append cannot go on under the lock. Nothing has changed yet.
+/// Why a call cannot complete under the lock now. Nothing has changed.
 #[derive(Debug)]
 pub enum Blocked {
     /// A spare segment of at least this many bytes has to be made first.
@@ -262,7 +262,7 @@ impl LogWriter {
         self.active.len - segment::SEAL_LEN - self.active.pos
     }
 
-    /// Whether the next segment should be made now, so that nobody has to wait for it: a quarter of this one is used. A
+    /// Whether the next segment should be made now, so that no call has to wait for it: a quarter of this one is used. A
     /// short session makes none.
     #[inline]
     pub(crate) const fn wants_spare(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Group commit under every kind of schedule. That somebody sleeps for ever is found by `shuttle`: it fails a schedule in which
-//! nobody can go on.
+//! Group commit under every kind of schedule. `shuttle` finds a thread that sleeps forever: it fails a schedule in which
+//! no thread can go on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -91,7 +91,7 @@ fn in_threads(threads: u64, run: impl Fn(u64) + Send + Sync + 'static) {
 }
 
 #[test]
-fn nobody_is_forgotten_and_nobody_returns_too_early() {
+fn no_waiter_is_forgotten_and_none_returns_too_early() {
     let shared = Arc::new(process::AtomicU64::new(0));
     let seen = shared.clone();
     explore(40_000, move || {
@@ -112,7 +112,7 @@ fn nobody_is_forgotten_and_nobody_returns_too_early() {
 }
 
 #[test]
-fn many_who_wait_for_the_same_record_share_its_sync() {
+fn many_waiters_for_one_record_share_its_sync() {
     explore(20_000, || {
         let log = Arc::new(Log::default());
         let seq = log.append();
@@ -124,7 +124,7 @@ fn many_who_wait_for_the_same_record_share_its_sync() {
 }
 
 #[test]
-fn a_failed_sync_fails_all_who_wait_and_is_never_tried_again() {
+fn a_failed_sync_fails_all_waiters_and_is_never_retried() {
     let failed = Arc::new(process::AtomicU64::new(0));
     let seen = failed.clone();
     explore(40_000, move || {

@@ -6,8 +6,6 @@ use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering};
 
-use super::Engine;
-
 pub(super) enum Backend {
     Writer(Writer),
     Reader(Reader),
@@ -109,31 +107,5 @@ impl Backend {
             }
             Self::Reader(reader) => Ok(look(&mut reader.view.lock())),
         }
-    }
-}
-
-impl Engine {
-    /// The store, for the call `name` of the public API.
-    ///
-    /// # Errors
-    /// `ReadOnly`, or why a read-only engine cannot be used at all.
-    #[inline]
-    pub(super) fn writer(&self, name: &'static str) -> Result<&Shared> {
-        match self.backend.store() {
-            Some(store) => Ok(store),
-            None => Err(self.read_only(name)),
-        }
-    }
-
-    #[cold]
-    fn read_only(&self, op: &'static str) -> Error {
-        match self.backend.usable() {
-            Ok(()) => Error::ReadOnly { op, path: self.path().to_path_buf() },
-            Err(error) => error,
-        }
-    }
-
-    pub(super) fn with_view<T>(&self, look: impl FnOnce(&mut View) -> T) -> Result<T> {
-        self.backend.with_view(look)
     }
 }

@@ -1,5 +1,5 @@
-//! The threads of an open store. They hold what the store's users share, never the handle that the users hold, so that
-//! dropping the last handle ends them.
+//! The threads of an open store. They hold what the engine's handles share, never a handle, so that dropping the last handle ends
+//! them.
 
 use std::io;
 use std::task::Waker;
@@ -17,7 +17,7 @@ use crate::writer::{Blocked, Full};
 use crate::store::notices::Severity;
 use crate::store::shared::Shared;
 
-/// The worker looks around this often even if nobody rings: denial totals of a store that fell silent are due then.
+/// The worker runs a round this often even if no call wakes it: denial totals of a store without calls are due then.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long the worker leaves a full disk alone.
 const RETRY: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                 continue;
             }
             let seq = shared.core.lock().writer.seq();
-            // A failure has stopped the engine, which everybody learns from their next call.
+            // A failure has stopped the engine, and every later call returns it.
             if shared.wait_durable(seq).is_err() {
                 return;
             }
@@ -62,11 +62,11 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     })
 }
 
-/// Syncs for those who wait without a thread of their own, and wakes them: all of them once a sync.
+/// Syncs for waiters without a thread of their own, and wakes them: all of them, once per sync.
 pub(crate) fn spawn_waker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     spawn_named("flint-wake", move || {
         while let Some(waiting) = shared.wakers.wait() {
-            // A failure has stopped the engine; they find that out when they look.
+            // A failure has stopped the engine; they get it when they poll.
             drop(sync_all(&shared));
             waiting.into_iter().for_each(Waker::wake);
         }
@@ -114,7 +114,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             {
                 let mut ring = shared.worker.state.lock();
                 if let Some(pause) = pause.take() {
-                    // Whatever rings meanwhile is part of what is tried again.
+                    // What wakes the worker during the pause is part of the retry.
                     let until = Instant::now() + pause;
                     while !ring.shutdown && !shared.worker.rung.wait_until(&mut ring, until).timed_out() {}
                 } else if !ring.work && !ring.shutdown {
@@ -158,11 +158,11 @@ fn chores(shared: &Shared) -> bool {
     drop((maps, expired));
     let mut done = true;
     if let Some(len) = spare_len {
-        // Nobody waits for this spare yet; whoever needs it gets the error.
+        // No call waits for this spare yet; the one that needs it gets the error.
         done &= shared.make_spare(len).is_ok();
     }
     for full in segments {
-        // A stopped engine has said why; what fails after that is no news.
+        // A stopped engine has left a notice; what fails after that adds nothing.
         if let Err(error) = seal(shared, &full)
             && !shared.is_stopped()
         {
@@ -197,7 +197,7 @@ pub(crate) fn seal(shared: &Shared, full: &Full) -> Result<()> {
 fn save_denials_if_due(shared: &Shared) -> Result<()> {
     let due = {
         let mut core = shared.core.lock();
-        // Nobody else may have looked at the clock since the last denial.
+        // No call may have read the clock since the last denial.
         core.view.time.now();
         shared.denials_due(&core)
     };
@@ -210,7 +210,7 @@ fn save_denials_if_due(shared: &Shared) -> Result<()> {
         let seq = core.writer.seq();
         match core.save_denials() {
             Ok(more) => left = more,
-            // Denials never cause a sync: the totals wait for somebody else's.
+            // Denials never cause a sync: the totals wait for the next one.
             Err(Blocked::UntilSync) => return Ok(()),
             Err(refusal) => {
                 drop(core);
@@ -224,7 +224,7 @@ fn save_denials_if_due(shared: &Shared) -> Result<()> {
 fn compact_in_background(shared: &Shared) {
     match compact::compact(shared) {
         Ok(()) | Err(Error::Closed) => {}
-        // It has said why; that a compaction fails with it is no news.
+        // The stop left a notice; that a compaction fails with it adds nothing.
         Err(_) if shared.is_stopped() => {}
         Err(error) => {
             {
@@ -246,7 +246,7 @@ mod tests {
     use crate::testing::sim::SimDisk;
 
     #[test]
-    fn a_stopped_engine_is_told_of_once() {
+    fn a_stopped_engine_leaves_one_notice() {
         let disk = SimDisk::new();
         let options = Options { sync: SyncMode::Batch, ..Options::default() };
         let engine = Engine::open_in(disk.dir(), options).unwrap();
@@ -256,7 +256,7 @@ mod tests {
         shared.stop("cannot sync", shared.path().to_path_buf(), io::Error::other("broken"));
         assert_eq!(engine.take_notices().len(), 1);
         compact_in_background(shared);
-        assert_eq!(engine.take_notices(), [], "that compaction fails now is no news");
+        assert_eq!(engine.take_notices(), [], "a failed compaction adds no notice");
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_denials_of_a_store_that_fell_silent_are_saved_after_a_minute() {
+    fn denial_totals_are_saved_after_a_minute_without_calls() {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000_000_000));
         let options = Options { sync: SyncMode::Batch, clock: clock.clone(), ..Options::default() };
         let disk = SimDisk::new();

@@ -143,7 +143,7 @@ impl Operation for Idempotent<Check<'_>> {
     }
 
     fn apply(&self, core: &mut Core) -> Result<Repeatable<Outcome>, Blocked> {
-        core.check_once(&self.operation.item, &self.call, self.operation.denials)
+        core.check_idempotent(&self.operation.item, &self.call, self.operation.denials)
     }
 
     fn seq(output: &Repeatable<Outcome>) -> u64 {
@@ -163,7 +163,7 @@ impl Operation for Idempotent<CheckAll<'_>> {
     }
 
     fn apply(&self, core: &mut Core) -> Result<Repeatable<MultiOutcome>, Blocked> {
-        core.check_all_once(self.operation.items, &self.call)
+        core.check_all_idempotent(self.operation.items, &self.call)
     }
 
     fn seq(output: &Repeatable<MultiOutcome>) -> u64 {
@@ -188,7 +188,7 @@ impl Operation for CountDenial<'_> {
     }
 
     fn apply(&self, core: &mut Core) -> Result<(), Blocked> {
-        core.refuse(self.key, self.cost);
+        core.count_abandoned(self.key, self.cost);
         Ok(())
     }
 

@@ -54,15 +54,6 @@ impl<'a> Scan<'a> {
     }
 }
 
-impl Engine {
-    /// Between two slices: lets calls that wait for the lock have it first.
-    pub(super) fn give_way(&self) {
-        if let Some(store) = self.backend.store() {
-            store.give_way();
-        }
-    }
-}
-
 #[cfg(feature = "testing")]
 impl Engine {
     /// What the scans of all calls so far did.

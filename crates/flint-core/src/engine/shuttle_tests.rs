@@ -1,4 +1,4 @@
-//! The compaction that the worker starts, beside callers and close(). Its threshold can be lowered only from in here.
+//! The compaction that the worker starts, concurrent with callers and close(). Its threshold can be lowered only from in here.
 
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::yield_now;
@@ -28,7 +28,7 @@ fn a_compaction_in_the_background_ends_before_the_store_is_closed() {
         let (checking, closing, counted) = (engine.clone(), engine.clone(), checks.clone());
         let (next_disk, next_options) = (disk.clone(), options.clone());
         let by_itself = thread_rng().gen_ratio(1, 2);
-        let patience = thread_rng().gen_range(0..200);
+        let turns = thread_rng().gen_range(0..200);
         let threads = [
             spawn_named("check", move || {
                 for _ in 0..3 {
@@ -46,7 +46,7 @@ fn a_compaction_in_the_background_ends_before_the_store_is_closed() {
                 }
             }),
             spawn_named("close", move || {
-                for _ in 0..patience {
+                for _ in 0..turns {
                     yield_now();
                 }
                 closing.close().unwrap();
@@ -54,7 +54,7 @@ fn a_compaction_in_the_background_ends_before_the_store_is_closed() {
                     unreachable!("it was opened to write")
                 };
                 assert_eq!(Arc::strong_count(shared), 1, "a thread of the store outlives it");
-                // The directory may be somebody else's now.
+                // Another process may own the directory now.
                 let next = Engine::open_in(next_disk.dir(), next_options).unwrap();
                 assert!(next.recovery().clean);
                 next.compact().unwrap();

@@ -1,4 +1,4 @@
-//! An answer as bytes: all of it, so that whoever gives it again decides nothing. Numbers are LEB128 in their shortest form, so
+//! An answer as bytes: all of it, so that returning it again decides nothing. Numbers are LEB128 in their shortest form, so
 //! that an answer has one form only. `docs/storage-format.md` has the layout.
 
 use crate::algorithm::Verdict;

@@ -2,8 +2,8 @@
 //! which order, so that replaying the log fills it as the calls did.
 //!
 //! Answers lie in chunks that never grow by much and never move, the index is split into small tables: no call pays for
-//! moving what is there. Whoever puts in an answer drops what it pushes out, and a few of those that are too old; the others are
-//! passed over until they are dropped.
+//! moving what is there. A call that adds an answer drops those that it displaces, and a few expired ones; other expired ones are
+//! skipped until they are dropped.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
@@ -45,13 +45,13 @@ impl IdempotencyWindow {
     }
 
     /// Remembers the answer of an allowed call, whose record is newer than those before.
-    pub fn remember(&mut self, receipt: &IdempotencyRecord<'_>) {
-        self.allowed.push(receipt);
+    pub fn remember(&mut self, record: &IdempotencyRecord<'_>) {
+        self.allowed.push(record);
     }
 
     /// Remembers a denial, which no record holds.
-    pub fn remember_denied(&mut self, receipt: &IdempotencyRecord<'_>) {
-        self.denied.push(receipt);
+    pub fn remember_denied(&mut self, record: &IdempotencyRecord<'_>) {
+        self.denied.push(record);
     }
 
     /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from the `from`th that
@@ -63,9 +63,9 @@ impl IdempotencyWindow {
         now_ns: u64,
         each: &mut dyn FnMut(&IdempotencyRecord<'_>),
     ) -> Option<u64> {
-        self.allowed.slice(from, most, &mut |receipt| {
-            if !receipt.is_expired(now_ns) {
-                each(receipt);
+        self.allowed.slice(from, most, &mut |record| {
+            if !record.is_expired(now_ns) {
+                each(record);
             }
         })
     }
@@ -94,7 +94,7 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn receipt(&self, index: usize) -> IdempotencyRecord<'_> {
+    fn record(&self, index: usize) -> IdempotencyRecord<'_> {
         let Entry { call, seq, at_ns, from } = self.entries[index];
         let to = self.entries.get(index + 1).map_or(self.bytes.len(), |next| next.from);
         IdempotencyRecord { call, seq, at_ns, answer: &self.bytes[from..to] }
@@ -148,9 +148,9 @@ impl Window {
         ((hash >> 40) as usize) & ((1 << SHARD_BITS) - 1)
     }
 
-    fn receipt(&self, place: Place) -> IdempotencyRecord<'_> {
+    fn record(&self, place: Place) -> IdempotencyRecord<'_> {
         let chunk = place.chunk.wrapping_sub(self.oldest.chunk) as usize;
-        self.chunks[chunk].receipt(place.index as usize)
+        self.chunks[chunk].record(place.index as usize)
     }
 
     fn find(&self, id: &[u8; 16]) -> Option<IdempotencyRecord<'_>> {
@@ -158,31 +158,31 @@ impl Window {
             return None;
         }
         let hash = self.hasher.hash_one(id);
-        let place = self.shards[Self::shard(hash)].find(hash, |&place| self.receipt(place).call.id == *id)?;
-        Some(self.receipt(*place))
+        let place = self.shards[Self::shard(hash)].find(hash, |&place| self.record(place).call.id == *id)?;
+        Some(self.record(*place))
     }
 
-    fn push(&mut self, receipt: &IdempotencyRecord<'_>) {
+    fn push(&mut self, record: &IdempotencyRecord<'_>) {
         for _ in 0..EXPIRED_EACH {
-            if self.count == 0 || !self.receipt(self.oldest).is_expired(receipt.at_ns) {
+            if self.count == 0 || !self.record(self.oldest).is_expired(record.at_ns) {
                 break;
             }
             self.drop_oldest();
         }
-        let len = receipt.answer.len();
+        let len = record.answer.len();
         while self.count > 0 && (self.count >= self.max_count || self.bytes + len > self.max_bytes) {
             self.drop_oldest();
         }
-        let place = self.append(receipt);
+        let place = self.append(record);
         (self.count, self.bytes) = (self.count + 1, self.bytes + len);
-        let (hash, shard) = self.shard_of(&receipt.call.id);
+        let (hash, shard) = self.shard_of(&record.call.id);
         let Self { chunks, oldest, hasher, .. } = self;
         let id_of = |place: &Place| {
             let chunk = place.chunk.wrapping_sub(oldest.chunk) as usize;
             chunks[chunk].entries[place.index as usize].call.id
         };
         let shard = &mut self.shards[shard];
-        match shard.find_mut(hash, |other| id_of(other) == receipt.call.id) {
+        match shard.find_mut(hash, |other| id_of(other) == record.call.id) {
             // The older answer is too old to be given, or it would have been.
             Some(older) => *older = place,
             None => drop(shard.insert_unique(hash, place, |other| hasher.hash_one(id_of(other)))),
@@ -194,14 +194,14 @@ impl Window {
         (hash, Self::shard(hash))
     }
 
-    fn append(&mut self, receipt: &IdempotencyRecord<'_>) -> Place {
+    fn append(&mut self, record: &IdempotencyRecord<'_>) -> Place {
         if self.chunks.back().is_none_or(Chunk::is_full) {
             self.chunks.push_back(Chunk { first: self.total, entries: Vec::new(), bytes: Vec::new() });
         }
         let number = self.oldest.chunk.wrapping_add(small(self.chunks.len() - 1));
         let chunk = self.chunks.back_mut().expect("one was just added");
         let index = small(chunk.entries.len());
-        let IdempotencyRecord { call, seq, at_ns, answer } = *receipt;
+        let IdempotencyRecord { call, seq, at_ns, answer } = *record;
         chunk.entries.push(Entry { call, seq, at_ns, from: chunk.bytes.len() });
         chunk.bytes.extend_from_slice(answer);
         self.total += 1;
@@ -209,8 +209,8 @@ impl Window {
     }
 
     fn drop_oldest(&mut self) {
-        let (place, receipt) = (self.oldest, self.receipt(self.oldest));
-        let (id, len) = (receipt.call.id, receipt.answer.len());
+        let (place, record) = (self.oldest, self.record(self.oldest));
+        let (id, len) = (record.call.id, record.answer.len());
         let (hash, shard) = self.shard_of(&id);
         if let Ok(found) = self.shards[shard].find_entry(hash, |&other| other == place) {
             found.remove();
@@ -235,7 +235,7 @@ impl Window {
                 if left == 0 {
                     return Some(next);
                 }
-                each(&chunk.receipt(index));
+                each(&chunk.record(index));
                 (left, next) = (left - 1, next + 1);
             }
         }
@@ -266,17 +266,17 @@ mod tests {
     }
 
     fn found(window: &Window, number: u64) -> Option<usize> {
-        window.find(&id(number)).map(|receipt| {
-            assert_eq!((receipt.seq, receipt.call.fingerprint), (number, number.to_le_bytes()));
+        window.find(&id(number)).map(|record| {
+            assert_eq!((record.seq, record.call.fingerprint), (number, number.to_le_bytes()));
             let byte = number.to_le_bytes()[0];
-            assert!(receipt.answer.iter().all(|&other| other == byte), "somebody else's answer");
-            receipt.answer.len()
+            assert!(record.answer.iter().all(|&other| other == byte), "the answer of another call");
+            record.answer.len()
         })
     }
 
     fn numbers(window: &Window, from: u64, most: usize) -> (Vec<u64>, Option<u64>) {
         let mut all = Vec::new();
-        let next = window.slice(from, most, &mut |receipt| all.push(receipt.seq));
+        let next = window.slice(from, most, &mut |record| all.push(record.seq));
         (all, next)
     }
 
@@ -355,7 +355,7 @@ mod tests {
             let (some, then) = numbers(&window, from, 64);
             assert!(some.len() <= 64);
             all.extend(some);
-            // While somebody goes through them, old ones go and new ones come.
+            // During a scan old ones go and new ones come.
             push(&mut window, 7_777 + all.len() as u64, 8_000, 20);
             next = then.filter(|_| all.len() < 4_000);
         }
@@ -365,23 +365,23 @@ mod tests {
 
     #[test]
     fn an_old_answer_makes_room_for_the_new_one_of_the_same_call() {
-        let mut receipts = IdempotencyWindow::default();
-        let receipt = |seq, at_ns| IdempotencyRecord {
+        let mut window = IdempotencyWindow::default();
+        let record = |seq, at_ns| IdempotencyRecord {
             call: CallId { id: [1; 16], fingerprint: [2; 8] },
             seq,
             at_ns,
             answer: &[9],
         };
-        receipts.remember(&receipt(1, 0));
-        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(1));
-        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1), None);
+        window.remember(&record(1, 0));
+        assert_eq!(window.find(&[1; 16], IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(1));
+        assert_eq!(window.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1), None);
         // It is denied then, and that is what counts although the old answer is still there.
-        receipts.remember_denied(&receipt(0, IDEMPOTENCY_AGE_NS + 1));
-        assert_eq!(receipts.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1).map(|found| found.seq), Some(0));
-        receipts.remember(&receipt(7, 3 * IDEMPOTENCY_AGE_NS));
-        assert_eq!(receipts.find(&[1; 16], 3 * IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(7));
+        window.remember_denied(&record(0, IDEMPOTENCY_AGE_NS + 1));
+        assert_eq!(window.find(&[1; 16], IDEMPOTENCY_AGE_NS + 1).map(|found| found.seq), Some(0));
+        window.remember(&record(7, 3 * IDEMPOTENCY_AGE_NS));
+        assert_eq!(window.find(&[1; 16], 3 * IDEMPOTENCY_AGE_NS).map(|found| found.seq), Some(7));
         let mut all = Vec::new();
-        receipts.for_each(3 * IDEMPOTENCY_AGE_NS, &mut |found| all.push(found.seq));
+        window.for_each(3 * IDEMPOTENCY_AGE_NS, &mut |found| all.push(found.seq));
         assert_eq!(all, [7]);
     }
 }

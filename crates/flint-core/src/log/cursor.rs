@@ -1,6 +1,7 @@
 //! Reading little-endian integers off the front of a slice. Never panics.
 
-use super::record::Malformed;
+/// Why bytes were refused.
+pub type Malformed = &'static str;
 
 /// What is left to read.
 #[derive(Debug, Clone, Copy)]

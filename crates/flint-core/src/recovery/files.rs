@@ -9,7 +9,14 @@ use crate::snapshot;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::Arc;
 
-use super::Access;
+/// Whether files may change while they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The caller holds the lock: what is read stays.
+    Exclusive,
+    /// A writer may be at work: see [`look`].
+    Shared,
+}
 
 /// Bytes per read.
 const PIECE_BYTES: usize = 256 << 10;

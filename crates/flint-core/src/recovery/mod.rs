@@ -7,6 +7,7 @@
 //!
 //! The first three change nothing and also serve read-only openers, beside a live writer.
 
+mod bounds;
 mod files;
 mod ids;
 pub(crate) mod repair;
@@ -25,19 +26,11 @@ use crate::sync;
 use crate::table::Table;
 use crate::time::Anchor;
 
+use bounds::{BEYOND, MAX_NUMBER};
 use files::imprint;
-pub(crate) use files::{Found, SnapshotFile, list_segments, lock_text, lost_store, open_with_path, stored_id};
+pub(crate) use files::{Access, Found, SnapshotFile, list_segments, lock_text, lost_store, open_with_path, stored_id};
 use replay::{Replayed, Replayer};
 use scan::{Scan, Tail};
-
-/// Whether files may change while they are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// The caller holds the lock: what is read stays.
-    Exclusive,
-    /// A writer may be at work: see [`look`].
-    Shared,
-}
 
 /// What open found and did.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -59,11 +52,6 @@ pub struct Recovery {
     /// The release whose files were migrated ("0.1", "0.2").
     pub migrated_from: Option<&'static str>,
 }
-
-/// The largest sequence number and key id that is believed, so that nobody who counts on from there overflows: at a million
-/// records a second a store would take 146,000 years to come here.
-const MAX_NUMBER: u64 = 1 << 62;
-const BEYOND: &str = "its numbers are larger than any store can have";
 
 /// How often a look starts over when a writer changes the files under it, and how long it waits before.
 const ATTEMPTS: u32 = 50;

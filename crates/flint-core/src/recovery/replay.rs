@@ -19,8 +19,8 @@ use crate::storage::Dir;
 use crate::table::{Slot, Table};
 use crate::time::Anchor;
 
+use super::bounds::{BEYOND, MAX_NUMBER};
 use super::ids::IdMap;
-use super::{BEYOND, MAX_NUMBER};
 
 /// A record's place, number and time.
 #[derive(Debug, Clone, Copy)]

@@ -14,8 +14,8 @@ use crate::log::segment::{self, HeaderProblem, Seal, SegmentHeader};
 use crate::storage::{Dir, File};
 use crate::sync::Arc;
 
-use super::files::SegmentFile;
-use super::{Access, BEYOND, MAX_NUMBER};
+use super::bounds::{BEYOND, MAX_NUMBER};
+use super::files::{Access, SegmentFile};
 
 /// A segment as it was found.
 pub(crate) struct Segment {

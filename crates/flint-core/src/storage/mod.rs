@@ -45,7 +45,7 @@ pub trait Dir: Send + Sync {
     /// Sync the subdirectory first, then this directory: a power cut in between may leave the file under both.
     fn move_into(&self, name: &str, subdir: &str) -> io::Result<()>;
     /// Takes the exclusive lock on the file `name` (created, mode 0600, if missing) without waiting and writes `content`,
-    /// for whoever finds it locked, into it. The content can be read without the lock by opening the file.
+    /// for a process that finds it locked, into it. The content can be read without the lock by opening the file.
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked>;
 }
 

@@ -169,7 +169,7 @@ impl Core {
     }
 
     /// Counts a denial that was not counted when it was decided: the caller waited and gave up.
-    pub(crate) fn refuse(&mut self, key: &str, cost: u64) {
+    pub(crate) fn count_abandoned(&mut self, key: &str, cost: u64) {
         let now = self.view.time.now();
         if let Some(slot) = self.view.table.find(key) {
             self.count_denied(slot, now, cost);
@@ -199,11 +199,11 @@ impl Core {
             }
             Some(_) => 0,
         };
-        self.tell_all(items, &parts, now, seq)
+        self.multi_outcome(items, &parts, now, seq)
     }
 
     /// The answer to a check of several keys, which made record `seq` if all were allowed. Counts the denied ones.
-    pub(super) fn tell_all(
+    pub(super) fn multi_outcome(
         &mut self,
         items: &[Item<'_>],
         parts: &[Part],
@@ -231,16 +231,17 @@ impl Core {
         Ok(MultiOutcome { allowed: denied.is_none(), denied, retry_after_ns, items: outcomes, seq })
     }
 
-    /// Applies and writes allowed items as one record, with what they were told where that is to be remembered.
+    /// Applies and writes allowed items as one record, with their answer where the call has an id.
     pub(super) fn write_group(
         &mut self,
         purpose: Purpose,
         items: &[Item<'_>],
         parts: &[Part],
         now: u64,
-        receipt: Option<&IdempotencyOp<'_>>,
+        answered: Option<&IdempotencyOp<'_>>,
     ) -> Result<u64, Blocked> {
-        let mut len = MIN_RECORD_LEN + 8 + receipt.map_or(0, |receipt| 32 + receipt.answer.len().next_multiple_of(8));
+        let mut len =
+            MIN_RECORD_LEN + 8 + answered.map_or(0, |answered| 32 + answered.answer.len().next_multiple_of(8));
         for (item, part) in items.iter().zip(parts) {
             let rates = match (&part.plan, part.slot) {
                 (Some(plan), _) => {
@@ -279,8 +280,8 @@ impl Core {
                 let id = table.entry(slot).id;
                 group.op(buf, Kind::Allow, |buf| push_allow(buf, id, item.cost, images));
             }
-            if let Some(receipt) = receipt {
-                group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, receipt));
+            if let Some(answered) = answered {
+                group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, answered));
             }
             group.finish(buf);
         });

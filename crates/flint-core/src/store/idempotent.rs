@@ -1,4 +1,4 @@
-//! Calls that may be repeated: whoever repeats one gets the first answer, and is charged once.
+//! Idempotent calls: a repeated call gets the first answer, and only the first is charged.
 
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
@@ -12,7 +12,7 @@ use super::core::{Core, Denials};
 use super::view::Part;
 
 impl Core {
-    /// What the call was told before, if that is remembered.
+    /// The answer to an earlier call with the same id, if it is kept.
     fn repeat(&self, call: &CallId, now: u64) -> Result<Option<Answer>> {
         let Some(found) = self.view.idempotency.find(&call.id, now) else { return Ok(None) };
         if found.call != *call {
@@ -23,7 +23,7 @@ impl Core {
     }
 
     /// Checks one key, unless the call was answered before.
-    pub(crate) fn check_once(
+    pub(crate) fn check_idempotent(
         &mut self,
         item: &Item<'_>,
         call: &CallId,
@@ -43,7 +43,7 @@ impl Core {
         push_one(&mut answer, &outcome);
         if allowed {
             let purpose = if part.plan.is_some() { Purpose::CheckWithLimit } else { Purpose::Check };
-            self.write_once(purpose, &[*item], &[part], now, &IdempotencyOp { call: *call, answer: &answer })?;
+            self.write_with_answer(purpose, &[*item], &[part], now, &IdempotencyOp { call: *call, answer: &answer })?;
         } else if denials == Denials::Count {
             if let Some(slot) = part.slot {
                 self.count_denied(slot, now, item.cost);
@@ -59,7 +59,7 @@ impl Core {
     }
 
     /// Checks several keys, unless the call was answered before. The items were validated.
-    pub(crate) fn check_all_once(
+    pub(crate) fn check_all_idempotent(
         &mut self,
         items: &[Item<'_>],
         call: &CallId,
@@ -73,11 +73,17 @@ impl Core {
         let parts = items.iter().map(|item| self.view.resolve(item, now)).collect::<Result<Vec<_>>>()?;
         let allowed = parts.iter().all(|part| part.decision.verdict.allowed);
         let seq = if allowed { self.writer.seq() + 1 } else { 0 };
-        let outcome = self.tell_all(items, &parts, now, seq)?;
+        let outcome = self.multi_outcome(items, &parts, now, seq)?;
         let mut answer = Vec::new();
         push_multi(&mut answer, &outcome);
         if allowed {
-            self.write_once(Purpose::CheckAll, items, &parts, now, &IdempotencyOp { call: *call, answer: &answer })?;
+            self.write_with_answer(
+                Purpose::CheckAll,
+                items,
+                &parts,
+                now,
+                &IdempotencyOp { call: *call, answer: &answer },
+            )?;
         } else {
             self.view.idempotency.remember_denied(&IdempotencyRecord {
                 call: *call,
@@ -89,23 +95,23 @@ impl Core {
         Ok(Repeatable { answer: outcome, repeated: false })
     }
 
-    /// Writes allowed items with what they were told as one record, so that one is never on disk without the other.
-    fn write_once(
+    /// Writes allowed items and their answer as one record, so that one is never on disk without the other.
+    fn write_with_answer(
         &mut self,
         purpose: Purpose,
         items: &[Item<'_>],
         parts: &[Part],
         now: u64,
-        receipt: &IdempotencyOp<'_>,
+        answered: &IdempotencyOp<'_>,
     ) -> Result<(), Blocked> {
-        let seq = if hooks::has(Defect::ReceiptApart) {
+        let seq = if hooks::has(Defect::AnswerApart) {
             let seq = self.write_group(purpose, items, parts, now, None)?;
-            self.write_group(purpose, &[], &[], now, Some(receipt))?;
+            self.write_group(purpose, &[], &[], now, Some(answered))?;
             seq
         } else {
-            self.write_group(purpose, items, parts, now, Some(receipt))?
+            self.write_group(purpose, items, parts, now, Some(answered))?
         };
-        let IdempotencyOp { call, answer } = *receipt;
+        let IdempotencyOp { call, answer } = *answered;
         self.view.idempotency.remember(&IdempotencyRecord { call, seq, at_ns: now, answer });
         self.allowed += items.len() as u64;
         Ok(())

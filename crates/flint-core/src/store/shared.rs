@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     pub(crate) commit: GroupCommit,
     pub(crate) flusher: Bell,
     pub(crate) worker: Bell,
-    /// Who has to be told when records are durable.
+    /// The wakers to call when records are durable.
     pub(crate) wakers: Wakers,
     /// Held while a compaction runs.
     pub(crate) compacting: Mutex<()>,
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// Whether this process is a child of the one that opened the store. Asked before any lock is taken: a lock may have
-    /// been held by another thread when the process was forked, and then nobody will ever release it here.
+    /// been held by another thread when the process was forked, and then no thread will ever release it here.
     #[inline]
     pub(crate) fn is_forked(&self) -> bool {
         fork::generation() != self.fork_generation
@@ -248,7 +248,7 @@ impl Shared {
         Ok(value)
     }
 
-    /// Does what a refused call needs, or gives its error. `seq` is the newest record when it was refused.
+    /// Does what a blocked call needs, or returns its error. `seq` is the newest record when it was blocked.
     pub(crate) fn resolve(&self, refusal: Blocked, seq: u64) -> Result<()> {
         match refusal {
             Blocked::Failed(error) => Err(self.stop_if_fatal(error)),
@@ -303,7 +303,7 @@ impl Shared {
         self.commit.wait(seq, || if self.is_stopped() { Err(self.unusable()) } else { Ok(()) }, || self.sync_once())
     }
 
-    /// Makes everything appended so far durable; gives the newest record of it.
+    /// Makes everything appended so far durable; returns the newest record of it.
     fn sync_once(&self) -> Result<u64> {
         let job = {
             let mut core = self.core.lock();
@@ -374,7 +374,7 @@ impl Shared {
             first
         };
         if first {
-            // Before the state changes, so that whoever is refused because of it finds the notice.
+            // Before the state changes, so that a call that is refused because of it finds the notice.
             self.notices.push(
                 Severity::Error,
                 format!("the limiter stopped because {op} {} failed: {error}; reopen it", path.display()),
@@ -395,8 +395,8 @@ impl Shared {
         }
     }
 
-    /// The last act of a session: waits for a spare that somebody is making, lets nobody make another, and removes the one
-    /// that nobody needs any more.
+    /// The last step of a session: waits for a spare that a thread is making, lets no thread make another, and removes the one that
+    /// is not needed any more.
     pub(crate) fn end_spares(&self) -> Result<()> {
         let _making = self.spare.lock();
         let stopped = self.is_stopped();

@@ -1,4 +1,4 @@
-//! Those who wait for the disk without a thread of their own: one list, and one wake-up each a sync.
+//! Tasks and event loops that wait for the disk without a thread of their own: one list, and one wake-up each per sync.
 
 use std::task::Waker;
 
@@ -23,7 +23,7 @@ struct State {
 
 impl Wakers {
     /// Has `waker` woken, once, when everything appended so far is durable or cannot become so. It may be woken for
-    /// nothing; whoever is woken looks again.
+    /// nothing, and polls again.
     pub(crate) fn add(&self, waker: &Waker) {
         let mut state = self.state.lock();
         if state.ended {
@@ -37,7 +37,7 @@ impl Wakers {
         }
     }
 
-    /// Waits for somebody to serve and takes the list; `None` when the thread has to end.
+    /// Waits until there is a waker and takes the list; `None` when the thread has to end.
     pub(crate) fn wait(&self) -> Option<Vec<Waker>> {
         let mut state = self.state.lock();
         loop {
@@ -62,7 +62,7 @@ impl Wakers {
         self.rung.notify_all();
     }
 
-    /// The store is closed: whoever waits, and whoever comes later, is woken at once.
+    /// The store is closed: all waiters, and all that come later, are woken at once.
     pub(crate) fn end(&self) {
         let waiting = {
             let mut state = self.state.lock();

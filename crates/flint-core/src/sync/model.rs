@@ -1,17 +1,19 @@
-//! What `shuttle` lacks: waits that time out, wake-ups that nobody asked for, and threads that can be asked whether they have
+//! What `shuttle` lacks: waits that time out, spurious wake-ups, and threads that can be asked whether they have
 //! finished. It has no clock, so that every time-out may strike at once, later or never: its random numbers decide, which are
 //! part of the schedule that a failure prints.
 //!
 //! It runs one thread at a time and knows only sequentially consistent atomics: a wrong memory ordering does not show.
 
 use std::io;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::atomic::Ordering;
 use shuttle::thread;
 
+use super::mutex::{MutexGuard, WaitResult};
 use super::process::{AtomicBool, AtomicU64};
-use super::{Arc, MutexGuard, Ordering, PoisonError, WaitResult};
 
 pub(crate) use shuttle::thread::{Thread, current as current_thread, park};
 
@@ -35,8 +37,8 @@ impl Condvar {
         }
     }
 
-    /// Sometimes the time-out never strikes: nobody may depend on it to go on.
-    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _patience: Duration) -> WaitResult {
+    /// Sometimes the timeout never happens: no thread may depend on it to go on.
+    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, _timeout: Duration) -> WaitResult {
         if thread_rng().gen_ratio(1, 2) {
             self.wait(guard);
             return WaitResult(false);
@@ -49,9 +51,9 @@ impl Condvar {
         self.wait_for(guard, Duration::ZERO)
     }
 
-    /// Waits until somebody notifies or the others have had some turns. Whether somebody did.
+    /// Waits until a thread notifies or the others have had some turns. Whether one did.
     fn wait_turns<T>(&self, guard: &mut MutexGuard<'_, T>, turns: u32) -> bool {
-        // The scheduling point lies before the release: nobody runs between it and the look at `notifications`.
+        // The scheduling point lies before the release: no thread runs between it and the look at `notifications`.
         guard.held = None;
         let before = self.notifications.load(Ordering::SeqCst);
         for _ in 0..turns {

@@ -1,6 +1,6 @@
 //! Telling damage from a torn tail.
 
-use super::record_area;
+use super::area::record_area;
 use super::span_crc::SpanCrc;
 use crate::log::frame::{HEADER_LEN, RawHeader, WORD};
 

@@ -1,6 +1,6 @@
 //! Going through a segment's records.
 
-use super::record_area;
+use super::area::record_area;
 use crate::hooks::{self, Defect};
 use crate::log::frame::{HEADER_LEN, Kind, MIN_RECORD_LEN, RawHeader};
 

@@ -3,8 +3,7 @@
 use crate::log::cursor::Cursor;
 use crate::log::frame::WORD;
 
-/// Why a body makes no sense although its checksum is right. A sentence fragment to follow "the record is malformed: ".
-pub type Malformed = &'static str;
+pub use crate::log::cursor::Malformed;
 
 pub(super) const PADDING: Malformed = "its padding is not zero";
 

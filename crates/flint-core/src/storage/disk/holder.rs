@@ -1,4 +1,4 @@
-//! Who holds a lock: what the system tells about a process, for error messages.
+//! The process that holds a lock, as the system shows it, for error messages.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -56,8 +56,8 @@ pub(super) fn lock(open: impl Fn() -> io::Result<File>, content: &str) -> io::Re
             Attempt::Stale => {}
             Attempt::Taken(lock) => {
                 let file = lock.file.file()?;
-                // The content helps whoever finds the directory locked, and whoever finds nothing else in it; a full disk must
-                // not keep anybody from opening. Cut last, so that a write that fails leaves the old content.
+                // The content is for a process that finds the directory locked, or nothing else in it; a full disk must
+                // not keep a process from opening. Cut last, so that a write that fails leaves the old content.
                 let _ = file.write_all_at(content.as_bytes(), 0).and_then(|()| file.set_len(content.len() as u64));
                 return Ok(Locked::Guard(Box::new(lock)));
             }

@@ -1,5 +1,5 @@
 //! Memory mapping of the active segment.
-#![expect(unsafe_code, reason = "a mapping is sound only as long as nobody shortens the file; see the SAFETY line")]
+#![expect(unsafe_code, reason = "a mapping is sound only as long as no process shortens the file; see the SAFETY line")]
 
 use std::fs::File;
 use std::io;

@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Dir, DiskDir};
+use crate::storage::Dir;
+
+use super::dir::DiskDir;
 
 /// Where a directory may be made: nothing is there, or an empty directory.
 pub(crate) struct NewDir {
@@ -49,7 +51,7 @@ impl NewDir {
         DiskDir::open(&self.path, true)
     }
 
-    /// Takes it away again, if it was made here and is empty, as far as that goes: who does this has an error to tell already.
+    /// Takes it away again, if it was made here and is empty, best effort: the caller has an error to return already.
     pub(crate) fn give_back(&self) {
         if !self.existed {
             drop(fs::remove_dir(&self.path));

@@ -1,12 +1,6 @@
 //! The operating system's files. Names are resolved against the directory's descriptor, so that a directory that is renamed
 //! while it is open stays the same directory.
 
-mod filesystem;
-pub(crate) mod holder;
-mod lock;
-mod map;
-mod new_dir;
-
 use std::fs::File as StdFile;
 use std::io;
 use std::os::fd::AsFd;
@@ -17,11 +11,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-pub use filesystem::reject_unsupported_fs;
-pub(crate) use new_dir::NewDir;
+use crate::storage::fork::ProcessFile;
+use crate::storage::{Dir, File, Locked, Map, Mode};
 
-use super::fork::ProcessFile;
-use super::{Dir, File, Locked, Map, Mode};
+use super::{lock, map};
 
 const DIR_BITS: Bits = Bits::RWXU;
 const FILE_BITS: Bits = Bits::RUSR.union(Bits::WUSR);
@@ -72,7 +65,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
 }
 
 /// Syncs a directory above `dir`, found by descriptor because `path` may be a symbolic link. One that we may pass through but
-/// not read cannot be synced by anybody in our place.
+/// not read cannot be synced for us by another process.
 fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
     match open_directory(dir, above) {
         Ok(parent) => sync_directory(&parent),
