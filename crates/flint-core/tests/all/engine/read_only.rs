@@ -31,6 +31,9 @@ impl Drop for Scratch {
     }
 }
 
+/// Long enough for any machine; nothing is decided by how long it really takes.
+const DEADLINE: Duration = Duration::from_secs(60);
+
 fn writing(sync: SyncMode) -> Options {
     Options { sync, segment_bytes: 16 << 10, history_bytes: 32 << 10, ..Options::default() }
 }
