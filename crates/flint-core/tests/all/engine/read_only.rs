@@ -107,8 +107,10 @@ fn looking_beside_a_busy_writer_never_finds_damage_and_sees_what_was_acknowledge
                 }
             });
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let until = Instant::now() + Duration::from_secs(2);
-                while Instant::now() < until {
+                // The disk may be slow: the looks end when enough has changed under them.
+                let (until, deadline) = (Instant::now() + Duration::from_secs(2), Instant::now() + DEADLINE);
+                let changed = || engine.counters().rotations > 3 && engine.counters().compactions > 3;
+                while Instant::now() < until || (looks < 20 || !changed()) && Instant::now() < deadline {
                     let before = acknowledged.load(Ordering::SeqCst);
                     let look = Engine::open(&scratch.0, looking()).unwrap();
                     let after = acknowledged.load(Ordering::SeqCst) + 1;
@@ -134,7 +136,7 @@ fn looking_beside_a_busy_writer_never_finds_damage_and_sees_what_was_acknowledge
                 std::panic::resume_unwind(panic);
             }
         });
-        assert!(looks >= 20, "{looks} looks in two seconds");
+        assert!(looks >= 20, "only {looks} looks");
         assert!(engine.counters().rotations > 3 && engine.counters().compactions > 3);
         engine.close().unwrap();
     }
