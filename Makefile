@@ -100,6 +100,7 @@ lint-python: $(BUILT)
 	$(VENV)/bin/ruff format --check $(PY_SOURCES)
 	$(VENV)/bin/mypy --strict --explicit-package-bases python/flint tests/python demo examples scripts contrib
 	$(PY) -m mypy.stubtest flint._native
+	$(PY) scripts/lint_words.py
 
 test-rust: $(TOOLS)
 	$(PY) scripts/run_rust_tests.py
