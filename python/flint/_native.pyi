@@ -644,12 +644,12 @@ def dump(
 ) -> int:
     """Call `callback` with each log record above the sequence number `after`, until it returns False.
 
-    `idle` is called at the end of the log; while it returns something true, the dump goes on with what was written
-    meanwhile.
+    `idle` is called at the end of the log; while it returns something true, the dump goes on with the records
+    written since.
     """
 
 def validate_key(key: str) -> None:
-    """Refuse a key that no call would accept."""
+    """Reject a key that no call would accept."""
 
 def _close_all() -> None: ...
 def _aggregates(limiter: Limiter, /) -> list[_Aggregate]: ...

@@ -13,7 +13,7 @@ use crate::results::reports;
 
 /// Verify the files of the directory `path`, which may be offline, in use, broken or of an old release. Changes nothing.
 ///
-/// Gives what Limiter.doctor() gives. Raises StorageError when the directory does not exist or cannot be read.
+/// Returns what Limiter.doctor() returns. Raises StorageError when the directory does not exist or cannot be read.
 #[pyfunction]
 fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let path = absolute_path(path)?;
@@ -21,7 +21,7 @@ fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
     reports::report(py, &ReportAnswer::from(&report))
 }
 
-/// Write a repaired copy of the directory `path` to `output`, and say what it lacks. Only reads `path`.
+/// Write a repaired copy of the directory `path` to `output`, and report what it lacks. Only reads `path`.
 ///
 /// The dict has "written" (False: the directory opens as it is, and nothing was written), "complete" (the copy lacks nothing),
 /// "problem", "limits", "history_events", "records", "dropped", "doubts", "unknown_ids", "lost_keys" and "notes". Raises
@@ -86,7 +86,7 @@ fn doubt_dict<'py>(py: Python<'py>, doubt: &KeyDoubt) -> PyResult<Bound<'py, PyD
 /// A record is a dict with "file", "offset" (bytes), "seq", "type", "at" (RFC 3339) and what the type has. In place of records that
 /// compaction has removed comes {"type": "GAP", "from": ..., "to": ...}; it appears only after a record, or after an `after` that is
 /// not 0. The callback stops the dump by returning False. `idle` is called without arguments after the newest record; where it
-/// returns something true, the dump goes on with what was written meanwhile. Gives the newest sequence number seen. Raises
+/// returns something true, the dump goes on with the records written since. Returns the newest sequence number seen. Raises
 /// CorruptData after the good records of a damaged log.
 #[pyfunction]
 #[pyo3(signature = (path, after, callback, idle = None))]
@@ -142,7 +142,7 @@ fn pass_on(py: Python<'_>, found: &Dumped, callback: &Py<PyAny>) -> PyResult<boo
     Ok(!callback.bind(py).call1((dict,))?.is(pyo3::types::PyBool::new(py, false)))
 }
 
-/// Refuse a key that no call would accept, before a directory is opened or made for it. Raises InvalidKey.
+/// Reject a key that no call would accept, before a directory is opened or made for it. Raises InvalidKey.
 #[pyfunction]
 fn validate_key(py: Python<'_>, key: Key) -> PyResult<()> {
     limit::Key::new(key.text(py)?).map(drop).or_raise(py)

@@ -17,13 +17,13 @@ const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json",
 
 /// A server that answers from a limiter, listening from its construction on.
 ///
-/// limiter: an open flint.Limiter that may write, or a function that opens one, called when nothing speaks against the rest. bind: "ADDRESS:PORT" for TCP; port 0 lets the system choose. unix: path of a Unix
-/// socket. activated: take the sockets that systemd passed instead. token: one token with all scopes; token_visible: it is part of the
-/// command line. token_file: path of a file of tokens, instead. tls_cert, tls_key: PEM files. allowed_hosts: further names that requests
+/// limiter: an open flint.Limiter that may write, or a function that opens one, called once the other arguments are accepted. bind:
+/// "ADDRESS:PORT" for TCP; port 0 lets the system choose. unix: path of a Unix socket. activated: take the sockets that systemd passed
+/// instead. token: one token with all scopes; token_visible: it is part of the command line. token_file: path of a file of tokens, instead. tls_cert, tls_key: PEM files. allowed_hosts: further names that requests
 /// may be for without a token. log_format: "text" or "json", for reports on standard error. metrics: called for the text of /metrics
 /// about the limiter. Bounds: max_blocking, max_connections, header_timeout_ms, request_timeout_ms, idle_timeout_ms, body_bytes.
 ///
-/// Raises InvalidArgument for settings that would be dangerous or make no sense, OSError for what the operating system refuses.
+/// Raises InvalidArgument for settings that would be dangerous or make no sense, OSError for errors of the operating system.
 #[pyclass(module = "flint._native", name = "Server", frozen)]
 pub(crate) struct Server {
     server: Mutex<Option<flint_server::Server>>,

@@ -38,7 +38,7 @@ impl OwnedItem {
         Ok(())
     }
 
-    /// Whether the key says it all.
+    /// Whether it has the default cost and no limit.
     pub(super) fn is_plain(&self) -> bool {
         self.cost == 1 && self.limit.is_none()
     }

@@ -19,7 +19,7 @@ fn has(what: Malformed) -> String {
     format!("its body has {what}")
 }
 
-/// Text, whatever it says.
+/// A body as text.
 pub(crate) fn text(body: &[u8]) -> Result<String, String> {
     String::from_utf8(body.to_vec()).map_err(|_| "its body is not UTF-8".to_owned())
 }

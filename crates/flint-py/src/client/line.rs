@@ -32,8 +32,8 @@ pub(super) struct Line {
     armed_ns: AtomicU64,
 }
 
-/// Why nothing came.
-enum Silence {
+/// Why nothing was received.
+enum Failure {
     Late,
     System(Errno),
     /// A signal arrived; Python may have a handler for it.
@@ -56,16 +56,16 @@ impl Line {
     }
 
     /// Has the socket wait no longer than until `end`, but for the slack.
-    fn arm(&self, end: Instant) -> Result<(), Silence> {
+    fn arm(&self, end: Instant) -> Result<(), Failure> {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Silence::Late);
+            return Err(Failure::Late);
         }
         let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         let armed_ns = self.armed_ns.load(Ordering::Relaxed);
         if armed_ns < left_ns || armed_ns - left_ns > left_ns / SLACK {
             for which in [Timeout::Recv, Timeout::Send] {
-                set_socket_timeout(self.socket(), which, Some(left)).map_err(Silence::System)?;
+                set_socket_timeout(self.socket(), which, Some(left)).map_err(Failure::System)?;
             }
             self.armed_ns.store(left_ns, Ordering::Relaxed);
         }
@@ -73,19 +73,19 @@ impl Line {
     }
 
     /// Sends what is left of a request.
-    fn send(&self, unsent: &mut &[u8], end: Instant) -> Result<(), Silence> {
+    fn send(&self, unsent: &mut &[u8], end: Instant) -> Result<(), Failure> {
         while !unsent.is_empty() {
             self.arm(end)?;
-            let sent = send(self.socket(), unsent, SendFlags::NOSIGNAL).map_err(silence)?;
+            let sent = send(self.socket(), unsent, SendFlags::NOSIGNAL).map_err(failure)?;
             *unsent = &unsent[sent..];
         }
         Ok(())
     }
 
     /// Receives what is there, as soon as something is.
-    fn receive<B: Buffer<u8>>(&self, buffer: B, end: Instant) -> Result<B::Output, Silence> {
+    fn receive<B: Buffer<u8>>(&self, buffer: B, end: Instant) -> Result<B::Output, Failure> {
         self.arm(end)?;
-        recv(self.socket(), buffer, RecvFlags::empty()).map(|(received, _)| received).map_err(silence)
+        recv(self.socket(), buffer, RecvFlags::empty()).map(|(received, _)| received).map_err(failure)
     }
 
     fn exchange<'py, C: Remote>(
@@ -111,24 +111,24 @@ impl Line {
     }
 
     /// Does `work` without the interpreter lock, again after each signal that Python does not make an exception of.
-    fn wait<T: Send>(&self, py: Python<'_>, mut work: impl FnMut() -> Result<T, Silence> + Send) -> PyResult<T> {
+    fn wait<T: Send>(&self, py: Python<'_>, mut work: impl FnMut() -> Result<T, Failure> + Send) -> PyResult<T> {
         loop {
             match py.detach(&mut work) {
                 Ok(done) => return Ok(done),
-                Err(Silence::Signal) => py.check_signals()?,
-                Err(Silence::Late) => return Err(PyTimeoutError::new_err("the timeout of the call is over")),
-                Err(Silence::System(errno)) => return Err(os_error(py, errno)),
+                Err(Failure::Signal) => py.check_signals()?,
+                Err(Failure::Late) => return Err(PyTimeoutError::new_err("the timeout of the call is over")),
+                Err(Failure::System(errno)) => return Err(os_error(py, errno)),
             }
         }
     }
 }
 
-fn silence(errno: Errno) -> Silence {
+fn failure(errno: Errno) -> Failure {
     match errno {
-        Errno::INTR => Silence::Signal,
+        Errno::INTR => Failure::Signal,
         // The socket blocks: its timeout is over.
-        Errno::AGAIN => Silence::Late,
-        errno => Silence::System(errno),
+        Errno::AGAIN => Failure::Late,
+        errno => Failure::System(errno),
     }
 }
 

@@ -122,7 +122,7 @@ impl Record {
             .iter()
             .map(|(name, value)| Ok(format!("{}={}", name.str()?.to_str()?, value.repr()?.to_str()?)))
             .collect::<PyResult<_>>()?;
-        // No field of the mapping, and shown only where it says something.
+        // No field of the mapping, and shown only where it is set.
         if slf.getattr_opt("degraded")?.is_some_and(|degraded| degraded.is_truthy().unwrap_or(false)) {
             shown.push("degraded=True".to_owned());
         }

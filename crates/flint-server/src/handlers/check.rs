@@ -11,7 +11,8 @@ use super::reply::{HandlerResult, Reply};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
 use crate::wire::check::{CheckAnswer, ExactCheck, ExactMultiCheck, MultiCheckAnswer};
-use crate::wire::request::{CheckAllBody, CheckBody, Cost, DenyBody, PeekBody};
+use crate::wire::cost::Cost;
+use crate::wire::request::{CheckAllBody, CheckBody, DenyBody, PeekBody};
 
 /// Most costs of a forecast.
 const MAX_COSTS: usize = 10_000;

@@ -80,6 +80,11 @@ pub fn limit_of_parts(
     parts(rate, per, algorithm, burst, MAX_DEPTH)
 }
 
+/// The limit that comes with a call, if one does.
+pub(super) fn brought(limit: Option<&Value>) -> Result<Option<Limit>> {
+    limit.map(limit_of).transpose()
+}
+
 fn invalid<T>(message: String) -> Result<T> {
     Err(Error::InvalidLimit(message))
 }

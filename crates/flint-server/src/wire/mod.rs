@@ -2,15 +2,18 @@
 //!
 //! - `number`: times and waits as text and seconds
 //! - `limit`: a limit as JSON: text, an object, or a list of these
+//! - `cost`, `item`: parts of requests
 //! - `request`: bodies of requests
 //! - `exact`: the form of answers that clients build results from; the public one is that of the results' `to_dict()`
 //! - `rate`, `check`, `status`, `event`: answers in both forms
 //! - `report`, `counters`: answers that have one form
 
 pub mod check;
+pub mod cost;
 pub mod counters;
 pub mod event;
 pub mod exact;
+pub mod item;
 pub mod limit;
 pub mod number;
 pub mod rate;

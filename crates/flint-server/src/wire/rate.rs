@@ -87,7 +87,7 @@ impl TryFrom<ExactRate<'_>> for Rate {
     }
 }
 
-/// A rate with what it says: remaining, nanoseconds to wait, nanoseconds until it is whole.
+/// A rate with its verdict: remaining, nanoseconds to wait, nanoseconds until it is whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ExactRateState<'a>(#[serde(borrow)] ExactRate<'a>, u64, u64, u64);
 

@@ -8,11 +8,13 @@ use flint_core::engine::OnChange;
 use flint_core::limit::Limit;
 use flint_core::{Error, Result};
 use schemars::JsonSchema;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::limit::{LimitSchema, PeriodSchema, RateSchema, limit_of, limit_of_parts};
+use super::cost::Cost;
+use super::item::Item;
+use super::limit::{LimitSchema, PeriodSchema, RateSchema, brought, limit_of_parts};
 
 /// A JSON object as a `T`. Derived code would also take a list of the fields in their order, which is never meant.
 #[derive(Debug)]
@@ -38,108 +40,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A cost: what JSON said, judged when it is used, so that a wrong one is an `invalid_cost` and no mere wrong type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cost {
-    /// An integer of 64 bits; whether it fits the limit is for the engine.
-    Given(u64),
-    /// What was given instead.
-    Refused(String),
-}
-
-impl Default for Cost {
-    fn default() -> Self {
-        Self::Given(1)
-    }
-}
-
-impl Cost {
-    /// The number.
-    ///
-    /// # Errors
-    /// `InvalidCost`.
-    pub fn get(&self) -> Result<u64> {
-        match self {
-            Self::Given(cost) => Ok(*cost),
-            Self::Refused(shown) => Err(Error::InvalidCost(format!(
-                "{shown} is not accepted; a cost is an integer from 1 to the limit's capacity"
-            ))),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Cost {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Costs;
-
-        impl<'de> Visitor<'de> for Costs {
-            type Value = Cost;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a cost")
-            }
-
-            fn visit_u64<E>(self, cost: u64) -> Result<Cost, E> {
-                Ok(Cost::Given(cost))
-            }
-
-            fn visit_i64<E>(self, cost: i64) -> Result<Cost, E> {
-                Ok(Cost::Refused(cost.to_string()))
-            }
-
-            fn visit_f64<E>(self, cost: f64) -> Result<Cost, E> {
-                Ok(Cost::Refused(cost.to_string()))
-            }
-
-            fn visit_bool<E>(self, cost: bool) -> Result<Cost, E> {
-                Ok(Cost::Refused(cost.to_string()))
-            }
-
-            fn visit_unit<E>(self) -> Result<Cost, E> {
-                Ok(Cost::Refused("null".to_owned()))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Cost, E> {
-                Ok(Cost::Refused(if text.len() <= 60 { format!("{text:?}") } else { "a long text".to_owned() }))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Cost, A::Error> {
-                while seq.next_element::<de::IgnoredAny>()?.is_some() {}
-                Ok(Cost::Refused("a list".to_owned()))
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Cost, A::Error> {
-                while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
-                Ok(Cost::Refused("an object".to_owned()))
-            }
-        }
-
-        deserializer.deserialize_any(Costs)
-    }
-}
-
-impl JsonSchema for Cost {
-    fn schema_name() -> Cow<'static, str> {
-        "Cost".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "Tokens to take: from 1 to the limit's capacity.",
-            "type": "integer",
-            "minimum": 1,
-            "maximum": u64::MAX,
-        })
-    }
-}
-
 const fn yes() -> bool {
     true
-}
-
-/// The limit that a call brings, if it brings one.
-fn brought(limit: Option<&Value>) -> Result<Option<Limit>> {
-    limit.map(limit_of).transpose()
 }
 
 /// `POST /v1/check`.
@@ -162,7 +64,7 @@ pub struct CheckBody<'a> {
 }
 
 impl CheckBody<'_> {
-    /// The limit that the call brings.
+    /// The limit that comes with the call.
     ///
     /// # Errors
     /// `InvalidLimit`.
@@ -221,93 +123,6 @@ pub struct ResetBody<'a> {
     /// The key.
     #[serde(borrow)]
     pub key: Cow<'a, str>,
-}
-
-/// One key's part in a multi-key check.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "ItemParts")]
-pub struct ItemParts<'a> {
-    /// The key.
-    #[serde(borrow)]
-    pub key: Cow<'a, str>,
-    /// Tokens to take.
-    #[serde(default)]
-    pub cost: Cost,
-    /// A limit for a key that has none that was set explicitly.
-    #[schemars(with = "Option<LimitSchema>")]
-    limit: Option<Value>,
-}
-
-impl ItemParts<'_> {
-    /// As in [`CheckBody::limit`].
-    ///
-    /// # Errors
-    /// `InvalidLimit`.
-    pub fn limit(&self) -> Result<Option<Limit>> {
-        brought(self.limit.as_ref())
-    }
-}
-
-/// An item: a key alone, `[key, cost]`, or by its parts.
-#[derive(Debug)]
-pub struct Item<'a>(pub ItemParts<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Item<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items;
-
-        impl<'de> Visitor<'de> for Items {
-            type Value = Item<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key, [key, cost], or an object with key, cost and limit")
-            }
-
-            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Item<'de>, E> {
-                Ok(Item(ItemParts { key: Cow::Borrowed(key), cost: Cost::default(), limit: None }))
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Item<'de>, E> {
-                Ok(Item(ItemParts { key: Cow::Owned(key.to_owned()), cost: Cost::default(), limit: None }))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item<'de>, A::Error> {
-                let short = || de::Error::custom("an item that is a list is [key, cost]");
-                let key = seq.next_element::<String>()?.ok_or_else(short)?;
-                let cost = seq.next_element()?.ok_or_else(short)?;
-                if seq.next_element::<de::IgnoredAny>()?.is_some() {
-                    return Err(short());
-                }
-                Ok(Item(ItemParts { key: Cow::Owned(key), cost, limit: None }))
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Item<'de>, A::Error> {
-                ItemParts::deserialize(de::value::MapAccessDeserializer::new(map)).map(Item)
-            }
-        }
-
-        deserializer.deserialize_any(Items)
-    }
-}
-
-impl JsonSchema for Item<'_> {
-    fn schema_name() -> Cow<'static, str> {
-        "Item".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let parts = generator.subschema_for::<ItemParts<'_>>();
-        let cost = generator.subschema_for::<Cost>();
-        schemars::json_schema!({
-            "description": "A key alone, [key, cost], or an object.",
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "prefixItems": [{"type": "string"}, cost], "minItems": 2, "maxItems": 2},
-                parts,
-            ],
-        })
-    }
 }
 
 /// `POST /v1/check-all`.
@@ -380,7 +195,7 @@ pub struct LimitManyBody<'a> {
     pub limits: Vec<Object<SpecBody<'a>>>,
 }
 
-/// A body that says nothing.
+/// A body without fields.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Nothing")]
