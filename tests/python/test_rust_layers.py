@@ -96,7 +96,7 @@ def test_no_files_of_a_crate_use_each_other_in_a_circle(crate: str) -> None:
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("crate", ["flint-server", "flint-torture"])
+@pytest.mark.parametrize("crate", ["flint-py", "flint-server", "flint-torture"])
 def test_a_module_uses_only_modules_that_are_listed_before_it(crate: str) -> None:
     graph, places = uses(crate), layers(crate)
 

@@ -7,9 +7,9 @@
 //!
 //! - `errors`, `convert`, `time`, `clock`: errors, arguments and times
 //! - `results`: the classes of results
-//! - `client`, without `encode` and `line`: requests and answers as bytes
+//! - `client::body`, `client::request`, `client::head`, `client::decode`: parts of requests and answers
 //! - `call`: the arguments of each call, parsed once
-//! - `client`: what encodes, sends and decodes any call
+//! - `client::encode`, `client::line`: any call as bytes, and over a socket
 //! - `asyncio`: event loops that wait for the disk
 //! - `limiter`: what executes any call
 //! - `aggregates`, `directory`, `server`: sums for metrics, files without a limiter, and the server
