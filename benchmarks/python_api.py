@@ -25,6 +25,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from measure import Spread, alternately, each_call, once, per_call
 from metrics_export import prometheus
+from scans import scans
 from stores import KEY, LIMITS_HIT, PLENTY, RECORD_BYTES, Bench, fill, key_of
 from web import middleware
 
@@ -440,6 +441,7 @@ GROUPS = (
     prometheus,
     compaction,
     million_keys,
+    scans,
     memory,
     replay,
     disk,
