@@ -1,6 +1,6 @@
 //! Reading little-endian integers off the front of a slice. Never panics.
 
-/// Why bytes were refused.
+/// Why a body makes no sense although its checksum is right. A sentence fragment to follow "the record is malformed: ".
 pub type Malformed = &'static str;
 
 /// What is left to read.

@@ -62,11 +62,6 @@ impl<'a> Losses<'a> {
         losses
     }
 
-    /// What losing this record costs.
-    pub(super) fn of(&self, seq: u64) -> Loss {
-        if seq > self.covered { Loss::State } else { Loss::History }
-    }
-
     /// Reports a part of a file, and the records in it that exist nowhere else.
     pub(super) fn drop(
         &mut self,
@@ -114,7 +109,7 @@ impl<'a> Losses<'a> {
             self.unneeded(name, bytes.clone(), reason);
         }
         for (first, end) in ranges {
-            let loss = self.of(end);
+            let loss = if end > self.covered { Loss::State } else { Loss::History };
             if loss == Loss::State {
                 self.gaps.push(Gap { first: first.max(self.covered + 1), last: end, new_keys });
             }

@@ -24,22 +24,16 @@ use crate::recovery::replay::{self, Place};
 use crate::recovery::{self, Access, lock_text, lost_store, stored_id};
 use crate::storage::Dir;
 use crate::storage::disk::{DiskDir, NewDir, holder, reject_unsupported_fs};
+use crate::storage::partial::Partial;
 
 use keys::Keys;
 use losses::{Gap, Losses};
 use past::Past;
 pub use report::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownId};
-use sources::{Content, Snapshot, Sources, irreparable};
+use sources::{Snapshot, Sources, irreparable};
 
-/// A copy that is ready to be written.
-struct Prepared {
-    store: NewStore,
-    report: RepairReport,
-}
-
-/// Reads what is left of the store in `dir`; `None` if it opens as it is, `Unsupported` if only a newer version can tell, and if
-/// nothing is left that could be copied.
-fn prepare(dir: &dyn Dir) -> Result<Option<Prepared>> {
+/// What is left of the store in `dir`, for the copy; `None` if it opens as it is.
+fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     let opened = recovery::look(dir, || {
         Ok(migrate::view(dir)?.old.is_some() || recovery::load(dir, Access::Shared, true)?.is_some())
@@ -63,11 +57,12 @@ fn prepare(dir: &dyn Dir) -> Result<Option<Prepared>> {
         return Err(Error::Unsupported { path, detail });
     }
     let segments = names.iter().filter(|name| files::parse_segment_name(name).is_some());
-    let contents = segments.map(|name| sources::read_content(dir, name)).collect::<Result<Vec<_>>>()?;
-    let mut prepared = gather(dir, &names, &contents)?;
-    prepared.report.problem = problem.to_string();
-    prepared.report.notes.extend(writer(dir));
-    Ok(Some(prepared))
+    let contents =
+        segments.map(|name| Ok((name.clone(), sources::read_segment(dir, name)?))).collect::<Result<Vec<_>>>()?;
+    let (store, mut report) = gather(dir, &names, &contents)?;
+    report.problem = problem.to_string();
+    report.notes.extend(writer(dir));
+    Ok(Some((store, report)))
 }
 
 /// A warning if the process that the lock file names is alive.
@@ -80,7 +75,7 @@ fn writer(dir: &dyn Dir) -> Option<String> {
     ))
 }
 
-fn gather(dir: &dyn Dir, names: &[String], contents: &[Content]) -> Result<Prepared> {
+fn gather(dir: &dyn Dir, names: &[String], contents: &[(String, Partial)]) -> Result<(NewStore, RepairReport)> {
     let sources = Sources::read(dir, names, contents)?;
     let own: Vec<&Snapshot> = sources.snapshots.iter().filter(|snapshot| !snapshot.foreign).collect();
     let base = own.iter().rev().find(|snapshot| snapshot.left.damage.is_none()).copied();
@@ -130,7 +125,7 @@ fn gather(dir: &dyn Dir, names: &[String], contents: &[Content]) -> Result<Prepa
         migrated: None,
         marked: true,
     };
-    Ok(Prepared { store, report })
+    Ok((store, report))
 }
 
 /// Applies the records in order, as far as they go.
@@ -157,7 +152,8 @@ fn apply(own: &[&Snapshot], covered: u64, losses: &mut Losses<'_>, keys: &mut Ke
         let op = match decode(frame.kind, frame.body) {
             Ok(op) => op,
             Err(reason) => {
-                let (loss, records) = (losses.of(seq), Some(Records { first: seq, last: Some(seq) }));
+                let loss = if seq > covered { Loss::State } else { Loss::History };
+                let records = Some(Records { first: seq, last: Some(seq) });
                 let reason = format!("the record is malformed: {reason}");
                 losses.drop(name, frame.offset..frame.end(), records, loss, reason);
                 if loss == Loss::State {
@@ -186,13 +182,14 @@ fn apply(own: &[&Snapshot], covered: u64, losses: &mut Losses<'_>, keys: &mut Ke
 
 /// Reports what was not used of the snapshots.
 fn describe_snapshots(sources: &Sources<'_>, covered: u64, losses: &mut Losses<'_>) {
-    for Snapshot { name, len, start, foreign, left } in &sources.snapshots {
-        let all = 0..usize::try_from(*len).unwrap_or(usize::MAX);
+    for Snapshot { name, start, foreign, left } in &sources.snapshots {
         let needed = *start > covered && losses.gaps.iter().any(|gap| gap.first <= *start);
         match &left.damage {
-            _ if *foreign => losses.unneeded(name, all, "the file belongs to another store"),
+            _ if *foreign => losses.unneeded(name, 0..left.len, "the file belongs to another store"),
             None => {}
-            Some(damage) if !needed => losses.unneeded(name, all, format!("{damage}; the log holds all that it held")),
+            Some(damage) if !needed => {
+                losses.unneeded(name, 0..left.len, format!("{damage}; the log holds all that it held"))
+            }
             Some(damage) => {
                 if left.answers > 0 {
                     let what =
@@ -209,17 +206,13 @@ fn describe_snapshots(sources: &Sources<'_>, covered: u64, losses: &mut Losses<'
     }
 }
 
-impl Prepared {
-    /// Writes the copy into `output`, which was claimed, and opens it to see that it holds what it should.
-    fn write(self, output: &dyn Dir) -> Result<RepairReport> {
-        bulk::write_store(output, &self.store)?;
-        let NewStore { images, idempotency, engine_ns, .. } = &self.store;
-        match recovery::load(output, Access::Exclusive, true)?
-            .filter(|loaded| loaded.holds(images, idempotency, *engine_ns))
-        {
-            Some(loaded) => Ok(RepairReport { written: true, history_events: loaded.history_events, ..self.report }),
-            None => Err(Error::corrupt(output.path(), 0, "the copy does not read back as it was written")),
-        }
+/// Writes the copy into `output`, which was claimed, and opens it to see that it holds what it should.
+fn write((store, report): (NewStore, RepairReport), output: &dyn Dir) -> Result<RepairReport> {
+    bulk::write_store(output, &store)?;
+    let copy = recovery::load(output, Access::Exclusive, true)?;
+    match copy.filter(|copy| copy.holds(&store.images, &store.idempotency, store.engine_ns)) {
+        Some(copy) => Ok(RepairReport { written: true, history_events: copy.history_events, ..report }),
+        None => Err(Error::corrupt(output.path(), 0, "the copy does not read back as it was written")),
     }
 }
 
@@ -238,8 +231,8 @@ pub fn repair(path: &Path, output: &Path) -> Result<RepairReport> {
     let Some(prepared) = prepare(&*dir)? else { return Ok(RepairReport::default()) };
     reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
     let copy = place.create().map_err(|error| Error::storage("cannot create", output, error))?;
-    bulk::claim(&*copy, prepared.store.store_id).inspect_err(|_| place.give_back())?;
-    prepared.write(&*copy).inspect_err(|_| place.discard())
+    bulk::claim(&*copy, prepared.0.store_id).inspect_err(|_| place.give_back())?;
+    write(prepared, &*copy).inspect_err(|_| place.discard())
 }
 
 /// The same in any directories, such as simulated ones. `output` must be empty; after an error it holds a part of a copy,
@@ -249,6 +242,6 @@ pub fn repair(path: &Path, output: &Path) -> Result<RepairReport> {
 /// As [`repair`].
 pub fn repair_in(dir: &dyn Dir, output: &dyn Dir) -> Result<RepairReport> {
     let Some(prepared) = prepare(dir)? else { return Ok(RepairReport::default()) };
-    bulk::claim(output, prepared.store.store_id)?;
-    prepared.write(output)
+    bulk::claim(output, prepared.0.store_id)?;
+    write(prepared, output)
 }

@@ -1,21 +1,14 @@
 //! What can still be read: records by their own checksums, snapshots whole or line by line.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::files;
 use crate::log::reader;
 use crate::recovery::{open_with_path, stored_id};
 use crate::snapshot::{self, read_remains};
-use crate::storage::{Dir, Mode, read_around_errors};
-
-/// A segment file's bytes, with zeros in place of what the disk returns an error for.
-pub(super) struct Content {
-    name: String,
-    bytes: Vec<u8>,
-    unreadable: Vec<Range<usize>>,
-}
+use crate::storage::partial::{Partial, read_around_errors};
+use crate::storage::{Dir, Mode};
 
 /// What is left of a segment file.
 pub(super) struct Segment<'a> {
@@ -26,7 +19,6 @@ pub(super) struct Segment<'a> {
 /// What is left of a snapshot file.
 pub(super) struct Snapshot {
     pub(super) name: String,
-    pub(super) len: u64,
     pub(super) start: u64,
     pub(super) foreign: bool,
     pub(super) left: snapshot::Remains,
@@ -45,24 +37,19 @@ pub(super) fn irreparable(dir: &dyn Dir, why: &str) -> Error {
 }
 
 /// Reads a segment as far as the disk returns it.
-pub(super) fn read_content(dir: &dyn Dir, name: &str) -> Result<Content> {
-    let file = open_with_path(dir, name, Mode::Read)?;
-    let (bytes, unreadable) = read_around_errors(&*file, &dir.path().join(name))?;
-    Ok(Content { name: name.to_owned(), bytes, unreadable })
+pub(super) fn read_segment(dir: &dyn Dir, name: &str) -> Result<Partial> {
+    read_around_errors(&*open_with_path(dir, name, Mode::Read)?, &dir.path().join(name))
 }
 
 fn read_snapshot(dir: &dyn Dir, name: &str, start: u64) -> Result<Snapshot> {
-    let path = dir.path().join(name);
-    let file = open_with_path(dir, name, Mode::Read)?;
-    let len = file.len().map_err(|error| Error::storage("cannot read", &path, error))?;
-    let left = read_remains(&*file, &path)?;
+    let left = read_remains(&*open_with_path(dir, name, Mode::Read)?, &dir.path().join(name))?;
     let start = left.header.as_ref().filter(|_| left.damage.is_none()).map_or(start, |header| header.start);
-    Ok(Snapshot { name: name.to_owned(), len, start, foreign: false, left })
+    Ok(Snapshot { name: name.to_owned(), start, foreign: false, left })
 }
 
 impl<'a> Sources<'a> {
     /// Takes apart the segments `contents` and reads the snapshots among `names`.
-    pub(super) fn read(dir: &dyn Dir, names: &[String], contents: &'a [Content]) -> Result<Self> {
+    pub(super) fn read(dir: &dyn Dir, names: &[String], contents: &'a [(String, Partial)]) -> Result<Self> {
         let numbered = names.iter().filter_map(|name| Some((name, files::parse_snapshot_name(name)?)));
         let snapshots = numbered.map(|(name, start)| read_snapshot(dir, name, start));
         let mut snapshots = snapshots.collect::<Result<Vec<_>>>()?;
@@ -72,7 +59,7 @@ impl<'a> Sources<'a> {
             detail: format!("{what}, which only a newer Flint can repair: use that version; nothing was touched"),
         };
         let mut segments = Vec::with_capacity(contents.len());
-        for Content { name, bytes, unreadable } in contents {
+        for (name, Partial { bytes, unreadable }) in contents {
             let named = files::parse_segment_name(name).unwrap_or(0);
             let left = reader::Remains::open(named, bytes, unreadable).map_err(|what| newer(name, what))?;
             segments.push(Segment { name, left });
@@ -92,10 +79,10 @@ impl<'a> Sources<'a> {
 /// The store of which most bytes are left, if files of several are mixed; the lock file decides where no header is intact.
 fn choose_store(dir: &dyn Dir, segments: &[Segment<'_>], snapshots: &[Snapshot]) -> Result<u64> {
     let of_segment =
-        |segment: &Segment<'_>| Some((segment.left.header.as_ref().ok()?.store_id, segment.left.file_len() as u64));
-    let of_snapshot = |snapshot: &Snapshot| Some((snapshot.left.header.as_ref()?.store_id, snapshot.len));
+        |segment: &Segment<'_>| Some((segment.left.header.as_ref().ok()?.store_id, segment.left.file_len()));
+    let of_snapshot = |snapshot: &Snapshot| Some((snapshot.left.header.as_ref()?.store_id, snapshot.left.len));
     let headers = segments.iter().filter_map(of_segment).chain(snapshots.iter().filter_map(of_snapshot));
-    let mut bytes: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut bytes: BTreeMap<u64, usize> = BTreeMap::new();
     for (id, len) in headers.chain(stored_id(dir).map(|id| (id, 1))) {
         *bytes.entry(id).or_default() += len;
     }

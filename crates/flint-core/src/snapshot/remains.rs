@@ -11,11 +11,14 @@ use crate::algorithm::{RunArena, State};
 use crate::error::{Error, Result};
 use crate::idempotency::IdempotencyWindow;
 use crate::image::KeyImage;
-use crate::storage::{File, read_around_errors};
+use crate::storage::File;
+use crate::storage::partial::read_around_errors;
 
 /// What is left of a snapshot file.
 #[derive(Debug, Default)]
 pub struct Remains {
+    /// Bytes of the file.
+    pub len: usize,
     /// Why it is not intact. Then nothing vouches for a line but its form.
     pub damage: Option<String>,
     /// The first line; of a damaged file only if it can be read, as the others.
@@ -50,7 +53,8 @@ pub fn read_remains(file: &dyn File, path: &Path) -> Result<Remains> {
         Err(Error::Corrupt { detail, .. }) => Some(detail),
         Err(other) => Some(other.to_string()),
     };
-    let (bytes, _) = read_around_errors(file, path)?;
+    let bytes = read_around_errors(file, path)?.bytes;
+    found.len = bytes.len();
     let mut ids = HashSet::new();
     read_lines(&bytes, &mut |range, line| match line {
         Line::Header(header) => found.header = Some(header),

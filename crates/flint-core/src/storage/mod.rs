@@ -6,13 +6,11 @@
 pub mod disk;
 pub mod fork;
 pub(crate) mod memory;
-mod partial;
+pub(crate) mod partial;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-
-pub(crate) use partial::read_around_errors;
 
 /// How [`Dir::open`] treats the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

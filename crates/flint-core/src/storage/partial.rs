@@ -9,15 +9,22 @@ use crate::error::{Error, Result};
 /// What the disk returns an error for is left out in pieces of this size.
 const BLOCK: usize = 4096;
 
-/// A whole file, and the ranges that could not be read: they hold zeros.
+/// A file as far as the disk returns it.
+pub(crate) struct Partial {
+    /// The whole file, with zeros in the ranges that could not be read.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) unreadable: Vec<Range<usize>>,
+}
+
+/// Reads a file as far as the disk returns it.
 ///
 /// # Errors
 /// `Storage` when the file's length is unknown.
-pub(crate) fn read_around_errors(file: &dyn File, path: &Path) -> Result<(Vec<u8>, Vec<Range<usize>>)> {
+pub(crate) fn read_around_errors(file: &dyn File, path: &Path) -> Result<Partial> {
     let len = file.len().map_err(|error| Error::storage("cannot read", path, error))?;
     let (mut bytes, mut unreadable) = (vec![0; usize::try_from(len).unwrap_or(0)], Vec::new());
     if file.read_exact_at(&mut bytes, 0).is_ok() {
-        return Ok((bytes, unreadable));
+        return Ok(Partial { bytes, unreadable });
     }
     for (index, block) in bytes.chunks_mut(BLOCK).enumerate() {
         let at = index * BLOCK;
@@ -26,5 +33,5 @@ pub(crate) fn read_around_errors(file: &dyn File, path: &Path) -> Result<(Vec<u8
             unreadable.push(at..at + block.len());
         }
     }
-    Ok((bytes, unreadable))
+    Ok(Partial { bytes, unreadable })
 }

@@ -69,14 +69,25 @@ impl Entry {
     }
 }
 
-/// What all rates of a key say together, described by the one that binds: when allowed the one with the fewest remaining,
-/// when denied the one with the longest wait; ties go to the first.
+/// How much of a key's states is exact after a record behind a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BehindGap {
+    /// Everything: the record has the states whole.
+    Exact,
+    /// Not everything: the record only adds to a state.
+    Inexact,
+    /// Nothing: every rate counts as used up.
+    UsedUp,
+}
+
+/// The decision of all rates of a key together, described by the most restrictive one: when allowed the one with the fewest
+/// remaining, when denied the one with the longest wait; ties go to the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
-    /// The binding rate's limit.
+    /// The limit of the most restrictive rate.
     pub(crate) limit: u64,
-    /// The binding rate's index.
+    /// Its index.
     pub(crate) binding: usize,
 }
 

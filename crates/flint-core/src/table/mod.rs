@@ -11,9 +11,8 @@ mod keys;
 mod plan;
 mod replay;
 
-pub(crate) use entry::{Decision, Slot};
+pub(crate) use entry::{BehindGap, Decision, Slot};
 use entry::{Entry, Extra, NO_EXTRA};
-pub(crate) use replay::BehindGap;
 
 use crate::algorithm::{AfterImage, RunArena, Verdict};
 use crate::chunked::Chunked;

@@ -1,21 +1,11 @@
 //! What recovery does to the table. Slots come from the recovery's own id map; the index of keys is built at the end,
 //! because a snapshot taken while checks go on may hold one key under an old and a new id until the log is replayed.
 
-use super::entry::{Entry, Slot};
-use super::{Cell, Table};
+use super::Table;
+use super::cell::Cell;
+use super::entry::{BehindGap, Entry, Slot};
 use crate::algorithm::AFTER_IMAGE_LEN;
 use crate::image::{KeyImage, Origin, RateChange, Source};
-
-/// How much of a key's states is exact after a record behind a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BehindGap {
-    /// Everything: the record has the states whole.
-    Exact,
-    /// Not everything: the record only adds to a state.
-    Inexact,
-    /// Nothing: every rate counts as used up.
-    UsedUp,
-}
 
 impl Table {
     /// Adds a key from a snapshot, without indexing it.

@@ -1,4 +1,4 @@
-//! Where the records of a segment lie.
+//! The part of a segment that holds records.
 
 use std::ops::Range;
 

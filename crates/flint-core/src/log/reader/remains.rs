@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Found, Frame, Search};
+use super::search::{Found, Search};
+use super::walker::Frame;
 use crate::log::frame::{self, WORD};
 use crate::log::segment::{self, BLOCK_LEN, HeaderProblem, Seal, SegmentHeader};
 

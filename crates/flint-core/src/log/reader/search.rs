@@ -1,7 +1,7 @@
 //! Finding records behind damage. A record is verifiable alone, so that what comes after a bad place can still be read.
 
-use super::Frame;
 use super::span_crc::SpanCrc;
+use super::walker::Frame;
 use crate::log::frame::{HEADER_LEN, Kind, RawHeader, WORD};
 use crate::log::segment;
 

@@ -1,9 +1,9 @@
 //! Kind Allow: a check was allowed.
 
-use super::body::{Malformed, push_words};
+use super::body::push_words;
 use crate::algorithm::{AFTER_IMAGE_LEN, AfterImage};
 use crate::limit::MAX_RATES;
-use crate::log::cursor::Cursor;
+use crate::log::cursor::{Cursor, Malformed};
 
 /// An allowed check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,7 @@
 //! What bodies of several kinds have in common.
 
-use crate::log::cursor::Cursor;
+use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::WORD;
-
-pub use crate::log::cursor::Malformed;
 
 pub(super) const PADDING: Malformed = "its padding is not zero";
 

@@ -2,11 +2,11 @@
 
 use std::slice::ChunksExact;
 
-use super::body::{Malformed, PADDING, key_len, padded_key, push_padded, push_words};
+use super::body::{PADDING, key_len, padded_key, push_padded, push_words};
 use crate::algorithm::Algorithm;
 use crate::image::{Origin, RateChange, Source};
 use crate::limit::{MAX_RATES, Rate};
-use crate::log::cursor::Cursor;
+use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::WORD;
 
 /// Bytes of one rate.

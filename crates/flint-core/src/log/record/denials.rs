@@ -1,7 +1,7 @@
 //! Kind Denials: denial totals of some keys.
 
-use super::body::{Malformed, push_words};
-use crate::log::cursor::Cursor;
+use super::body::push_words;
+use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::WORD;
 
 /// Bytes of one key's totals.

@@ -1,7 +1,7 @@
 //! Kind Event: history carried over from an old release, which changes no state.
 
-use super::body::{Malformed, PADDING, key_len, padded_key, push_padded, push_words};
-use crate::log::cursor::Cursor;
+use super::body::{PADDING, key_len, padded_key, push_padded, push_words};
+use crate::log::cursor::{Cursor, Malformed};
 
 /// Number of event kinds, in the order of `EventKind::ALL`.
 pub const EVENT_KINDS: u8 = 6;

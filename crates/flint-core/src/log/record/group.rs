@@ -1,11 +1,11 @@
 //! Kind Group: several operations under one checksum, applied together or not at all.
 
 use super::allow::{self, AllowOp};
-use super::body::{Malformed, PADDING, push_words};
+use super::body::{PADDING, push_words};
 use super::configure::{self, ConfigureRef};
 use super::idempotency::{self, IdempotencyOp};
 use crate::idempotency::is_multi;
-use crate::log::cursor::Cursor;
+use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::{Kind, WORD};
 
 /// Which call a group is of.

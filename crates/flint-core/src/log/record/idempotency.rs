@@ -1,8 +1,8 @@
 //! Kind Idempotency: the answer of a call that may be repeated. It occurs in a group alone, never in a record of its own.
 
-use super::body::{Malformed, PADDING, push_padded};
+use super::body::{PADDING, push_padded};
 use crate::idempotency::{CallId, decode_answer};
-use crate::log::cursor::Cursor;
+use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::WORD;
 
 /// The answer of a call that may be repeated; its number and time are the record's.

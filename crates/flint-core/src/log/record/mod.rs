@@ -12,8 +12,8 @@ mod event;
 mod group;
 mod idempotency;
 
+pub use crate::log::cursor::Malformed;
 pub use allow::{AllowOp, push_allow, push_allow_one};
-pub use body::Malformed;
 pub use configure::{Changes, ConfigureOp, ConfigureRef, push_configure};
 pub use denials::{Denial, Denials, push_denials};
 pub use event::{EVENT_KINDS, EventOp, push_event};
