@@ -164,7 +164,7 @@ def test_bounds_are_those_of_the_server() -> None:
 
 
 def test_windows_of_repeated_calls_are_those_of_the_engine() -> None:
-    text = source("crates/flint-core/src/idempotency/mod.rs")
+    text = source("crates/flint-core/src/idempotency/record.rs")
     constants = dict(re.findall(r"pub const (\w+): \w+ = ([\d_*< ]+);", text))
     value = {name: eval(number, {"__builtins__": {}}) for name, number in constants.items()}
     numbers = {
