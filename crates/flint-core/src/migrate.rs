@@ -89,7 +89,7 @@ enum Files<'a> {
     AsTheyAre(&'a dyn Dir),
     /// A migration is committed, and some segments do not have their names yet.
     Committed(Finished<'a>),
-    InMemory(MemoryDir),
+    InMemory(Box<MemoryDir>),
 }
 
 impl CurrentView<'_> {
@@ -97,7 +97,7 @@ impl CurrentView<'_> {
         match &self.files {
             Files::AsTheyAre(dir) => *dir,
             Files::Committed(finished) => finished,
-            Files::InMemory(dir) => dir,
+            Files::InMemory(dir) => &**dir,
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) fn view(dir: &dyn Dir) -> Result<CurrentView<'_>> {
             &memory,
             &memory.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?,
         )?;
-        return Ok(CurrentView { files: Files::InMemory(memory), old: Some(old) });
+        return Ok(CurrentView { files: Files::InMemory(Box::new(memory)), old: Some(old) });
     }
     let unfinished = names.iter().any(|name| is_waiting(&names, name));
     let files = if unfinished && migrated(dir, &names)?.is_some() {
