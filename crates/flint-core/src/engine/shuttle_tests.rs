@@ -3,12 +3,12 @@
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread::yield_now;
 
-use super::backend::Writer;
+use super::backend::{Backend, Writer};
 use super::*;
 use crate::error::Error;
 use crate::limit::{Algorithm, parse_limit};
 use crate::sync::explore::explore;
-use crate::sync::{process, spawn_named};
+use crate::sync::{Arc, Ordering, process, spawn_named};
 use crate::testing::sim::SimDisk;
 
 #[test]
