@@ -16,6 +16,8 @@ with tempfile.TemporaryDirectory() as directory:
     for line in server.stderr:
         if "listening on" in line:
             break
+    else:
+        sys.exit("the server did not start")
     try:
         with flint.SharedLimiter(url) as limiter:
             limiter.limit("jobs", "25/day")

@@ -12,6 +12,35 @@ use crate::errors::{invalid_argument, to_py};
 /// A key: any `str` that UTF-8 can represent. The engine checks its length.
 pub(crate) struct Key(Py<PyString>);
 
+/// The same for a call that ends before its arguments do. Dropping it needs no check of whether the thread has the interpreter lock.
+pub(crate) struct BriefKey<'py>(Bound<'py, PyString>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for BriefKey<'py> {
+    type Error = PyErr;
+
+    #[inline]
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match object.cast_exact::<PyString>() {
+            Ok(text) => Ok(Self(text.to_owned())),
+            Err(_) => plain_str(object).map(Self),
+        }
+    }
+}
+
+impl BriefKey<'_> {
+    /// The text; cached inside the Python object, so that the next call pays nothing.
+    #[inline]
+    pub(crate) fn text(&self) -> PyResult<&str> {
+        utf8(&self.0)
+    }
+
+    /// The Python object.
+    #[inline]
+    pub(crate) fn into_object(self) -> Py<PyString> {
+        self.0.unbind()
+    }
+}
+
 impl<'a, 'py> FromPyObject<'a, 'py> for Key {
     type Error = PyErr;
 

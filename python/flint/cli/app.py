@@ -59,7 +59,7 @@ def _set_up_completion(context: click.Context, parameter: click.Parameter, shell
     metavar="URL",
     envvar="FLINT_URL",
     show_envvar=True,
-    help="A server instead: http://, https:// or unix:///path.",
+    help="A server instead, such as http://host:port or unix:///path.",
 )
 @click.option(
     "--token-file", metavar="FILE", help="With --url: the file with the token; without it, the variable FLINT_TOKEN."

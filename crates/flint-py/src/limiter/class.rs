@@ -1,6 +1,6 @@
 //! `flint.Limiter`: the methods of the class.
 
-use flint_core::engine::Check;
+use flint_core::engine::{Check, Item};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
@@ -14,13 +14,12 @@ use crate::call::check::CheckCall;
 use crate::call::check_all::CheckAllCall;
 use crate::call::configure::{LimitCall, LimitManyCall};
 use crate::call::dispatch::dispatch;
-use crate::call::items::OwnedItem;
 use crate::call::key::{DeleteCall, ResetCall, StatusCall};
 use crate::call::limit::LimitArg;
 use crate::call::list::{HistoryCall, ListCall, TopCall};
 use crate::call::peek::PeekCall;
 use crate::call::store::{CompactCall, CountersCall, DoctorCall, FlushCall};
-use crate::convert::{Arg, Cost, Count, Key, absolute_path};
+use crate::convert::{Arg, BriefKey, Cost, Count, Key, absolute_path};
 use crate::results::check::CheckResult;
 use crate::results::recovery::Recovery;
 
@@ -114,22 +113,22 @@ impl Limiter {
     fn check<'py>(
         &self,
         py: Python<'py>,
-        key: Key,
+        key: BriefKey<'py>,
         cost: Cost,
         limit: Option<LimitArg>,
     ) -> PyResult<Bound<'py, CheckResult>> {
-        let item = OwnedItem::new(key, cost, limit);
-        let outcome = self.execute(py, &Decide(Check::new(item.borrow(py)?)))?;
-        CheckResult::wrap(py, item.key.into_object(), outcome)
+        let item = Item { key: key.text()?, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
+        let outcome = self.execute(py, &Decide(Check::new(item)))?;
+        CheckResult::wrap(py, key.into_object(), outcome)
     }
 
     /// The decision of check() alone: True when `cost` tokens were taken.
     ///
     /// Raises what check() raises.
     #[pyo3(signature = (key, cost = Cost(1), *, limit = None), text_signature = "($self, key, cost=1, *, limit=None)")]
-    fn allow(&self, py: Python<'_>, key: Key, cost: Cost, limit: Option<LimitArg>) -> PyResult<bool> {
-        let item = OwnedItem::new(key, cost, limit);
-        Ok(self.execute(py, &Decide(Check::new(item.borrow(py)?)))?.allowed)
+    fn allow(&self, py: Python<'_>, key: BriefKey<'_>, cost: Cost, limit: Option<LimitArg>) -> PyResult<bool> {
+        let item = Item { key: key.text()?, cost: cost.0, limit: limit.as_ref().map(LimitArg::core) };
+        Ok(self.execute(py, &Decide(Check::new(item)))?.allowed)
     }
 
     /// Take tokens of several keys, all or nothing, decided against one moment.
