@@ -171,9 +171,13 @@ def test_a_child_that_outlives_a_killed_parent_does_not_hold_the_directory(child
     limiter.check("a")
     wait = [sys.executable, "-c", f"import os; os.read({held}, 1)"]
     if sys.argv[2] == "fork":
+        # Until the child has run for the first time, it has copies of all descriptors, that of the lock included.
+        has_run, runs = os.pipe()
         if (pid := os.fork()) == 0:
+            os.write(runs, b".")
             os.read(held, 1)
             os._exit(0)
+        os.read(has_run, 1)
     elif sys.argv[2] == "subprocess":
         pid = subprocess.Popen(wait, close_fds=False).pid
     else:
