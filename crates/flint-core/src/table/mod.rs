@@ -137,8 +137,11 @@ impl Table {
     }
 
     /// The smallest capacity over the rates.
+    #[inline]
     pub(crate) fn capacity(&self, slot: Slot) -> u64 {
-        self.rates(slot).map(Rate::capacity).min().unwrap_or(0)
+        let entry = self.entry(slot);
+        let first = entry.first.rate().capacity();
+        (1..usize::from(entry.rates)).fold(first, |least, rate| least.min(self.cell(slot, rate).rate().capacity()))
     }
 
     /// Decides about taking `cost`; 0 only looks. Changes nothing.
