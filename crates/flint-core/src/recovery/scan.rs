@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
 use crate::log::frame;
-use crate::log::reader::{Frame, Step, Walker, find_proof};
+use crate::log::reader::{Frame, Step, Walker, find_proof, last_nonzero};
 use crate::log::segment::{self, HeaderProblem, Seal, SegmentHeader};
 use crate::storage::{Dir, File};
 use crate::sync::Arc;
@@ -376,7 +376,7 @@ impl Scanner<'_> {
             ));
         }
         let area_end = len - segment::SEAL_LEN;
-        let torn = bytes[stop..area_end].iter().rposition(|&byte| byte != 0).map_or(0, |at| at as u64 + 1);
+        let torn = last_nonzero(&bytes[stop..area_end]).map_or(0, |at| at as u64 + 1);
         self.accept(file, header, stop as u64, last_seq, crc);
         Ok((torn > 0 || (!last && successor.is_some())).then_some(torn))
     }

@@ -7,7 +7,7 @@ mod search;
 mod span_crc;
 mod walker;
 
-pub use proof::{Proof, find_proof, has_nonzero};
+pub use proof::{Proof, find_proof, has_nonzero, last_nonzero};
 pub use remains::Remains;
 pub use search::{Found, Search};
 pub use walker::{Frame, Step, Walker};

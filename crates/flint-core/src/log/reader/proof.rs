@@ -26,7 +26,12 @@ pub fn find_proof(bytes: &[u8], from: usize, seed: u32, min_seq: u64) -> Option<
     let bytes = &bytes[..area.end];
     let mut sums = SpanCrc::new(bytes);
     let mut offset = from.max(area.start).next_multiple_of(WORD);
+    // No record starts in the zeros at the end.
+    let end = bytes.get(offset..).and_then(last_nonzero).map_or(offset, |last| offset + last + 1);
     while let Some(header) = bytes.get(offset..).and_then(|rest| rest.first_chunk::<HEADER_LEN>()) {
+        if offset >= end {
+            break;
+        }
         let raw = RawHeader::read(header);
         // This leaves out zeros, nearly all bodies, and with them the cost of a checksum.
         if raw.seq.wrapping_sub(min_seq) < MAX_AHEAD
@@ -43,9 +48,34 @@ pub fn find_proof(bytes: &[u8], from: usize, seed: u32, min_seq: u64) -> Option<
 /// Whether any byte of `bytes[from..to]` is not zero. Ends beyond the bytes are cut.
 pub fn has_nonzero(bytes: &[u8], from: usize, to: usize) -> bool {
     let to = to.min(bytes.len());
-    let range = &bytes[from.min(to)..to];
-    let chunks = range.chunks_exact(64);
-    let rest = chunks.remainder();
-    let mut chunks = chunks;
-    chunks.any(|chunk| chunk.iter().fold(0, |all, byte| all | byte) != 0) || rest.iter().any(|&byte| byte != 0)
+    last_nonzero(&bytes[from.min(to)..to]).is_some()
+}
+
+/// The index of the last byte that is not zero. Compares block by block: most of a segment is zeros.
+pub fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 256] = [0; 256];
+    let (start, blocks) = bytes.as_rchunks::<{ ZEROS.len() }>();
+    let (at, block) = match blocks.iter().rposition(|block| *block != ZEROS) {
+        Some(index) => (start.len() + index * ZEROS.len(), &blocks[index][..]),
+        None => (0, start),
+    };
+    block.iter().rposition(|&byte| byte != 0).map(|last| at + last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_wherever_it_is() {
+        for len in [0, 1, 255, 256, 257, 600] {
+            assert_eq!(last_nonzero(&vec![0; len]), None);
+            for at in 0..len {
+                let mut bytes = vec![0; len];
+                (bytes[at / 2], bytes[at]) = (1, 2);
+                assert_eq!(last_nonzero(&bytes), Some(at), "of {len}");
+                assert!(has_nonzero(&bytes, at, len + 9) && !has_nonzero(&bytes, at + 1, len));
+            }
+        }
+    }
 }

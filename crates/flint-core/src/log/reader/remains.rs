@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::proof::last_nonzero;
 use super::search::{Found, Search};
 use super::walker::Frame;
 use crate::log::frame::{self, WORD};
@@ -91,7 +92,7 @@ impl<'a> Remains<'a> {
     pub fn used_end(&self, at: usize) -> usize {
         let area_end = self.area_end().max(at);
         let rest = &self.bytes[at.min(self.file_len())..area_end.min(self.file_len())];
-        let last = rest.iter().rposition(|&byte| byte != 0);
+        let last = last_nonzero(rest);
         let last = last.map_or(at, |last| (at + last + 1).next_multiple_of(WORD).min(area_end));
         self.unreadable.iter().map(|bad| bad.end.min(area_end)).fold(last, usize::max)
     }

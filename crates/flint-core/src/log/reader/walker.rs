@@ -1,6 +1,7 @@
 //! Going through a segment's records.
 
 use super::area::record_area;
+use super::proof::last_nonzero;
 use crate::hooks::{self, Defect};
 use crate::log::frame::{HEADER_LEN, Kind, MIN_RECORD_LEN, RawHeader};
 
@@ -160,7 +161,7 @@ impl<'a> Walker<'a> {
     #[cold]
     fn without_header(&self, rest: &[u8]) -> Step<'a> {
         let offset = self.offset;
-        if rest.iter().all(|&byte| byte == 0) {
+        if last_nonzero(rest).is_none() {
             Step::End { offset }
         } else {
             Step::Invalid { offset, reason: "there is something behind the last record" }
