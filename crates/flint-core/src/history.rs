@@ -15,7 +15,7 @@ use crate::storage::Dir;
 use crate::time::to_wall;
 
 /// One event of a key's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
@@ -27,6 +27,8 @@ pub struct Event {
     pub count: u64,
     /// What was left afterwards, where the log says it.
     pub remaining: Option<u64>,
+    /// The limit that was set; empty for every other event, and where an old release's log was carried over.
+    pub rates: Vec<Rate>,
 }
 
 /// Collects the newest events of one key.
@@ -60,6 +62,7 @@ impl Collector<'_> {
             cost: denial.delta_cost,
             count: denial.delta,
             remaining: None,
+            rates: Vec::new(),
         });
     }
 
@@ -87,7 +90,8 @@ impl Collector<'_> {
             _ => None,
         };
         let at_wall_ns = to_wall(found.at_ns, self.offset_ns);
-        self.push(Event { kind: found.kind, at_wall_ns, cost: found.cost, count: found.count, remaining });
+        let rates = if found.rates.is_some() { self.rates.clone() } else { Vec::new() };
+        self.push(Event { kind: found.kind, at_wall_ns, cost: found.cost, count: found.count, remaining, rates });
     }
 }
 

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::declare::result_class;
+use super::rate::Rate;
 use super::record::{Record, names};
 use crate::convert::choice;
 use crate::time::datetime;
@@ -19,9 +20,18 @@ result_class! {
 
     |this, py|
 
-    #[pyo3(signature = (r#type, at_ns, cost, count, remaining))]
-    new(r#type: &Bound<'_, PyAny>, at_ns: u64, cost: u64, count: u64, remaining: Option<u64>) {
-        Self(CoreEvent { kind: choice("type", r#type, &EventKind::ALL.map(|kind| (kind.name(), kind)))?, at_wall_ns: at_ns, cost, count, remaining })
+    #[pyo3(signature = (r#type, at_ns, cost, count, remaining, rates = None))]
+    new(
+        r#type: &Bound<'_, PyAny>,
+        at_ns: u64,
+        cost: u64,
+        count: u64,
+        remaining: Option<u64>,
+        rates: Option<Vec<Bound<'_, Rate>>>,
+    ) {
+        let kind = choice("type", r#type, &EventKind::ALL.map(|kind| (kind.name(), kind)))?;
+        let rates = rates.iter().flatten().map(|rate| rate.get().core()).collect();
+        Self(CoreEvent { kind, at_wall_ns: at_ns, cost, count, remaining, rates })
     }
 
     fields {
@@ -48,6 +58,13 @@ result_class! {
         shown {
             /// Tokens left afterwards, or None where the log does not have it.
             remaining: Option<u64> => this.0.remaining
+        }
+        shown {
+            /// The limit that a LIMIT_CONFIGURED set, a tuple of Rate; None for other events, and where the log does not have it.
+            rates: Option<Bound<'py, PyTuple>> => {
+                let rates = &this.0.rates;
+                if rates.is_empty() { None } else { Some(Rate::tuple(py, rates)?) }
+            }
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use flint_core::engine::{Event, EventKind};
+use flint_core::limit::Rate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::exact::Malformed;
 use super::number::moment;
+use super::rate::{ExactRate, RateAnswer};
 
 /// One event of a key's history.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -23,6 +25,8 @@ pub struct EventAnswer {
     count: u64,
     /// Tokens left afterwards, where the log tells.
     remaining: Option<u64>,
+    /// The limit that a `LIMIT_CONFIGURED` set; `null` for other events, and where the log does not have it.
+    rates: Option<Vec<RateAnswer>>,
 }
 
 impl From<&Event> for EventAnswer {
@@ -33,6 +37,7 @@ impl From<&Event> for EventAnswer {
             cost: event.cost,
             count: event.count,
             remaining: event.remaining,
+            rates: (!event.rates.is_empty()).then(|| event.rates.iter().map(RateAnswer::from).collect()),
         }
     }
 }
@@ -46,6 +51,8 @@ pub struct ExactEvent<'a> {
     cost: u64,
     count: u64,
     remaining: Option<u64>,
+    #[serde(borrow)]
+    rates: Vec<ExactRate<'a>>,
 }
 
 impl From<&Event> for ExactEvent<'_> {
@@ -56,6 +63,7 @@ impl From<&Event> for ExactEvent<'_> {
             cost: event.cost,
             count: event.count,
             remaining: event.remaining,
+            rates: event.rates.iter().map(ExactRate::from).collect(),
         }
     }
 }
@@ -71,6 +79,7 @@ impl TryFrom<ExactEvent<'_>> for Event {
             cost: event.cost,
             count: event.count,
             remaining: event.remaining,
+            rates: event.rates.into_iter().map(Rate::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
