@@ -9,13 +9,14 @@ import os
 from flint._client.limiter import SharedLimiter
 from flint._errors import InvalidArgument
 from flint._limiter import Limiter
+from flint._native import url_scheme
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# The limiter for each scheme of a URL. Without a scheme, a path is a directory.
+# The one place that knows which limiter a scheme of a URL belongs to. Without a scheme, a path is a directory.
 _BY_SCHEME = {"http": SharedLimiter, "https": SharedLimiter, "unix": SharedLimiter}
 
 _lock = _thread.allocate_lock()
@@ -33,14 +34,8 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
 
     Raises InvalidArgument when the directory is open with other options, and what the class raises.
     """
-    scheme = _scheme(url_or_path)
-    if scheme is not None:
-        if scheme not in _BY_SCHEME:
-            raise InvalidArgument(
-                f"url {url_or_path!r} has the scheme {scheme!r}; a Flint server's URL is http://host:port, "
-                "https://host:port or unix:///path/to/socket, and anything without a scheme is a directory"
-            )
-        return _BY_SCHEME[scheme](str(url_or_path), **options)
+    if isinstance(url_or_path, str) and url_scheme(url_or_path) is not None:
+        return by_url(url_or_path, **options)
     with _lock:
         found = _find(url_or_path)
         if found is not None:
@@ -58,12 +53,16 @@ def connect(url_or_path: str | os.PathLike[str], **options: Any) -> Limiter | Sh
         return limiter
 
 
-def _scheme(url_or_path: str | os.PathLike[str]) -> str | None:
-    """The scheme of a URL, in lower case; None for a directory. "unix:" without slashes is taken for a URL too."""
-    if not isinstance(url_or_path, str):
-        return None
-    scheme = url_or_path.partition(":")[0].lower()
-    return scheme if "://" in url_or_path or (scheme == "unix" and ":" in url_or_path) else None
+def by_url(url: str, **options: Any) -> SharedLimiter:
+    """The limiter of a server. Raises InvalidArgument for what is no URL of one."""
+    scheme = url_scheme(url)
+    if scheme is not None and scheme not in _BY_SCHEME:
+        raise InvalidArgument(
+            f"url {url!r} has the scheme {scheme!r}; a Flint server's URL is http://host:port, https://host:port or "
+            "unix:///path/to/socket, and anything without a scheme is a directory"
+        )
+    # What has no scheme is refused there.
+    return _BY_SCHEME.get(scheme or "http", SharedLimiter)(url, **options)
 
 
 def _find(path: str | os.PathLike[str]) -> tuple[Limiter, dict[str, Any]] | None:

@@ -32,6 +32,7 @@ from flint._native import Limiter as _NativeLimiter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    import os
     from collections.abc import Iterable, Mapping
     from types import TracebackType
     from typing import Any
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from flint._native import Event, LimitStatus
-    from flint._types import Aggregate, Item, LimitLike, Period, RateLike, Report
+    from flint._types import Aggregate, BackupReport, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
 
 
@@ -160,6 +161,12 @@ class Limiter(_NativeLimiter, LimiterBase):
     async def acompact(self) -> None:
         """Like compact(), in a worker thread."""
         await self._start(_CompactCall())
+
+    async def abackup(self, path: str | os.PathLike[str]) -> BackupReport:
+        """Like backup(), in a worker thread: it copies files."""
+        import asyncio
+
+        return await asyncio.get_running_loop().run_in_executor(None, self.backup, path)
 
     async def adoctor(self) -> Report:
         """Like doctor(), in a worker thread."""

@@ -11,6 +11,7 @@ from typing_extensions import Self, disjoint_base
 
 from flint._types import Aggregate as _Aggregate
 from flint._types import Algorithm as _Algorithm
+from flint._types import BackupReport as _BackupReport
 from flint._types import Counters as _Counters
 from flint._types import Item as _Item
 from flint._types import LimitLike as _LimitLike
@@ -59,9 +60,11 @@ __all__ = [
     "_close_all",
     "_head",
     "_limit_of",
+    "backup",
     "doctor",
     "dump",
     "repair",
+    "url_scheme",
     "validate_key",
 ]
 
@@ -302,7 +305,15 @@ class LimitStatus(Record):
 class Event(Record):
     """One event of a key's history."""
 
-    def __new__(cls, type: str, at_ns: int, cost: int, count: int, remaining: int | None) -> Self: ...
+    def __new__(
+        cls,
+        type: str,
+        at_ns: int,
+        cost: int,
+        count: int,
+        remaining: int | None,
+        rates: Iterable[Rate] | None = None,
+    ) -> Self: ...
     @property
     def type(self) -> str: ...
     @property
@@ -315,6 +326,8 @@ class Event(Record):
     def count(self) -> int: ...
     @property
     def remaining(self) -> int | None: ...
+    @property
+    def rates(self) -> tuple[Rate, ...] | None: ...
 
 @final
 class Recovery(Record):
@@ -554,6 +567,9 @@ class Limiter:
     def compact(self) -> None:
         """Write a snapshot and drop the log that it replaces."""
 
+    def backup(self, path: str | PathLike[str]) -> _BackupReport:
+        """Copy the store to the directory `path` while checks go on."""
+
     def doctor(self) -> _Report:
         """Verify the files; changes nothing."""
 
@@ -632,6 +648,12 @@ class Server:
 
 def doctor(path: str | PathLike[str]) -> _Report:
     """Verify the files of a directory without opening it."""
+
+def backup(path: str | PathLike[str], output: str | PathLike[str]) -> _BackupReport:
+    """Copy the store in the directory `path`, which may be in use, to `output`, and read the copy back."""
+
+def url_scheme(text: str) -> str | None:
+    """The scheme of a URL, in lower case; None for a path."""
 
 def repair(path: str | PathLike[str], output: str | PathLike[str]) -> dict[str, Any]:
     """Write a repaired copy of the directory `path` to `output`, and say what it lacks."""

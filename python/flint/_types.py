@@ -48,6 +48,14 @@ class Report(TypedDict):
     notes: list[str]
 
 
+class BackupReport(TypedDict):
+    """What backup() returns: where the copy is, the bytes of its files, and the newest log record in it."""
+
+    path: str
+    bytes: int
+    seq: int
+
+
 # Sums over all keys whose limits have the same algorithms: the label `algorithm`; the rates, the tokens per period and
 # the period in milliseconds that all their limits have in common, or None; the number of keys, the fewest remaining
 # tokens, the latest reset in nanoseconds; and the totals of allowed and denied checks and of their costs.

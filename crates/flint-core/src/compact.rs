@@ -85,7 +85,8 @@ fn open_core(shared: &Shared) -> Result<MutexGuard<'_, Core>> {
     if core.closed { Err(Error::Closed) } else { Ok(core) }
 }
 
-fn save_denials(shared: &Shared) -> Result<()> {
+/// Writes the denial totals that the log does not hold yet.
+pub(crate) fn save_denials(shared: &Shared) -> Result<()> {
     while shared.perform(|core| if core.dirty.is_empty() { Ok(false) } else { core.save_denials() })? {}
     Ok(())
 }

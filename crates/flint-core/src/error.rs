@@ -127,6 +127,18 @@ impl Error {
         Self::Corrupt { path: path.as_ref().to_path_buf(), offset, detail: detail.into() }
     }
 
+    /// The operating system's error number, also where it was foreseen.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Storage { source, .. } => {
+                let full = source.kind() == io::ErrorKind::StorageFull;
+                source.raw_os_error().or_else(|| full.then_some(libc::ENOSPC))
+            }
+            Self::Stopped { errno, .. } => *errno,
+            _ => None,
+        }
+    }
+
     /// Whether the operating system had nothing left to give (room, memory, descriptors), so that the same call may succeed
     /// later. It says nothing against what is on disk.
     pub fn is_out_of_resources(&self) -> bool {

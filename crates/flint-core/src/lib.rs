@@ -4,7 +4,7 @@
 //! Layers, top to bottom. A module uses only those on lines below its own, which a test enforces.
 //!
 //! - `engine`: the public calls; opening, closing, background threads, scans
-//! - `repair`: a repaired copy of a damaged directory
+//! - `backup`, `repair`: a copy of a store that is in use; a repaired copy of a damaged directory
 //! - `doctor`, `dump`, `history`: verifying the files; the log as JSON; what happened to a key
 //! - `compact`, `migrate`, `segments`: snapshots while checks go on; old formats brought forward; reading the log in order
 //! - `recovery`, `store`: from files to state; what the lock protects and the calls that decide
@@ -24,6 +24,7 @@
 #![warn(clippy::unwrap_used)]
 
 pub mod algorithm;
+pub mod backup;
 mod bulk;
 mod chunked;
 pub mod clock;

@@ -60,6 +60,17 @@ pub(crate) struct Active {
     pub(crate) pos: usize,
 }
 
+/// Where the log ends at one moment.
+pub(crate) struct LogEnd {
+    /// The active segment's first record, the seed of its checksums, and where its next record goes.
+    pub(crate) first_seq: u64,
+    pub(crate) seed: u32,
+    pub(crate) offset: u64,
+    /// The newest record and its checksum.
+    pub(crate) seq: u64,
+    pub(crate) crc: u32,
+}
+
 /// What one sync has to cover.
 pub(crate) struct SyncJob {
     pub(crate) files: Vec<(String, Arc<dyn File>)>,
@@ -139,6 +150,17 @@ impl LogWriter {
     /// Bytes appended since open.
     pub(crate) const fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Where the log ends now.
+    pub(crate) fn log_end(&self) -> LogEnd {
+        LogEnd {
+            first_seq: files::parse_segment_name(&self.active.name).unwrap_or(0),
+            seed: self.active.seed,
+            offset: self.active.pos as u64,
+            seq: self.seq,
+            crc: self.crc,
+        }
     }
 
     pub(crate) const fn rotations(&self) -> u64 {

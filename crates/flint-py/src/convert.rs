@@ -181,41 +181,44 @@ pub(crate) fn shown(object: Borrowed<'_, '_, PyAny>) -> String {
     }
 }
 
-/// A server's URL, which could be the name of a directory, but is not meant as one.
-fn is_url(text: &Bound<'_, PyString>) -> bool {
-    let Ok(text) = text.to_str() else { return false };
-    let scheme = text.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
-    match scheme.as_deref() {
-        Some("unix") => true,
-        Some("http" | "https") => text.contains("://"),
-        _ => false,
-    }
+/// The scheme of a URL, in lower case; `None` for what is meant as a path. `http:/host` is what is left of a URL that went through
+/// `pathlib`, and "unix:" needs no slash. A scheme has two characters at least (RFC 3986, 3.1, allows one).
+pub(crate) fn url_scheme(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let mut chars = scheme.chars();
+    let is_scheme = chars.next().is_some_and(|first| first.is_ascii_alphabetic())
+        && scheme.len() > 1
+        && chars.all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = scheme.to_ascii_lowercase();
+    (is_scheme && (rest.starts_with('/') || matches!(&*scheme, "unix" | "http" | "https"))).then_some(scheme)
 }
 
-/// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links.
-pub(crate) fn absolute_path(path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+/// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links. `name` is the argument's.
+pub(crate) fn absolute_path(name: &str, path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let py = path.py();
     let os = py.import("os")?;
-    let text = os.call_method1("fspath", (path,))?;
-    if !text.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(format!("data_dir must be a str or a Path, not {}", path.get_type().name()?)));
-    }
+    let refuse = || {
+        let kind = path.get_type().name().map_or_else(|_| "this".to_owned(), |kind| kind.to_string());
+        PyTypeError::new_err(format!("{name} must be a str or a Path, such as \".flint\", not {kind}"))
+    };
+    let text = os.call_method1("fspath", (path,)).map_err(|_| refuse())?;
+    let Ok(text) = text.cast_into::<PyString>() else { return Err(refuse()) };
+    let shown = || shown(text.as_any().as_borrowed());
     if text.len()? == 0 || text.contains("\0")? {
-        let message = format!("data_dir must name a directory; {} cannot", shown(text.as_borrowed()));
+        let what = if text.len()? == 0 { "is empty" } else { "has a NUL character, which no path can have" };
+        let message = format!("{name} must name a directory, such as \".flint\"; {} {what}", shown());
         return Err(invalid_argument(py, message));
     }
-    if let Some(url) = text.cast::<PyString>().ok().filter(|text| is_url(text)) {
+    if text.to_str().is_ok_and(|text| url_scheme(text).is_some()) {
         let message = format!(
-            "data_dir must name a directory, and {} is a server's URL: use flint.SharedLimiter or flint.connect, or --url",
-            shown(url.as_any().as_borrowed())
+            "{name} must name a directory, and {} is a URL: for a server use flint.SharedLimiter or flint.connect, on the command \
+             line --url; a directory of that name is written with ./ in front",
+            shown()
         );
         return Err(invalid_argument(py, message));
     }
     os.getattr("path")?.call_method1("abspath", (&text,))?.extract().map_err(|_| {
-        invalid_argument(
-            py,
-            format!("data_dir must be a path that the file system can name; {} is not", shown(text.as_borrowed())),
-        )
+        invalid_argument(py, format!("{name} must be a path that the file system can name; {} is not", shown()))
     })
 }
 

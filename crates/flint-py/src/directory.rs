@@ -7,7 +7,7 @@ use flint_server::wire::report::ReportAnswer;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::convert::{Key, absolute_path};
+use crate::convert::{self, Key, absolute_path};
 use crate::errors::OrRaise;
 use crate::results::reports;
 
@@ -16,7 +16,7 @@ use crate::results::reports;
 /// Returns what Limiter.doctor() returns. Raises StorageError when the directory does not exist or cannot be read.
 #[pyfunction]
 fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-    let path = absolute_path(path)?;
+    let path = absolute_path("data_dir", path)?;
     let report = py.detach(|| flint_core::doctor::examine(&path)).or_raise(py)?;
     reports::report(py, &ReportAnswer::from(&report))
 }
@@ -28,7 +28,7 @@ fn doctor<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py,
 /// InvalidArgument for an `output` that is not empty or inside `path`, StorageError when nothing can be copied.
 #[pyfunction]
 fn repair<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-    let (path, output) = (absolute_path(path)?, absolute_path(output)?);
+    let (path, output) = (absolute_path("data_dir", path)?, absolute_path("output", output)?);
     let report = py.detach(|| flint_core::repair::repair(&path, &output)).or_raise(py)?;
     repair_dict(py, &report)
 }
@@ -81,6 +81,17 @@ fn doubt_dict<'py>(py: Python<'py>, doubt: &KeyDoubt) -> PyResult<Bound<'py, PyD
     Ok(dict)
 }
 
+/// Copy the store in the directory `path` to `output`, and read the copy back. Only reads `path`, which may be in use.
+///
+/// Returns what Limiter.backup() returns. Raises InvalidArgument for an `output` that is not empty or inside `path`, CorruptData for a
+/// store that does not open, StorageError where there is none, or not enough room.
+#[pyfunction]
+fn backup<'py>(py: Python<'py>, path: &Bound<'py, PyAny>, output: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+    let (path, output) = (absolute_path("data_dir", path)?, absolute_path("path", output)?);
+    let report = py.detach(|| flint_core::backup::backup(&path, &output)).or_raise(py)?;
+    reports::backup(py, &output, &report)
+}
+
 /// Call `callback` with each log record of the directory `path` whose sequence number is above `after`, in order.
 ///
 /// A record is a dict with "file", "offset" (bytes), "seq", "type", "at" (RFC 3339) and what the type has. In place of records that
@@ -97,7 +108,7 @@ fn dump(
     callback: Py<PyAny>,
     idle: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<u64> {
-    let path = absolute_path(path)?;
+    let path = absolute_path("data_dir", path)?;
     let mut follower = Follower::open(&path, after).or_raise(py)?;
     loop {
         let mut raised = None;
@@ -148,9 +159,17 @@ fn validate_key(py: Python<'_>, key: Key) -> PyResult<()> {
     limit::Key::new(key.text(py)?).map(drop).or_raise(py)
 }
 
+/// The scheme of a URL in lower case, such as "http"; None for a path.
+#[pyfunction]
+fn url_scheme(text: &str) -> Option<String> {
+    convert::url_scheme(text)
+}
+
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(doctor, m)?)?;
     m.add_function(wrap_pyfunction!(repair, m)?)?;
+    m.add_function(wrap_pyfunction!(backup, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
+    m.add_function(wrap_pyfunction!(url_scheme, m)?)?;
     m.add_function(wrap_pyfunction!(validate_key, m)?)
 }

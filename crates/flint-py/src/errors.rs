@@ -48,8 +48,8 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             extra.set_item("key", key)?;
             "LimitNotFound"
         }
-        Error::Storage { path, source, .. } => {
-            extra.set_item("errno", source.raw_os_error())?;
+        Error::Storage { path, .. } => {
+            extra.set_item("errno", error.errno())?;
             extra.set_item("filename", file_name(path))?;
             "StorageError"
         }

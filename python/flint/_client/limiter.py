@@ -6,6 +6,7 @@ Nothing is decided here. Each method and its async counterpart make the same par
 from __future__ import annotations
 
 from flint._base import TOKEN_BUCKET, LimiterBase, named
+from flint._errors import FlintError
 from flint._native import (
     _AttemptCall,
     _CheckAllCall,
@@ -32,6 +33,7 @@ from flint._native import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    import os
     import ssl
     from collections.abc import Iterable, Mapping
     from types import TracebackType
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     from flint._client.core import Core
     from flint._native import CheckResult, Event, LimitStatus, MultiCheckResult
-    from flint._types import Counters, Item, LimitLike, Period, RateLike, Report
+    from flint._types import BackupReport, Counters, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
 
 
@@ -280,6 +282,20 @@ class SharedLimiter(LimiterBase):
     async def acompact(self) -> None:
         """Like compact(), without holding up the event loop."""
         await self._core.arun(_CompactCall())
+
+    def backup(self, path: str | os.PathLike[str]) -> BackupReport:
+        """Not for a server, which does not write files where its clients ask for them: raises FlintError.
+
+        `flint --data-dir DIR backup DEST`, on the server's machine, copies its directory while it runs.
+        """
+        raise FlintError(
+            f"a copy of {self.url} is made where its directory is, and not through the server: run "
+            "`flint --data-dir DIR backup DEST` on that machine; the server may be running"
+        )
+
+    async def abackup(self, path: str | os.PathLike[str]) -> BackupReport:
+        """Like backup(): raises FlintError."""
+        return self.backup(path)
 
     def doctor(self) -> Report:
         """Have the server verify its files; the dict of flint.Limiter.doctor()."""

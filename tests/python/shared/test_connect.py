@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import flint
+from flint import _native
 
 
 def test_a_url_gives_a_client_and_a_path_a_limiter(tmp_path: Path) -> None:
@@ -20,17 +22,42 @@ def test_a_url_gives_a_client_and_a_path_a_limiter(tmp_path: Path) -> None:
         assert limiter.sync == "batch"
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:7878", "HTTPS://flint", "unix:///run/flint.sock", "unix:/run/s"])
+SERVERS = ["http://127.0.0.1:7878", "HTTPS://flint", "unix:///run/flint.sock", "unix:/run/s"]
+
+
+@pytest.mark.parametrize("url", SERVERS)
 def test_a_url_is_no_directory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller that passes a URL as the directory wants a shared limit, and must not get a private one."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(flint.InvalidArgument, match=r"is a server's URL: use flint\.SharedLimiter"):
+    with pytest.raises(flint.InvalidArgument, match=r"is a URL: for a server use flint\.SharedLimiter"):
         flint.Limiter(url)
     with flint.connect(url) as client:
         assert isinstance(client, flint.SharedLimiter)
     assert list(tmp_path.iterdir()) == []
-    with flint.Limiter("http-logs"), flint.Limiter("a:b"):
+    with flint.Limiter("http-logs"), flint.Limiter("a:b"), flint.Limiter("./redis://h"):
         pass
+
+
+@pytest.mark.parametrize("url", [*SERVERS, "redis://h:6379", "ftp://h", "file:///tmp/x", "http:host", Path("http://h")])
+def test_no_argument_takes_a_url_for_a_directory(
+    url: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`Path("http://h")` has one slash left."""
+    with flint.Limiter(tmp_path / "data") as limiter:
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        calls: list[Callable[[], object]] = [
+            lambda: flint.Limiter(url),
+            lambda: flint.Limiter(url, read_only=True),
+            lambda: limiter.backup(url),
+            lambda: _native.doctor(url),
+            lambda: _native.backup(url, "copy"),
+            lambda: _native.repair("data", url),
+        ]
+        for call in calls:
+            with pytest.raises(flint.InvalidArgument, match=r"must name a directory, and .* is a URL"):
+                call()
+    assert list(Path().iterdir()) == []
 
 
 def test_a_directory_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,8 @@
-//! Compaction and verification.
+//! Compaction, copies and verification.
 
+use std::path::Path;
+
+use crate::backup::{self, BackupReport};
 use crate::compact;
 use crate::doctor;
 use crate::error::Result;
@@ -15,6 +18,21 @@ impl Engine {
     /// `Storage` (the store goes on without the snapshot), `Stopped`, `Closed`, `Forked`, `ReadOnly`.
     pub fn compact(&self) -> Result<()> {
         compact::compact(self.writer("compact")?)
+    }
+
+    /// Copies the store to `output` while checks go on: its state and history at one moment of this call. `output` must not exist, or
+    /// be empty, and must not lie in the data directory; the directory above it must exist. A read-only engine copies the directory
+    /// as it is now.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for such an `output`; `Storage`, also when there is not enough room; `Stopped`, `Closed`, `Forked`; for a
+    /// read-only engine what [`backup`](backup::backup) returns. After an error there is no copy, not even a part of one.
+    pub fn backup(&self, output: &Path) -> Result<BackupReport> {
+        self.backend.usable()?;
+        match self.backend.store() {
+            Some(store) => backup::of_store(store, output),
+            None => backup::backup(self.path(), output),
+        }
     }
 
     /// Verifies the files while checks go on.

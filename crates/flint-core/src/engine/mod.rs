@@ -5,7 +5,7 @@
 //! - `operation`: the calls that decide and write, each as one value; `check`, `configure`: the same as methods
 //! - `durability`: waiting for the disk
 //! - `inspect`: one key, its history, counters; `scan`, `listing`, `aggregate`: all keys
-//! - `maintenance`: compaction, verification
+//! - `maintenance`: compaction, copies, verification
 
 mod aggregate;
 mod backend;
@@ -25,6 +25,7 @@ mod scan;
 #[cfg(feature = "shuttle")]
 mod shuttle_tests;
 
+pub use crate::backup::BackupReport;
 pub use crate::doctor::{Problem, Report};
 pub use crate::history::Event;
 pub use crate::idempotency::{CallId, IDEMPOTENCY_AGE_NS, MAX_IDEMPOTENCY_RECORDS, Repeatable};

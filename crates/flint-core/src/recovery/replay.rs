@@ -21,6 +21,7 @@ use crate::time::Anchor;
 
 use super::bounds::{BEYOND, MAX_NUMBER};
 use super::ids::IdMap;
+use super::scan::TORN_COPY;
 
 /// A record's place, number and time.
 #[derive(Debug, Clone, Copy)]
@@ -352,7 +353,8 @@ impl Target for Replayer {
 
     fn snapshot_mark(&mut self, start: u64) -> Result<(), String> {
         if start > self.start && !hooks::has(Defect::ForgetSnapshotMark) {
-            return Err(format!("it says that {} was published, which is missing", files::snapshot_name(start)));
+            let name = files::snapshot_name(start);
+            return Err(format!("it says that {name} was published, which is missing{TORN_COPY}"));
         }
         Ok(())
     }

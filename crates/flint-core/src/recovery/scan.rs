@@ -17,6 +17,16 @@ use crate::sync::Arc;
 use super::bounds::{BEYOND, MAX_NUMBER};
 use super::files::{Access, SegmentFile};
 
+/// Added where damage looks as in a directory that was copied file by file while its writer went on: what was copied first lacks
+/// what later files refer to.
+pub(super) const TORN_COPY: &str = "; a directory that was copied file by file while an application wrote to it looks like this: \
+                                    if this is such a torn copy, make another with `flint backup`";
+
+/// `TORN_COPY` where records are not damaged, but absent.
+const fn if_absent(reason: Option<&str>) -> &'static str {
+    if reason.is_none() { TORN_COPY } else { "" }
+}
+
 /// A segment as it was found.
 pub(crate) struct Segment {
     pub(crate) name: String,
@@ -95,14 +105,15 @@ pub(crate) fn scan(
             missing(
                 1,
                 format!(
-                    "the log starts at record {oldest} and there is no snapshot: a snapshot or segments are missing"
+                    "the log starts at record {oldest} and there is no snapshot: a snapshot or segments are missing{TORN_COPY}"
                 ),
             )
         } else {
             missing(
                 start + 1,
                 format!(
-                    "the snapshot ends with record {start} and the log starts at record {oldest}: segments are missing"
+                    "the snapshot ends with record {start} and the log starts at record {oldest}: segments are \
+                     missing{TORN_COPY}"
                 ),
             )
         };
@@ -126,7 +137,10 @@ pub(crate) fn scan(
         return Err(Error::corrupt(
             dir.path().join(segment),
             offset,
-            format!("the log ends with record {}, but the snapshot was published when it reached {end}", scan.last_seq),
+            format!(
+                "the log ends with record {}, but the snapshot was published when it reached {end}{TORN_COPY}",
+                scan.last_seq
+            ),
         ));
     }
     Ok(scan)
@@ -147,7 +161,7 @@ impl Scanner<'_> {
                 // A rotation that a power cut undid half: nothing in it was acknowledged, unless something proves it.
                 self.refuse_lost_segment(&file, index)?;
                 let rest: Vec<_> = segments.map(|(_, rest)| rest).collect();
-                self.refuse_proof_in(&rest, &file.name, 0)?;
+                self.refuse_proof_in(&rest, &file.name, 0, "")?;
                 let doomed = std::iter::once(file.name).chain(rest.into_iter().map(|(file, _)| file.name)).collect();
                 self.scan.tail = Tail::Torn { bytes: 0, doomed };
                 return Ok(());
@@ -156,7 +170,8 @@ impl Scanner<'_> {
                 && (index == 0 || header.header.prev_crc == self.scan.last_crc);
             if !chained {
                 // Sealed and unsealed predecessors were compared with this header when they ended.
-                return Err(self.corrupt(&file.name, 0, "it does not follow the segment before it"));
+                let hint = if header.header.first_seq > self.scan.last_seq + 1 { TORN_COPY } else { "" };
+                return Err(self.corrupt(&file.name, 0, format!("it does not follow the segment before it{hint}")));
             }
             if index == 0 {
                 self.scan.last_crc = header.header.prev_crc;
@@ -167,7 +182,7 @@ impl Scanner<'_> {
                 return Err(self.corrupt(
                     &files::segment_name(header.seal.as_ref().map_or(0, |seal| seal.last_seq.saturating_add(1))),
                     0,
-                    "the segment before it is sealed, so this one existed, and it is missing",
+                    format!("the segment before it is sealed, so this one existed, and it is missing{TORN_COPY}"),
                 ));
             }
             let covered = header.seal.as_ref().is_some_and(|seal| seal.last_seq <= self.start);
@@ -176,11 +191,11 @@ impl Scanner<'_> {
                 continue;
             }
             let torn = self.walk(file, &header, successor.as_ref(), last)?;
-            if let Some(bytes) = torn {
+            if let Some((bytes, hint)) = torn {
                 let rest: Vec<_> = segments.map(|(_, rest)| rest).collect();
                 let (name, offset) =
                     self.scan.segments.last().map(|cut| (cut.name.clone(), cut.end_offset)).unwrap_or_default();
-                self.refuse_proof_in(&rest, &name, offset)?;
+                self.refuse_proof_in(&rest, &name, offset, hint)?;
                 let doomed = rest.into_iter().map(|(file, _)| file.name).collect();
                 self.scan.tail = Tail::Torn { bytes, doomed };
                 return Ok(());
@@ -292,14 +307,14 @@ impl Scanner<'_> {
         });
     }
 
-    /// Walks one segment. Gives the number of torn bytes if the log ends here torn.
+    /// Walks one segment. Returns the number of torn bytes if the log ends here torn, and what a proof of the contrary hints at.
     fn walk(
         &mut self,
         file: SegmentFile,
         header: &Header,
         successor: Option<&SegmentHeader>,
         last: bool,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<(u64, &'static str)>> {
         let len = usize::try_from(header.len).map_err(|_| self.corrupt(&file.name, 0, "the segment is too large"))?;
         let mut bytes = vec![0; len];
         self.read(&file, &mut bytes, 0)?;
@@ -362,8 +377,10 @@ impl Scanner<'_> {
                 &file.name,
                 stop as u64,
                 format!(
-                    "{what}, and record {} at byte {} says that record {next_seq} was on disk",
-                    proof.seq, proof.offset
+                    "{what}, and record {} at byte {} says that record {next_seq} was on disk{}",
+                    proof.seq,
+                    proof.offset,
+                    if_absent(reason)
                 ),
             ));
         }
@@ -372,13 +389,17 @@ impl Scanner<'_> {
             return Err(self.corrupt(
                 &file.name,
                 stop as u64,
-                format!("{what}, and a snapshot was published when the log reached record {}", self.end),
+                format!(
+                    "{what}, and a snapshot was published when the log reached record {}{}",
+                    self.end,
+                    if_absent(reason)
+                ),
             ));
         }
         let area_end = len - segment::SEAL_LEN;
         let torn = last_nonzero(&bytes[stop..area_end]).map_or(0, |at| at as u64 + 1);
         self.accept(file, header, stop as u64, last_seq, crc);
-        Ok((torn > 0 || (!last && successor.is_some())).then_some(torn))
+        Ok((torn > 0 || (!last && successor.is_some())).then_some((torn, if_absent(reason))))
     }
 
     /// Reads the segment again from `stop`; tells whether walking on may find more.
@@ -428,7 +449,13 @@ impl Scanner<'_> {
     }
 
     /// A torn tail cannot have anything behind it that says that it was on disk.
-    fn refuse_proof_in(&self, rest: &[(SegmentFile, Option<Header>)], name: &str, offset: u64) -> Result<()> {
+    fn refuse_proof_in(
+        &self,
+        rest: &[(SegmentFile, Option<Header>)],
+        name: &str,
+        offset: u64,
+        hint: &str,
+    ) -> Result<()> {
         for (file, header) in rest {
             let seed = frame::seed(self.scan.store_id, file.first_seq);
             let sealed = header.as_ref().is_some_and(|header| header.seal.is_some());
@@ -438,7 +465,7 @@ impl Scanner<'_> {
                     name,
                     offset,
                     format!(
-                        "record {} is missing or damaged, and {} (record {proof}) says that it was on disk",
+                        "record {} is missing or damaged, and {} (record {proof}) says that it was on disk{hint}",
                         self.scan.last_seq + 1,
                         file.name
                     ),

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::lifecycle::Limiter;
+use super::notices;
 use super::settings::{Settings, sync_name};
 use crate::call::base::{Call, Decide, ParsedCall};
 use crate::call::check::CheckCall;
@@ -20,8 +21,10 @@ use crate::call::list::{HistoryCall, ListCall, TopCall};
 use crate::call::peek::PeekCall;
 use crate::call::store::{CompactCall, CountersCall, DoctorCall, FlushCall};
 use crate::convert::{Arg, BriefKey, Cost, Count, Key, absolute_path};
+use crate::errors::OrRaise;
 use crate::results::check::CheckResult;
 use crate::results::recovery::Recovery;
+use crate::results::reports;
 
 #[pymethods]
 impl Limiter {
@@ -63,8 +66,8 @@ impl Limiter {
         };
         let options = settings.options()?;
         let path = match data_dir.get() {
-            Some(data_dir) => absolute_path(data_dir)?,
-            None => absolute_path(&".flint".into_pyobject(py)?.into_any())?,
+            Some(data_dir) => absolute_path("data_dir", data_dir)?,
+            None => absolute_path("data_dir", &".flint".into_pyobject(py)?.into_any())?,
         };
         self.init(py, &path, options, clock.map(|clock| clock.clone().unbind()))
     }
@@ -213,6 +216,25 @@ impl Limiter {
     /// Raises StorageError.
     fn compact(&self, py: Python<'_>) -> PyResult<()> {
         self.run(py, &CompactCall).map(drop)
+    }
+
+    /// Copy the store to the directory `path` while checks go on: its state and history at one moment of this call.
+    ///
+    /// path: str or Path; must not exist, or be an empty directory, outside the data directory; the directory above it must exist.
+    ///
+    /// The copy appears under its name when it is complete and on disk; flint.Limiter opens it like any store. A read-only limiter
+    /// copies the directory as it is now.
+    ///
+    /// Returns a dict: path (str, absolute), bytes (of all files of the copy), seq (the newest log record in it).
+    ///
+    /// Raises InvalidArgument for a path that is not empty or inside the data directory, StorageError, also when there is not enough
+    /// room: there is no copy then, not even a part of one.
+    fn backup<'py>(&self, py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let path = absolute_path("path", path)?;
+        let engine = self.shared_engine()?;
+        let copied = py.detach(|| engine.backup(&path));
+        notices::emit(py, &engine);
+        reports::backup(py, &path, &copied.or_raise(py)?)
     }
 
     /// Verify the files. Changes nothing.

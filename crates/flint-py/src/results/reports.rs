@@ -1,5 +1,8 @@
 //! Results that are plain dicts.
 
+use std::path::Path;
+
+use flint_core::engine::BackupReport;
 use flint_server::wire::counters::{CountersAnswer, DistributionAnswer};
 use flint_server::wire::report::ReportAnswer;
 use pyo3::prelude::*;
@@ -16,6 +19,15 @@ pub(crate) fn report<'py>(py: Python<'py>, report: &ReportAnswer) -> PyResult<Bo
     dict.set_item("format", &*report.format)?;
     dict.set_item("problems", &report.problems)?;
     dict.set_item("notes", &report.notes)?;
+    Ok(dict)
+}
+
+/// The copy at `path`.
+pub(crate) fn backup<'py>(py: Python<'py>, path: &Path, report: &BackupReport) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("path", path.as_os_str())?;
+    dict.set_item("bytes", report.bytes)?;
+    dict.set_item("seq", report.seq)?;
     Ok(dict)
 }
 

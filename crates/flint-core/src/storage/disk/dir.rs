@@ -74,6 +74,11 @@ fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
     }
 }
 
+/// Makes the names in the directory `path` durable.
+pub(super) fn sync_path(path: &Path) -> io::Result<()> {
+    sync_directory(&open_directory(CWD, path)?)
+}
+
 fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> io::Result<StdFile> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(StdFile::from(openat(at, path, flags, Bits::empty())?))

@@ -10,4 +10,4 @@ mod new_dir;
 
 pub use dir::DiskDir;
 pub use filesystem::reject_unsupported_fs;
-pub(crate) use new_dir::NewDir;
+pub(crate) use new_dir::{NewDir, Staged};
