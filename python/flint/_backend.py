@@ -1,4 +1,4 @@
-"""What waiting, decorators, metrics and web integrations need of a limiter: one small protocol for each need.
+"""What waiting, decorators, metrics, web integrations and commands need of a limiter: a small protocol for each need.
 
 `flint.Limiter` and `flint.SharedLimiter` have all of them. No integration depends on either class, and none calls
 anything that is not in the protocol that it names, so that another kind of limiter has only these methods to write.
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from flint._native import CheckResult, LimitStatus, MultiCheckResult
+from flint._native import CheckResult, Event, LimitStatus, MultiCheckResult
 
 if TYPE_CHECKING:
-    from flint._types import Aggregate, Item, LimitLike
+    import builtins
+
+    from flint._types import Aggregate, Item, LimitLike, Period, RateLike, Report
     from flint._waiting.queue import Queues
 
 
@@ -99,3 +101,63 @@ class Reports(Protocol):
 
     def counters(self) -> Mapping[str, Any]:
         """Totals since opening."""
+
+
+class Inspects(Protocol):
+    """Shows keys. The commands that only read need it."""
+
+    def peek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
+        """What `check` would return; takes and counts nothing."""
+
+    def status(self, key: str) -> LimitStatus | None:
+        """The limit of `key`, what is left of it and its totals."""
+
+    def list(self, prefix: str | None = None, limit: int | None = None, after: str | None = None) -> list[LimitStatus]:
+        """Statuses in the order of the keys."""
+
+    def top(self, by: str = "denied", limit: int = 10) -> builtins.list[LimitStatus]:
+        """The statuses with the largest total."""
+
+    def history(self, key: str, limit: int = 100) -> builtins.list[Event]:
+        """The newest events of `key`, oldest first."""
+
+
+class Administers(Inspects, Checks, Protocol):
+    """Changes limits and looks after the log. The commands that write need it."""
+
+    def check_all(self, items: Iterable[Item]) -> MultiCheckResult:
+        """Take tokens of several keys, all or nothing."""
+
+    def limit(
+        self,
+        key: str,
+        rate: RateLike,
+        per: Period | None = None,
+        *,
+        algorithm: str = "token_bucket",
+        burst: int | None = None,
+        on_change: str = "keep",
+    ) -> None:
+        """Set the limit of `key`."""
+
+    def reset(self, key: str) -> None:
+        """Restore the full limit of `key`."""
+
+    def delete(self, key: str) -> None:
+        """Remove `key`."""
+
+    def flush(self) -> None:
+        """Return when everything that was acknowledged so far is on disk."""
+
+    def compact(self) -> None:
+        """Write a snapshot and drop the log that it replaces."""
+
+    def doctor(self) -> Report:
+        """Verify the files; changes nothing."""
+
+
+class AdministersRemotely(Administers, Protocol):
+    """The limiter of a server, whose log no command can read from the disk."""
+
+    def _log_records(self, after: int, limit: int, /) -> tuple[builtins.list[dict[str, Any]], int]:
+        """Records of the log above the sequence number `after`, and the newest number among them."""

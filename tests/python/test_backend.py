@@ -8,21 +8,31 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from tests.python.backends import EMBEDDED, KINDS, Kind
+from tests.python.backends import EMBEDDED, KINDS, SHARED, Kind
 from tests.python.contract.asgi_support import hello, statuses
 
 import flint
 from flint import _backend
-from flint._backend import Acquires, Attempts, Checks, ChecksAsync, Reports, Sums
+from flint._backend import (
+    Acquires,
+    Administers,
+    AdministersRemotely,
+    Attempts,
+    Checks,
+    ChecksAsync,
+    Inspects,
+    Reports,
+    Sums,
+)
 from flint._base import LimiterBase
 from flint._types import Item, LimitLike
 from flint._waiting.queue import Queues
 from flint.asgi import RateLimitMiddleware
 from flint.testing import ManualClock
 
-PROTOCOLS = [Acquires, Attempts, Checks, ChecksAsync, Reports]
+PROTOCOLS = [Acquires, Administers, Attempts, Checks, ChecksAsync, Inspects, Reports]
 # Those that a limiter may do without, and the kinds that have them.
-OPTIONAL = {Sums: [EMBEDDED]}
+OPTIONAL: dict[type, list[Kind]] = {Sums: [EMBEDDED], AdministersRemotely: [SHARED]}
 IMPLEMENTED = [
     *((kind, protocol) for kind in KINDS for protocol in PROTOCOLS),
     *((kind, protocol) for protocol, kinds in OPTIONAL.items() for kind in kinds),
@@ -36,6 +46,9 @@ def type_checkers_accept(embedded: flint.Limiter, shared: flint.SharedLimiter) -
     _acquires: tuple[Acquires, ...] = (embedded, shared)
     _attempts: tuple[Attempts, ...] = (embedded, shared)
     _reports: tuple[Reports, ...] = (embedded, shared)
+    _inspects: tuple[Inspects, ...] = (embedded, shared)
+    _administers: tuple[Administers, ...] = (embedded, shared)
+    _administers_remotely: tuple[AdministersRemotely, ...] = (shared,)
     _sums: tuple[Sums, ...] = (embedded,)
 
 

@@ -108,8 +108,8 @@ KINDS = (
         ),
     ),
     Kind(
-        "A limiter backend (its own files and at most 4 others)",
-        most=4,
+        "A limiter backend (its own files and at most 2 others)",
+        most=2,
         owns=True,
         examples=(Example("client", r"\bSharedLimiter\b|\bflint\._client\b", roots=("python/flint",)),),
     ),

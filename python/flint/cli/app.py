@@ -7,12 +7,11 @@ import click
 import flint
 from flint.cli import output
 from flint.cli.commands import Group
-from flint.cli.parameters import json_option
-from flint.cli.remote import named_server, origin
-from flint.cli.session import DEFAULT_DATA_DIR, session_of, tidy
+from flint.cli.root_options import root_options
+from flint.cli.session import session_of
 
 # Each is the attribute `command` of the module or package of that name in flint.cli.
-COMMANDS = ("limit", "log", "server", "doctor")
+COMMANDS = ("limit", "log", "server", "backup", "restore", "doctor")
 
 
 def _print_version(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -46,26 +45,6 @@ def _set_up_completion(context: click.Context, parameter: click.Parameter, shell
     "unexpected error.",
 )
 @click.option(
-    "--data-dir",
-    metavar="DIR",
-    envvar="FLINT_DATA_DIR",
-    show_envvar=True,
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="The data directory.",
-)
-@click.option(
-    "--url",
-    metavar="URL",
-    envvar="FLINT_URL",
-    show_envvar=True,
-    help="A server instead, such as http://host:port or unix:///path.",
-)
-@click.option(
-    "--token-file", metavar="FILE", help="With --url: the file with the token; without it, the variable FLINT_TOKEN."
-)
-@json_option
-@click.option(
     "--version",
     is_flag=True,
     is_eager=True,
@@ -93,21 +72,8 @@ def _set_up_completion(context: click.Context, parameter: click.Parameter, shell
     callback=_set_up_completion,
     help="Print the completion script instead of setting it up.",
 )
-@click.pass_context
-def root(context: click.Context, data_dir: str, url: str | None, token_file: str | None) -> None:
+def root() -> None:
     """Rate limits that survive restarts, crashes and power cuts."""
-    session = session_of(context)
-    if not data_dir:
-        raise click.UsageError("--data-dir must name a directory, such as .flint; it is empty")
-    session.data_dir = tidy(data_dir)
-    if url == "":
-        raise click.UsageError("--url must name a server, such as unix:///run/flint/flint.sock; it is empty")
-    if url is not None and origin(context, "url") == origin(context, "data_dir"):
-        named = "--url and --data-dir" if origin(context, "url") == "COMMANDLINE" else "FLINT_URL and FLINT_DATA_DIR"
-        raise click.UsageError(f"{named} exclude each other: commands work on a server or on a directory")
-    session.remote = named_server(context)
-    if token_file is not None and session.remote is None:
-        raise click.UsageError(
-            "--token-file goes with --url; the token file of a server goes behind the command: "
-            "`flint server start --token-file FILE`"
-        )
+
+
+root.params[:0] = root_options(at_root=True)

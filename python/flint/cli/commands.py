@@ -9,9 +9,13 @@ from typing import Any
 import click
 
 from flint.cli import output
+from flint.cli.root_options import RootOption, root_options
+from flint.cli.session import session_of
 
 # Two matches are a help, more are a guess.
 _SUGGESTIONS = 2
+# The name of the whole command line.
+ROOT = "flint"
 
 
 class Argument(click.Argument):
@@ -27,7 +31,13 @@ class Command(click.Command):
 
     def __init__(self, name: str | None, **attributes: Any) -> None:
         super().__init__(name, add_help_option=False, **attributes)
+        self.params += root_options(at_root=False, taken=[str(each.name) for each in self.params])
         self.params.append(_help_option())
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command, once all options are known."""
+        session_of(ctx).settle()
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the sections on arguments and on options."""
@@ -35,7 +45,7 @@ class Command(click.Command):
         if arguments:
             with formatter.section("Arguments"):
                 formatter.write_dl(arguments)
-        super().format_options(ctx, formatter)
+        _format_options(self, ctx, formatter)
 
 
 class Group(click.Group):
@@ -46,9 +56,16 @@ class Group(click.Group):
 
     def __init__(self, name: str | None, *, package: str, names: Iterable[str], **attributes: Any) -> None:
         super().__init__(name, add_help_option=False, no_args_is_help=False, **attributes)
+        if name != ROOT:
+            self.params += root_options(at_root=False)
         self.params.append(_help_option())
         self.package = package
         self.names = tuple(names)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the sections on options and on commands."""
+        _format_options(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order of the table."""
@@ -89,6 +106,20 @@ class Group(click.Group):
         if not found:
             return f"; the commands are {', '.join(self.names)}"
         return f"; did you mean {' or '.join(repr(each) for each in found[:_SUGGESTIONS])}?"
+
+
+def _format_options(command: click.Command, context: click.Context, formatter: click.HelpFormatter) -> None:
+    """Writes the options of a command, and apart from them those that every command has."""
+    own: list[tuple[str, str]] = []
+    everywhere: list[tuple[str, str]] = []
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            (everywhere if isinstance(parameter, RootOption) and command.name != ROOT else own).append(record)
+    for title, records in (("Options", own), ("Options of every command", everywhere)):
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def _help_option() -> click.Option:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import flint
-from flint.cli import output
+from flint.cli import output, table
 from flint.cli.errors import DENIED
 from flint.cli.output import NS_PER_S, moment, printable_key, second
+from flint.cli.table import GREEN, RED, YELLOW, Cell, Column
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # Different limits in a listing; most of its keys share a few.
 _CACHED = 1024
 
-STATUS_HEADER = ("KEY", "LIMIT", "ALGORITHM", "REMAINING", "ALLOWED", "DENIED", "RESET AT")
-STATUS_NUMERIC = frozenset({3, 4, 5})
+KEY = Column("KEY", 0, folds="anywhere")
+LIMIT = Column("LIMIT", 2, folds="words")
+REMAINING = Column("REMAINING", 1, numeric=True)
+ALLOWED = Column("ALLOWED", 4, numeric=True)
+DENIED_TOTAL = Column("DENIED", 3, numeric=True)
+STATUS = (KEY, LIMIT, Column("ALGORITHM", 6), REMAINING, ALLOWED, DENIED_TOTAL, Column("RESET AT", 5))
 
 _UNITS = (
     (604_800_000, "week"),
@@ -51,16 +62,53 @@ def rates(of: tuple[flint.Rate, ...]) -> tuple[str, str]:
     )
 
 
-def status_row(status: flint.LimitStatus) -> tuple[str, ...]:
-    """The cells under STATUS_HEADER."""
+def status_row(status: flint.LimitStatus) -> tuple[Cell, ...]:
+    """The cells under STATUS."""
+    limit, algorithms = rates(status.rates)
     return (
-        printable_key(status.key),
-        *rates(status.rates),
-        str(status.remaining),
-        str(status.total_allowed),
-        str(status.total_denied),
-        second(status.reset_at_ns // NS_PER_S),
+        Cell(printable_key(status.key)),
+        Cell(limit),
+        Cell(algorithms),
+        remaining(status),
+        Cell(str(status.total_allowed)),
+        denials(status.total_denied),
+        Cell(reset(status.reset_at_ns)),
     )
+
+
+def remaining(status: flint.LimitStatus) -> Cell:
+    """What is left of a limit; a limit that is used up stands out."""
+    return Cell(str(status.remaining), None if status.remaining else RED)
+
+
+def denials(total: int) -> Cell:
+    """A number of denials; any stands out."""
+    return Cell(str(total), YELLOW if total else None)
+
+
+def relative_times() -> bool:
+    """Whether times are shown as distances from now: to a person. What reads a pipe gets exact ones."""
+    return output.is_terminal(sys.stdout)
+
+
+def reset(at_ns: int) -> str:
+    """When a limit is full again."""
+    if not relative_times():
+        return second(at_ns // NS_PER_S)
+    left = at_ns - time.time_ns()
+    return "full" if left <= 0 else f"in {distance(left / NS_PER_S)}"
+
+
+def when(at: datetime, at_ns: int) -> str:
+    """When something happened."""
+    if not relative_times():
+        return output.millisecond(at)
+    return f"{distance(max(time.time_ns() - at_ns, 0) / NS_PER_S)} ago"
+
+
+def distance(value: float) -> str:
+    """A span of time in its two largest units: "0.125 s", "4 min 5 s", "2 d 3 h"."""
+    return seconds(value) if value < 60 else " ".join(seconds(value).split(" ")[:4])
 
 
 def seconds(value: float) -> str:
@@ -78,6 +126,8 @@ def seconds(value: float) -> str:
 def decision(result: flint.CheckResult) -> str:
     """One line on a check's result."""
     head = "allowed" if result.allowed else "denied"
+    if table.in_colour():
+        head = table.paint(head, GREEN if result.allowed else RED)
     text = f"{head}  {printable_key(result.key)}  cost {result.cost}  remaining {result.remaining} of {result.limit}"
     return text if result.allowed else f"{text}  retry after {seconds(result.retry_after)}"
 
@@ -89,6 +139,11 @@ def print_decision(as_json: bool, result: flint.CheckResult) -> int:
     else:
         output.line(decision(result))
     return 0 if result.allowed else DENIED
+
+
+def _both(exact: str, shown: str) -> str:
+    """An exact time, and on a terminal how far away it is."""
+    return exact if shown == exact else f"{shown} ({exact})"
 
 
 def print_status(as_json: bool, status: flint.LimitStatus) -> None:
@@ -105,7 +160,7 @@ def print_status(as_json: bool, status: flint.LimitStatus) -> None:
             ("limit", limit),
             ("algorithm", algorithms),
             ("remaining", str(status.remaining)),
-            ("full again", moment(status.reset_at)),
+            ("full again", _both(moment(status.reset_at), reset(status.reset_at_ns))),
             ("checks", totals),
             ("last allowed", moment(status.last_allowed_at)),
             ("last denied", moment(status.last_denied_at)),

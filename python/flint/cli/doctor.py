@@ -8,7 +8,6 @@ from flint.cli import output
 from flint.cli import repair as repairing
 from flint.cli.commands import Command
 from flint.cli.errors import STORAGE
-from flint.cli.parameters import json_option
 from flint.cli.session import Session
 
 
@@ -17,7 +16,6 @@ from flint.cli.session import Session
 @click.option(
     "--output", "output_dir", metavar="DIR", help="With --repair: where the copy goes; default: DATA_DIR.repaired."
 )
-@json_option
 @click.pass_obj
 def command(session: Session, repair: bool, output_dir: str | None) -> None:
     """Examine the data directory; changes nothing in it.

@@ -1,6 +1,6 @@
-"""What a run prints: tables and lines for people, JSON for programs, and no control characters from data.
+"""What a run prints: lines for people, JSON for programs, and no control characters from data; `table` has the tables.
 
-rich is imported where a table or a spinner is shown on a terminal, and nowhere else.
+rich is imported where a spinner is shown on a terminal, and nowhere else.
 """
 
 from __future__ import annotations
@@ -19,13 +19,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.status import Status
-    from rich.table import Table
 
 NS_PER_S = 1_000_000_000
 
 _PROGRESS_AFTER_S = 1.0
-# A first column this wide at most is not folded on a narrow terminal.
-_NAME_WIDTH = 24
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
@@ -66,6 +63,11 @@ def _escape(char: str) -> str:
 def moment(at: datetime | None) -> str:
     """A time in this machine's time zone, without its fraction of a second; a dash for never."""
     return "-" if at is None else at.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def millisecond(at: datetime) -> str:
+    """As `moment`, to the millisecond."""
+    return at.astimezone().isoformat(sep=" ", timespec="milliseconds")
 
 
 @lru_cache(1024)
@@ -130,41 +132,6 @@ def documents(values: Iterable[object]) -> None:
         write(f"{separator}{json.dumps(value)}")
         separator = ",\n "
     write("[]\n" if separator == "[" else "]\n")
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int] = frozenset()) -> None:
-    """Writes a table. `numeric` names the columns that are set flush right. Cells are shown whole, never cut off."""
-    if is_terminal(sys.stdout):
-        from rich.console import Console
-
-        console = Console(file=sys.stdout, highlight=False)
-        with _writing():
-            console.print(rich_table(header, rows, numeric))
-        return
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    form = "  ".join(f"{{:{'>' if column in numeric else '<'}{width}}}" for column, width in enumerate(widths))
-    write("".join([f"{form.format(*cells).rstrip()}\n" for cells in lines]))
-
-
-def rich_table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: frozenset[int]) -> Table:
-    """The table as a terminal shows it: long cells are folded, the first column, which names the row, last of all."""
-    from rich.table import Table
-    from rich.text import Text
-
-    held = list(rows)
-    named = max((len(cells[0]) for cells in held), default=0)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for column, title in enumerate(header):
-        shown.add_column(
-            title,
-            justify="right" if column in numeric else "left",
-            overflow="fold",
-            min_width=min(named, _NAME_WIDTH) if column == 0 else None,
-        )
-    for cells in held:
-        shown.add_row(*(Text(cell) for cell in cells))
-    return shown
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> None:

@@ -12,13 +12,14 @@ import click
 import flint
 from flint.cli.commands import Argument
 from flint.cli.errors import CommandError
-from flint.cli.remote import named_server
-from flint.cli.session import DEFAULT_DATA_DIR, AnyLimiter, session_of
+from flint.cli.session import session_of
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 # Generic since click 8.5.
 if TYPE_CHECKING:
+    from flint._backend import Inspects
+
     _ParamType = click.ParamType[int]
 else:
     _ParamType = click.ParamType
@@ -58,22 +59,6 @@ SEQUENCE_NUMBER = Integer(0, 2**64 - 1, "0 to 2^64 - 1")
 COUNT = Integer(1, 2**64 - 1, "1 to 2^64 - 1")
 
 
-def json_option(function: Decorated) -> Decorated:
-    """`--json` behind the command, which means the same as before it."""
-    return click.option(
-        "--json",
-        is_flag=True,
-        expose_value=False,
-        callback=_choose_json,
-        help="Print JSON and nothing else on standard output.",
-    )(function)
-
-
-def _choose_json(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        session_of(context).json = True
-
-
 def suggest_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Keys of the store that begin with the text typed so far, for completion; none if the store cannot be read.
 
@@ -82,16 +67,17 @@ def suggest_keys(context: click.Context, _parameter: click.Parameter, incomplete
     try:
         with _limiter_for_completion(context) as limiter:
             found = [status.key for status in limiter.list(prefix=incomplete or None, limit=_SUGGESTED_KEYS)]
-    except (flint.FlintError, CommandError, OSError):
+    except (flint.FlintError, click.UsageError, CommandError, OSError):
         return []
     return [key for key in found if key.isprintable()]
 
 
-def _limiter_for_completion(context: click.Context) -> AbstractContextManager[AnyLimiter]:
-    remote = named_server(context)
-    if remote is not None:
-        return remote.opened(timeout=_COMPLETION_TIMEOUT_S)
-    return flint.Limiter(context.find_root().params.get("data_dir") or DEFAULT_DATA_DIR, read_only=True)
+def _limiter_for_completion(context: click.Context) -> AbstractContextManager[Inspects]:
+    session = session_of(context)
+    session.settle()
+    if session.remote is not None:
+        return session.remote.opened(timeout=_COMPLETION_TIMEOUT_S)
+    return flint.Limiter(session.data_dir, read_only=True)
 
 
 def key_argument(function: Decorated) -> Decorated:
@@ -113,11 +99,11 @@ def cost_option(function: Decorated) -> Decorated:
     )(function)
 
 
-def limit_option(function: Decorated) -> Decorated:
+def rate_option(function: Decorated) -> Decorated:
     """The limit that a check brings along."""
-    return click.option("--limit", metavar="RATE", help='A limit for a key that has none, such as "100/minute".')(
-        function
-    )
+    return click.option(
+        "--rate", "limit", metavar="RATE", help='A limit for a key that has none, such as "100/minute".'
+    )(function)
 
 
 def count_option(what: str, default: int | None = None) -> Callable[[Decorated], Decorated]:

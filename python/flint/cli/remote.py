@@ -6,13 +6,14 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import click
-
-import flint
+from flint import _connect
 from flint.cli import output
 from flint.cli.errors import USAGE, CommandError
+
+if TYPE_CHECKING:
+    from flint._backend import AdministersRemotely
 
 TOKEN_VARIABLE = "FLINT_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -26,9 +27,9 @@ class Remote(NamedTuple):
     token_file: str | None = None
 
     @contextmanager
-    def opened(self, timeout: float = 10.0) -> Iterator[flint.SharedLimiter]:
+    def opened(self, timeout: float = 10.0) -> Iterator[AdministersRemotely]:
         """The server's limits. Nothing is connected before the first call."""
-        with flint.SharedLimiter(self.url, token=self._token(), timeout=timeout) as limiter:
+        with _connect.by_url(self.url, token=self._token(), timeout=timeout) as limiter:
             yield limiter
 
     def _token(self) -> str | None:
@@ -36,24 +37,6 @@ class Remote(NamedTuple):
             return read_token(self.token_file)
         # An unset variable that a shell expands is empty. A server that requires a token refuses the call.
         return os.environ.get(TOKEN_VARIABLE) or None
-
-
-def named_server(context: click.Context) -> Remote | None:
-    """The server that a run's root options name.
-
-    A directory on the command line takes precedence over a server in a variable.
-    """
-    options = context.find_root().params
-    url = options.get("url")
-    if not url or (origin(context, "url") != "COMMANDLINE" and origin(context, "data_dir") == "COMMANDLINE"):
-        return None
-    return Remote(url, options.get("token_file"))
-
-
-def origin(context: click.Context, option: str) -> str:
-    """Where a root option's value comes from: COMMANDLINE, ENVIRONMENT or DEFAULT."""
-    source = context.find_root().get_parameter_source(option)
-    return "DEFAULT" if source is None else source.name
 
 
 def read_token(path: str) -> str:

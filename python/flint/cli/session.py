@@ -1,4 +1,4 @@
-"""One run of the command line: its root options, and how it opens the data directory or reaches the server."""
+"""One run of the command line: the root options, and how it opens the data directory or reaches the server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from flint import _native
 from flint.cli import output
 from flint.cli.errors import USAGE, CommandError
 from flint.cli.remote import Remote
+
+if TYPE_CHECKING:
+    from flint._backend import Administers, Inspects
 
 DEFAULT_DATA_DIR = ".flint"
 
@@ -30,8 +33,18 @@ def tidy(path: str) -> str:
     return ("/" if path.startswith("/") else "") + "/".join(parts) or "."
 
 
-# Commands call what both have in common.
-AnyLimiter = flint.Limiter | flint.SharedLimiter
+def directory(option: str, path: str | None) -> str:
+    """The directory that an option names. Raises UsageError for what cannot be meant as one."""
+    if path is None:
+        return DEFAULT_DATA_DIR
+    if not path:
+        raise click.UsageError(f"{option} must name a directory, such as .flint; it is empty")
+    if _native.url_scheme(path) is not None:
+        raise click.UsageError(
+            f"{option} must name a directory, and {path!r} is a URL: a server is named with --url or FLINT_URL; "
+            f"a directory of that name is written with ./ in front"
+        )
+    return tidy(path)
 
 
 class Session:
@@ -45,9 +58,39 @@ class Session:
         self.remote: Remote | None = None
         self.json = json
         self.status = 0
+        # By option: its last value, and where that comes from (COMMANDLINE, ENVIRONMENT or DEFAULT).
+        self._chosen: dict[str, tuple[str, str]] = {}
+
+    def choose(self, option: str, value: str, source: str) -> None:
+        """Notes the value of a root option; the command line's last one counts."""
+        if source == "COMMANDLINE" or self._source(option) != "COMMANDLINE":
+            self._chosen[option] = value, source
+
+    def _source(self, option: str) -> str:
+        return self._chosen.get(option, ("", "DEFAULT"))[1]
+
+    def settle(self) -> None:
+        """Decides what the command works on. A directory on the command line precedes a server in a variable."""
+        data_dir, url = (self._chosen.get(option, (None, ""))[0] for option in ("data_dir", "url"))
+        from_dir, from_url = self._source("data_dir"), self._source("url")
+        self.data_dir = directory("--data-dir" if from_dir == "COMMANDLINE" else "FLINT_DATA_DIR", data_dir)
+        if url == "" and from_url == "COMMANDLINE":
+            raise click.UsageError("--url must name a server, such as unix:///run/flint/flint.sock; it is empty")
+        if url and from_url == from_dir:
+            named = "--url and --data-dir" if from_url == "COMMANDLINE" else "FLINT_URL and FLINT_DATA_DIR"
+            raise click.UsageError(f"{named} exclude each other: commands work on a server or on a directory")
+        token_file = self._chosen.get("token_file", (None, ""))[0]
+        self.remote = None
+        if url and not (from_dir == "COMMANDLINE" and from_url != "COMMANDLINE"):
+            self.remote = Remote(url, token_file)
+        elif token_file is not None:
+            raise click.UsageError(
+                "--token-file goes with --url; the token file of a server goes behind the command: "
+                "`flint server start --token-file FILE`"
+            )
 
     @contextmanager
-    def reading(self) -> Iterator[AnyLimiter]:
+    def reading(self) -> Iterator[Inspects]:
         """The store, which another process may have open for writing; it must exist. Or the server."""
         if self.remote is not None:
             with self.remote.opened() as shared:
@@ -58,7 +101,7 @@ class Session:
             yield limiter
 
     @contextmanager
-    def writing(self, *, create: bool = False) -> Iterator[AnyLimiter]:
+    def writing(self, *, create: bool = False) -> Iterator[Administers]:
         """The store, held by this process alone; or the server.
 
         `create` makes what is missing; otherwise that is an error, so that a mistyped path leaves nothing behind.

@@ -35,7 +35,9 @@ def test_commands_and_options(cli: Cli) -> None:
     assert completions(cli, "flint limit add k --algorithm f") == ["fixed_window_counter"]
     assert "denied_cost" in completions(cli, "flint limit top --by d")
     assert completions(cli, "flint limit top --wa") == ["--watch"]
-    assert completions(cli, "") == completions(cli, "flint ") == ["limit", "log", "server", "doctor"]
+    assert (
+        completions(cli, "") == completions(cli, "flint ") == ["limit", "log", "server", "backup", "restore", "doctor"]
+    )
 
 
 def test_completions_are_described(cli: Cli) -> None:

@@ -67,7 +67,7 @@ def test_a_directory_without_a_store_is_an_error_and_stays_without(
 
 
 def test_what_makes_a_store_may_do_so_in_any_directory(cli: Cli, data_dir: Path, tmp_path: Path) -> None:
-    for arguments in (("limit", "add", "k", "9/day"), ("limit", "check", "k", "--limit", "9/day")):
+    for arguments in (("limit", "add", "k", "9/day"), ("limit", "check", "k", "--rate", "9/day")):
         there = tmp_path / arguments[1]
         there.mkdir()
         assert cli("--data-dir", there, *arguments).status == 0
@@ -206,16 +206,14 @@ def test_missing_third_party_modules_are_named(command: list[str], environment: 
     assert done.stderr == "flint: the command line needs click: pip install --upgrade flint-limiter\n"
 
 
-def test_a_missing_rich_is_named_where_a_table_needs_it(
-    cli: Cli, data_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_and_json_need_no_rich(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("limit", "add", "k", "9/day")
     for name in [name for name in sys.modules if name.split(".")[0] == "rich"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "rich", None)
-    assert cli("limit", "list").status == 0
     monkeypatch.setattr(output, "is_terminal", lambda stream: stream is sys.stdout)
-    ran = cli("limit", "list")
+    assert cli("limit", "list", NO_COLOR="1").status == 0
+    ran = cli("limit", "top", "--watch", "--rounds", "1")
     assert (ran.status, ran.out) == (3, "")
     assert ran.err == "flint: the command line needs rich: pip install --upgrade flint-limiter\n"
 

@@ -141,8 +141,8 @@ def test_check_and_peek_answer_with_their_exit_status(cli: Cli) -> None:
 
 
 def test_a_limit_given_with_the_check(cli: Cli) -> None:
-    assert cli("limit", "check", "new", "--limit", "3/day", "--json").json["remaining"] == 2
-    assert cli("limit", "peek", "other", "--limit", "3/day", "--json").json["allowed"] is True
+    assert cli("limit", "check", "new", "--rate", "3/day", "--json").json["remaining"] == 2
+    assert cli("limit", "peek", "other", "--rate", "3/day", "--json").json["allowed"] is True
     assert cli("limit", "status", "new").status == 0
     assert cli("limit", "status", "other").status == 2
 
@@ -245,9 +245,9 @@ def test_history_is_cut_to_the_newest(cli: Cli) -> None:
     [
         ["add", "", "10/m"],
         ["add", "k" * 513, "10/m"],
-        ["check", "", "--limit", "5/m"],
-        ["check", "k", "--limit", "zz"],
-        ["check", "k", "--limit", "5/m", "--cost", "9"],
+        ["check", "", "--rate", "5/m"],
+        ["check", "k", "--rate", "zz"],
+        ["check", "k", "--rate", "5/m", "--cost", "9"],
     ],
 )
 def test_nonsense_makes_no_directory(cli: Cli, data_dir: Path, arguments: list[str]) -> None:

@@ -23,13 +23,13 @@ COMMANDS = [
     ("limit", "add", "c/ %\n\u20ac", "3/day; 100/10d", "--algorithm", "fixed_window_counter"),
     ("limit", "add", "b", "8/day", "--on-change", "reset"),
     ("limit", "check", "a", "--cost", "5"),
-    ("limit", "check", "new", "--limit", "3/10d"),
+    ("limit", "check", "new", "--rate", "3/10d"),
     ("limit", "check", "b", "--cost", "8"),
     ("limit", "check", "b"),
     ("limit", "check-all", "a", "c/ %\n\u20ac", "--cost", "a=10"),
     ("limit", "check-all", "a", "b"),
     ("limit", "peek", "a", "--cost", "50"),
-    ("limit", "peek", "other", "--limit", "3/day"),
+    ("limit", "peek", "other", "--rate", "3/day"),
     ("limit", "status", "c/ %\n\u20ac"),
     ("limit", "list"),
     ("limit", "list", "--prefix", "c/", "--limit", "1"),
@@ -52,7 +52,7 @@ COMMANDS = [
     ("limit", "status", ""),
     ("limit", "check", "a", "--cost", "101"),
     ("limit", "check", "a", "--cost", "0"),
-    ("limit", "check", "new", "--cost", "4", "--limit", "3/day"),
+    ("limit", "check", "new", "--cost", "4", "--rate", "3/day"),
     ("limit", "check-all", "a", "a"),
     ("limit", "add", "a", "1/fortnight"),
 ]
@@ -157,7 +157,7 @@ def test_a_unix_socket(cli: Cli, data_dir: Path) -> None:
 
 def test_watching(cli: Cli, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(top, "_REFRESH_S", 0.01)
-    cli("--url", served.url, "limit", "check", "k", "--limit", "9/day")
+    cli("--url", served.url, "limit", "check", "k", "--rate", "9/day")
     watched = cli("--url", served.url, "limit", "top", "--by", "allowed", "--watch", "--rounds", "2", "--json")
     assert watched.status == 0
     looks = [json.loads(line) for line in watched.out.splitlines()]

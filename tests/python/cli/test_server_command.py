@@ -137,6 +137,6 @@ def test_warnings_of_tokens(data_dir: Path) -> None:
 
 def test_it_ends_in_order_and_its_limits_stay(cli: Cli, data_dir: Path) -> None:
     with serving(data_dir, "--sync", "batch") as served:
-        assert cli("--url", served.url, "limit", "check", "k", "--limit", "9/day", "--cost", "4").status == 0
+        assert cli("--url", served.url, "limit", "check", "k", "--rate", "9/day", "--cost", "4").status == 0
     assert served.said[-1] == "flint: shutting down"
     assert cli("limit", "status", "k", "--json").json["remaining"] == 5

@@ -17,21 +17,24 @@ from typing import TYPE_CHECKING
 import pytest
 
 import flint
-from flint.cli import output
+from flint.cli import output, table
 
 if TYPE_CHECKING:
-    from tests.python.cli.conftest import Environment
+    from tests.python.cli.conftest import Cli, Environment
 
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """A pseudo-terminal of 60 columns and whatever was written to it."""
+    """A pseudo-terminal, of 60 columns unless it is resized, and whatever was written to it."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = pty.openpty()
-        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        self.resize(60)
+
+    def resize(self, columns: int) -> None:
+        fcntl.ioctl(self.theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
 
     def read(self) -> str:
         """Everything written until all writers have closed."""
@@ -76,7 +79,109 @@ def test_tables_fold_and_lose_nothing(
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 60
     assert "\u2026" not in shown
-    assert "".join(line[: len(line) - len(line.lstrip("0123456789"))] for line in lines[1:]) == key
+    assert "".join(line[: len(line) - len(line.lstrip("0123456789"))] for line in lines[1:-1]) == key
+
+
+ALGORITHMS = ("token_bucket", "sliding_window_log", "fixed_window_counter")
+
+
+@pytest.fixture
+def used(data_dir: Path) -> None:
+    """One used-up limit, one denied key and one that is whole, of three algorithms."""
+    with flint.Limiter(data_dir) as limiter:
+        for number, algorithm in enumerate(ALGORITHMS):
+            limiter.limit(f"tenant:{number}:user-4242", 3, "7d", algorithm=algorithm)
+        for _ in range(4):
+            limiter.check("tenant:0:user-4242")
+        limiter.check("tenant:1:user-4242")
+        limiter.limit("many", "10/second burst 20; 1000/day; 5000/7d", algorithm="token_bucket")
+
+
+def shown_at(
+    columns: int, terminal: Terminal, command: list[str], environment: Environment, *arguments: str, **more: str
+) -> tuple[str, str]:
+    """What a command shows on a terminal of that width: with colours, and without."""
+    terminal.resize(columns)
+    with on(terminal, command, {**environment, **more}, *arguments) as process:
+        assert process.wait(60) == 0
+    raw = terminal.read()
+    return raw, CONTROL.sub("", raw)
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize("columns", [200, 120, 100, 80, 72, 60, 50, 40])
+@pytest.mark.parametrize(
+    "arguments", [("limit", "list"), ("limit", "top", "--by", "allowed"), ("limit", "history", "tenant:0:user-4242")]
+)
+def test_nothing_vanishes_unmarked(
+    terminal: Terminal, command: list[str], environment: Environment, columns: int, arguments: tuple[str, ...]
+) -> None:
+    _, wide = shown_at(300, Terminal(), command, environment, *arguments)
+    _, shown = shown_at(columns, terminal, command, environment, *arguments)
+    titles = re.split(r"  +", wide.splitlines()[0])
+    header, *rows = shown.splitlines()
+    last = rows[-1] if "not shown: " in shown else ""
+    # The note may be longer than a narrow terminal, which then wraps it.
+    assert all(len(row.rstrip()) <= columns for row in [header, *rows] if row != last)
+    missing = [title for title in titles if not re.search(rf"(^|  ){title}(  |$)", header)]
+    assert re.findall(r"not shown: (.*) \(", shown) == ([", ".join(missing)] if missing else [])
+    # What is shown is whole.
+    if "ALGORITHM" not in missing and "list" in arguments:
+        assert all(algorithm in shown.split() for algorithm in ALGORITHMS)
+
+
+@pytest.mark.usefixtures("used")
+def test_80_columns_keep_what_matters(terminal: Terminal, command: list[str], environment: Environment) -> None:
+    _, shown = shown_at(80, terminal, command, environment, "limit", "list")
+    header = shown.splitlines()[0].split("  ")
+    assert {"KEY", "LIMIT", "REMAINING", "ALLOWED", "DENIED"} <= {title.strip() for title in header}
+    assert "tenant:0:user-4242" in shown
+    assert re.search(r"in \d d", shown)
+
+
+@pytest.mark.usefixtures("used")
+def test_denials_and_used_up_limits_are_coloured(
+    terminal: Terminal, command: list[str], environment: Environment
+) -> None:
+    raw, _ = shown_at(120, terminal, command, environment, "limit", "list")
+    (used_up,) = [line for line in raw.splitlines() if "tenant:0" in line]
+    assert re.search(r"\x1b\[31m0\x1b\[0m", used_up)
+    assert re.search(r"\x1b\[33m1\x1b\[0m", used_up)
+    (whole,) = [line for line in raw.splitlines() if "tenant:2" in line]
+    assert "\x1b" not in whole
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        other = Terminal()
+        with subprocess.Popen(
+            [*command, "limit", "list"],
+            env={**environment, "TERM": "xterm", **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=other.theirs,
+        ) as process:
+            assert process.wait(60) == 0
+        assert "\x1b" not in other.read()
+
+
+def test_a_pipe_gets_one_header_exact_times_and_everything(cli: Cli, data_dir: Path) -> None:
+    with flint.Limiter(data_dir, sync="batch") as limiter:
+        limiter.limit_many({"key": f"key:{number:05}", "rate": 9, "per": "1d"} for number in range(2_500))
+        limiter.check("key:00007", 2)
+    ran = cli("limit", "list", COLUMNS="40")
+    lines = ran.out.splitlines()
+    assert len(lines) == 2_501
+    assert [line for line in lines if "KEY" in line] == [lines[0]]
+    assert re.search(r"token_bucket .* \d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d$", lines[8])
+    history = cli("limit", "history", "key:00007").out
+    assert "9/day" in history
+    assert len(re.findall(r"\d\d:\d\d:\d\d\.\d{3}[+-]", history)) == 2
+
+
+def test_wide_characters_take_two_columns(terminal: Terminal, command: list[str], environment: Environment) -> None:
+    with flint.Limiter(environment["FLINT_DATA_DIR"]) as limiter:
+        limiter.limit("\u6d4b\u8bd5" * 20, 1, "1d")
+        limiter.limit("a", 1, "1d")
+    _, shown = shown_at(60, terminal, command, environment, "limit", "list")
+    assert all(table.width_of(line.rstrip()) <= 60 for line in shown.splitlines())
+    assert shown.count("\u6d4b") == 20
 
 
 def test_watch_redraws_in_place(

@@ -11,7 +11,7 @@ from flint import _native
 from flint._types import Algorithm
 from flint.cli import describe
 from flint.cli.commands import Argument, Command
-from flint.cli.parameters import INTEGER, json_option, key_argument
+from flint.cli.parameters import INTEGER, key_argument
 from flint.cli.session import Session
 
 _ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
@@ -44,7 +44,6 @@ _ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
     show_default=True,
     help="Whether a changed limit keeps what was used or starts afresh.",
 )
-@json_option
 @click.pass_obj
 def command(
     session: Session,

@@ -8,15 +8,14 @@ import flint
 from flint import _native
 from flint.cli import describe
 from flint.cli.commands import Command
-from flint.cli.parameters import cost_option, json_option, key_argument, limit_option
+from flint.cli.parameters import cost_option, key_argument, rate_option
 from flint.cli.session import Session
 
 
 @click.command("check", cls=Command)
 @key_argument
 @cost_option
-@limit_option
-@json_option
+@rate_option
 @click.pass_obj
 def command(session: Session, key: str, cost: int, limit: str | None) -> None:
     """Take tokens of a key if there are enough."""

@@ -7,7 +7,7 @@ import click
 from flint.cli import describe, output
 from flint.cli.commands import Argument, Command
 from flint.cli.errors import DENIED
-from flint.cli.parameters import INTEGER, json_option, suggest_keys
+from flint.cli.parameters import INTEGER, suggest_keys
 from flint.cli.session import Session
 
 
@@ -24,7 +24,6 @@ from flint.cli.session import Session
 @click.option(
     "--cost", "costs", metavar="KEY=N", multiple=True, help="The cost for one of the keys; may be repeated; default 1."
 )
-@json_option
 @click.pass_obj
 def command(session: Session, keys: tuple[str, ...], costs: tuple[str, ...]) -> None:
     """Take tokens of several keys, all or none."""

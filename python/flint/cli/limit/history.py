@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import click
 
-from flint.cli import output
+import flint
+from flint.cli import describe, output, table
 from flint.cli.commands import Command
 from flint.cli.errors import UnknownKeyError
-from flint.cli.parameters import count_option, json_option, key_argument
+from flint.cli.parameters import count_option, key_argument
 from flint.cli.session import Session
+from flint.cli.table import RED, Cell, Column
+
+_COLUMNS = (
+    Column("AT", 0),
+    Column("EVENT", 1),
+    Column("COST", 2, numeric=True),
+    Column("COUNT", 4, numeric=True),
+    Column("REMAINING", 3, numeric=True),
+    Column("LIMIT", 5, folds="words"),
+)
 
 
 @click.command("history", cls=Command)
 @key_argument
 @count_option("events", default=100)
-@json_option
 @click.pass_obj
 def command(session: Session, key: str, most: int) -> None:
     """Show a key's newest events, oldest first."""
@@ -26,14 +36,15 @@ def command(session: Session, key: str, most: int) -> None:
     if session.json:
         output.documents(event.to_dict() for event in events)
         return
-    rows = (
-        (
-            output.moment(event.at),
-            event.type,
-            str(event.cost or "-"),
-            str(event.count),
-            "-" if event.remaining is None else str(event.remaining),
-        )
-        for event in events
+    table.write(_COLUMNS, map(_row, events))
+
+
+def _row(event: flint.Event) -> tuple[Cell, ...]:
+    return (
+        Cell(describe.when(event.at, event.at_ns)),
+        Cell(event.type, RED if event.type == "DENY" else None),
+        Cell(str(event.cost or "-")),
+        Cell(str(event.count)),
+        Cell("-" if event.remaining is None else str(event.remaining)),
+        Cell("-" if event.rates is None else describe.rates(event.rates)[0]),
     )
-    output.table(("AT", "EVENT", "COST", "COUNT", "REMAINING"), rows, frozenset({2, 3, 4}))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 import flint
 from flint.cli import describe, output
 from flint.cli.commands import Command
-from flint.cli.parameters import count_option, json_option
-from flint.cli.session import AnyLimiter, Session
+from flint.cli.parameters import count_option
+from flint.cli.session import Session
+from flint.cli.table import Table
+
+if TYPE_CHECKING:
+    from flint._backend import Inspects
 
 _PAGE = 1000
 
@@ -19,7 +24,6 @@ _PAGE = 1000
 @click.option("--prefix", metavar="TEXT", help="Only keys that begin with this.")
 @count_option("keys")
 @click.option("--after", metavar="KEY", help="Only keys that come after this one.")
-@json_option
 @click.pass_obj
 def command(session: Session, prefix: str | None, most: int | None, after: str | None) -> None:
     """List limits in the order of their keys."""
@@ -28,16 +32,18 @@ def command(session: Session, prefix: str | None, most: int | None, after: str |
         if session.json:
             output.documents(status.to_dict() for page in pages for status in page)
             return
+        # The first page decides on the widths: a million keys must not be held to align it with the last.
+        shown = Table(describe.STATUS)
         for number, page in enumerate(pages):
             if number == 0 and not page:
                 output.line("no limits" if prefix is None and after is None else "no such limits")
             else:
-                # Each page has its own column widths: a million keys must not be held to align the first.
-                output.table(describe.STATUS_HEADER, map(describe.status_row, page), describe.STATUS_NUMERIC)
+                shown.write(map(describe.status_row, page))
+        shown.finish()
 
 
 def _pages(
-    limiter: AnyLimiter, prefix: str | None, most: int | None, after: str | None
+    limiter: Inspects, prefix: str | None, most: int | None, after: str | None
 ) -> Iterator[list[flint.LimitStatus]]:
     """The listing in pieces of bounded size; the first may be empty, no other is."""
     left = most

@@ -6,15 +6,14 @@ import click
 
 from flint.cli import describe
 from flint.cli.commands import Command
-from flint.cli.parameters import cost_option, json_option, key_argument, limit_option
+from flint.cli.parameters import cost_option, key_argument, rate_option
 from flint.cli.session import Session
 
 
 @click.command("peek", cls=Command)
 @key_argument
 @cost_option
-@limit_option
-@json_option
+@rate_option
 @click.pass_obj
 def command(session: Session, key: str, cost: int, limit: str | None) -> None:
     """Show what a check would return; take nothing."""

@@ -6,13 +6,12 @@ import click
 
 from flint.cli import output
 from flint.cli.commands import Command
-from flint.cli.parameters import json_option, key_argument
+from flint.cli.parameters import key_argument
 from flint.cli.session import Session
 
 
 @click.command("reset", cls=Command)
 @key_argument
-@json_option
 @click.pass_obj
 def command(session: Session, key: str) -> None:
     """Refill a key: forget what was used, keep its limit and totals."""

@@ -7,13 +7,12 @@ import click
 from flint.cli import describe
 from flint.cli.commands import Command
 from flint.cli.errors import UnknownKeyError
-from flint.cli.parameters import json_option, key_argument
+from flint.cli.parameters import key_argument
 from flint.cli.session import Session
 
 
 @click.command("status", cls=Command)
 @key_argument
-@json_option
 @click.pass_obj
 def command(session: Session, key: str) -> None:
     """Show one limit, what is left of it, and its totals."""

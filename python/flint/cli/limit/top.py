@@ -7,14 +7,22 @@ import sys
 import click
 
 import flint
-from flint.cli import describe, output
+from flint.cli import describe, output, table
 from flint.cli.commands import Command
-from flint.cli.parameters import COUNT, count_option, json_option
+from flint.cli.parameters import COUNT, count_option
 from flint.cli.session import Session
+from flint.cli.table import Cell, Column
 
 _TOTALS = ("allowed", "denied", "allowed_cost", "denied_cost")
-_HEADER = ("KEY", "LIMIT", "REMAINING", "ALLOWED", "ALLOWED COST", "DENIED", "DENIED COST")
-_NUMERIC = frozenset({2, 3, 4, 5, 6})
+_COLUMNS = (
+    describe.KEY,
+    describe.LIMIT,
+    describe.REMAINING,
+    describe.ALLOWED,
+    Column("ALLOWED COST", 6, numeric=True),
+    describe.DENIED_TOTAL,
+    Column("DENIED COST", 5, numeric=True),
+)
 _REFRESH_S = 1.0
 
 
@@ -30,7 +38,6 @@ _REFRESH_S = 1.0
 @count_option("keys", default=10)
 @click.option("--watch", is_flag=True, help="Look again every second, until interrupted.")
 @click.option("--rounds", metavar="N", type=COUNT, help="With --watch: stop after this many looks.")
-@json_option
 @click.pass_obj
 def command(session: Session, by: str, most: int, watch: bool, rounds: int | None) -> None:
     """Show the keys with the largest totals.
@@ -51,15 +58,15 @@ def _look(session: Session, by: str, most: int) -> list[flint.LimitStatus]:
         return limiter.top(by=by, limit=most)
 
 
-def _row(status: flint.LimitStatus) -> tuple[str, ...]:
+def _row(status: flint.LimitStatus) -> tuple[Cell, ...]:
     return (
-        output.printable_key(status.key),
-        describe.rates(status.rates)[0],
-        str(status.remaining),
-        str(status.total_allowed),
-        str(status.total_allowed_cost),
-        str(status.total_denied),
-        str(status.total_denied_cost),
+        Cell(output.printable_key(status.key)),
+        Cell(describe.rates(status.rates)[0]),
+        describe.remaining(status),
+        Cell(str(status.total_allowed)),
+        Cell(str(status.total_allowed_cost)),
+        describe.denials(status.total_denied),
+        describe.denials(status.total_denied_cost),
     )
 
 
@@ -67,7 +74,7 @@ def _print(session: Session, found: list[flint.LimitStatus]) -> None:
     if session.json:
         output.document([status.to_dict() for status in found])
     elif found:
-        output.table(_HEADER, map(_row, found), _NUMERIC)
+        table.write(_COLUMNS, map(_row, found))
     else:
         output.line("nothing counted yet")
 
@@ -87,6 +94,7 @@ def _watch_live(session: Session, by: str, most: int, rounds: int | None) -> Non
     """A table that is redrawn in place."""
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     seen = 0
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
@@ -94,5 +102,5 @@ def _watch_live(session: Session, by: str, most: int, rounds: int | None) -> Non
             if seen:
                 output.wait(_REFRESH_S)
             found = _look(session, by, most)
-            live.update(output.rich_table(_HEADER, map(_row, found), _NUMERIC), refresh=True)
+            live.update(Text.from_ansi(table.screen(_COLUMNS, map(_row, found))), refresh=True)
             seen += 1

@@ -12,7 +12,7 @@ from flint import _native
 from flint.cli import output
 from flint.cli.commands import Command
 from flint.cli.errors import CommandError
-from flint.cli.parameters import SEQUENCE_NUMBER, json_option
+from flint.cli.parameters import SEQUENCE_NUMBER
 from flint.cli.remote import Remote
 from flint.cli.session import Session
 
@@ -33,7 +33,6 @@ _PAGE = 5_000
     show_default=True,
     help="Only records with a higher sequence number.",
 )
-@json_option
 @click.pass_obj
 def command(session: Session, follow: bool, after: int) -> None:
     """Print the log's records, oldest first.

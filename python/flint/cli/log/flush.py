@@ -6,12 +6,10 @@ import click
 
 from flint.cli import output
 from flint.cli.commands import Command
-from flint.cli.parameters import json_option
 from flint.cli.session import Session
 
 
 @click.command("flush", cls=Command)
-@json_option
 @click.pass_obj
 def command(session: Session) -> None:
     """Make everything so far durable."""
