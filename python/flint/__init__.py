@@ -53,6 +53,7 @@ from flint._errors import (
 from flint._limiter import Limiter
 from flint._native import (
     CheckResult,
+    CounterStatus,
     Event,
     Limit,
     LimitStatus,
@@ -70,6 +71,7 @@ __all__ = [
     "CheckResult",
     "ClosedError",
     "CorruptData",
+    "CounterStatus",
     "DataDirLocked",
     "Event",
     "FlintConnectionError",

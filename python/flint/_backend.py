@@ -77,10 +77,10 @@ class Attempts(Protocol):
     ) -> CheckResult:
         """The async variant of `_look_ahead`."""
 
-    def _count_denial(self, key: str, cost: int, /) -> None:
+    def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
         """Count one denial of `key`: a caller gave up waiting."""
 
-    async def _acount_denial(self, key: str, cost: int, /) -> None:
+    async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
         """The async variant of `_count_denial`."""
 
 

@@ -240,11 +240,11 @@ class Limiter(_NativeLimiter, LimiterBase):
     ) -> CheckResult:
         return self._look_ahead(key, cost, limit, costs)
 
-    def _count_denial(self, key: str, cost: int, /) -> None:
-        self._run(_DenyCall(key, cost))
+    def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        self._run(_DenyCall(key, cost, limit))
 
-    async def _acount_denial(self, key: str, cost: int, /) -> None:
-        self._count_denial(key, cost)
+    async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        self._count_denial(key, cost, limit)
 
 
 # The name under which it is public.

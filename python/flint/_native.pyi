@@ -21,6 +21,7 @@ from flint._types import Report as _Report
 
 __all__ = [
     "CheckResult",
+    "CounterStatus",
     "Event",
     "Limit",
     "LimitStatus",
@@ -231,6 +232,68 @@ class MultiCheckResult(Record):
     def degraded(self) -> bool: ...
 
 @final
+class CounterStatus(Record):
+    """One of the counters of a key: each limit that calls bring has one of its own."""
+
+    def __new__(
+        cls,
+        rates: Iterable[Rate],
+        binding: int,
+        remaining: int,
+        retry_after_ns: int,
+        reset_at_ns: int,
+        total_allowed: int,
+        total_denied: int,
+        total_allowed_cost: int,
+        total_denied_cost: int,
+        last_allowed_at_ns: int | None,
+        last_denied_at_ns: int | None,
+        last_reset_at_ns: int | None,
+    ) -> Self: ...
+    @property
+    def rate(self) -> int: ...
+    @property
+    def per_millis(self) -> int: ...
+    @property
+    def burst(self) -> int: ...
+    @property
+    def algorithm(self) -> _Algorithm: ...
+    @property
+    def rates(self) -> tuple[Rate, ...]: ...
+    @property
+    def binding(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def retry_after_ns(self) -> int: ...
+    @property
+    def retry_after(self) -> float: ...
+    @property
+    def reset_at_ns(self) -> int: ...
+    @property
+    def reset_at(self) -> datetime: ...
+    @property
+    def total_allowed(self) -> int: ...
+    @property
+    def total_denied(self) -> int: ...
+    @property
+    def total_allowed_cost(self) -> int: ...
+    @property
+    def total_denied_cost(self) -> int: ...
+    @property
+    def last_allowed_at_ns(self) -> int | None: ...
+    @property
+    def last_denied_at_ns(self) -> int | None: ...
+    @property
+    def last_reset_at_ns(self) -> int | None: ...
+    @property
+    def last_allowed_at(self) -> datetime | None: ...
+    @property
+    def last_denied_at(self) -> datetime | None: ...
+    @property
+    def last_reset_at(self) -> datetime | None: ...
+
+@final
 class LimitStatus(Record):
     """One key: its limit, what is left of it, and its totals."""
 
@@ -251,6 +314,7 @@ class LimitStatus(Record):
         last_allowed_at_ns: int | None,
         last_denied_at_ns: int | None,
         last_reset_at_ns: int | None,
+        counters: Iterable[CounterStatus] = (),
     ) -> Self: ...
     @property
     def key(self) -> str: ...
@@ -300,6 +364,8 @@ class LimitStatus(Record):
     def last_denied_at(self) -> datetime | None: ...
     @property
     def last_reset_at(self) -> datetime | None: ...
+    @property
+    def counters(self) -> tuple[CounterStatus, ...]: ...
 
 @final
 class Event(Record):
@@ -427,7 +493,7 @@ class _ForecastCall(_Call[CheckResult]):
 class _DenyCall(_Call[Literal[True]]):
     """Counts a denial of an acquire() that gave up."""
 
-    def __new__(cls, key: str, cost: int, /) -> Self: ...
+    def __new__(cls, key: str, cost: int, limit: _LimitLike | None, /) -> Self: ...
 
 @final
 class _LimitCall(_Call[Literal[True]]):

@@ -126,11 +126,11 @@ class Minimal(LimiterBase):
     ) -> flint.CheckResult:
         return self._inner._look_ahead(key, cost, limit, costs)
 
-    def _count_denial(self, key: str, cost: int, /) -> None:
-        self._inner._count_denial(key, cost)
+    def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        self._inner._count_denial(key, cost, limit)
 
-    async def _acount_denial(self, key: str, cost: int, /) -> None:
-        self._inner._count_denial(key, cost)
+    async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        self._inner._count_denial(key, cost, limit)
 
     def list(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None

@@ -93,6 +93,7 @@ impl SegmentBuilder<'_> {
         let needed = (segment::HEADER_LEN + self.records.len() + segment::SEAL_LEN).next_multiple_of(block);
         let len = self.segment_bytes.max(needed);
         let header = SegmentHeader {
+            version: files::SEGMENT_VERSION,
             prev_crc: self.header_crc,
             features: files::SEGMENT_FEATURES,
             store_id: self.store_id,

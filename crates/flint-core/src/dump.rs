@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Result};
 use crate::image::{RateChange, Source};
 use crate::log::reader::Frame;
-use crate::log::record::{GroupOp, IdempotencyOp, Op, Purpose, decode};
+use crate::log::record::{GroupOp, IdempotencyOp, Op, Purpose, TotalsOp, decode};
 use crate::migrate::CurrentView;
 use crate::segments::{ATTEMPTS, PAUSE, Reader};
 use crate::snapshot::{self, Body};
@@ -278,6 +278,9 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 Purpose::CheckAll => "ALLOW_ALL",
                 Purpose::CheckWithLimit => "ALLOW_WITH_LIMIT",
                 Purpose::Check => "ALLOW",
+                Purpose::Limit => "LIMIT_CONFIGURED",
+                Purpose::Reset => "RESET",
+                Purpose::Delete => "LIMIT_DELETED",
             };
             set("type", json!(purpose));
             let (mut items, mut receipt) = (Vec::new(), None);
@@ -289,6 +292,12 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                     }
                     GroupOp::Allow(allow) => Op::Allow(allow),
                     GroupOp::Configure(configure) => Op::Configure(configure),
+                    GroupOp::Reset { id } => Op::Reset { id },
+                    GroupOp::Delete { id } => Op::Delete { id },
+                    GroupOp::Totals(op) => {
+                        items.push(totals(&op, keys));
+                        continue;
+                    }
                 };
                 // A check that may be repeated looks like any other check of one key.
                 if group.purpose == Purpose::Check {
@@ -324,6 +333,14 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("count", json!(event.count));
         }
     }
+}
+
+fn totals(op: &TotalsOp, keys: &HashMap<u64, String>) -> Value {
+    let TotalsOp { id, totals } = op;
+    json!({
+        "type": "TOTALS", "id": id, "key": keys.get(id), "total_allowed": totals.allowed, "total_denied": totals.denied,
+        "total_allowed_cost": totals.allowed_cost, "total_denied_cost": totals.denied_cost,
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -22,14 +22,14 @@ pub const LEGACY_DIR: &str = "legacy";
 pub const SEGMENT_MAGIC: [u8; 8] = *b"FLINTSEG";
 /// First eight bytes of a segment's seal.
 pub const SEAL_MAGIC: [u8; 8] = *b"FLINTEND";
-/// Version of the segment format.
-pub const SEGMENT_VERSION: u32 = 1;
+/// Version of the segment format. All versions up to it are read.
+pub const SEGMENT_VERSION: u32 = 2;
 /// Feature bits of segments that this version understands.
 pub const SEGMENT_FEATURES: u64 = 0;
 /// Value of `format` in a snapshot's first line.
 pub const SNAPSHOT_FORMAT: &str = "flint-snapshot";
-/// Version of the snapshot format.
-pub const SNAPSHOT_VERSION: u64 = 1;
+/// Version of the snapshot format. All versions up to it are read.
+pub const SNAPSHOT_VERSION: u64 = 2;
 /// Feature bits of snapshots that this version understands.
 pub const SNAPSHOT_FEATURES: u64 = 0;
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use crate::algorithm::AFTER_IMAGE_LEN;
 use crate::error::Result;
@@ -36,34 +36,40 @@ struct Collector<'a> {
     key: &'a str,
     limit: usize,
     offset_ns: i64,
-    /// Ids that the key has or had: it may have been deleted and made again.
-    ids: HashSet<u64>,
-    /// The rates that the key has at this point of the log, where known.
+    /// The counters that the key has or had: it may have been deleted and made again.
+    counters: HashMap<u64, Counter>,
+    /// Each with the id of its counter.
+    events: VecDeque<(u64, Event)>,
+}
+
+/// A counter at this point of the log.
+struct Counter {
+    /// Its rates, where known.
     rates: Vec<Rate>,
-    /// `rates` are those that the key has now, and nothing in the log has confirmed yet that it had them then.
+    /// They are those that it has now, and nothing in the log has confirmed yet that it had them then.
     assumed: bool,
-    events: VecDeque<Event>,
 }
 
 impl Collector<'_> {
     /// Denials are written a while after they happened: each event goes where its time belongs.
-    fn push(&mut self, event: Event) {
-        let later = self.events.iter().rev().take_while(|other| other.at_wall_ns > event.at_wall_ns).count();
-        self.events.insert(self.events.len() - later, event);
+    fn push(&mut self, id: u64, event: Event) {
+        let later = self.events.iter().rev().take_while(|(_, other)| other.at_wall_ns > event.at_wall_ns).count();
+        self.events.insert(self.events.len() - later, (id, event));
         if self.events.len() > self.limit {
             self.events.pop_front();
         }
     }
 
     fn push_denials(&mut self, denial: &Denial) {
-        self.push(Event {
+        let event = Event {
             kind: EventKind::Deny,
             at_wall_ns: to_wall(denial.last_denied_ns, self.offset_ns),
             cost: denial.delta_cost,
             count: denial.delta,
             remaining: None,
             rates: Vec::new(),
-        });
+        };
+        self.push(denial.id, event);
     }
 
     fn see(&mut self, frame: &Frame<'_>) {
@@ -73,25 +79,28 @@ impl Collector<'_> {
     }
 
     fn see_event(&mut self, found: &RecordEvent<'_>) {
-        if !found.key.map_or_else(|| self.ids.contains(&found.id), |key| key == self.key) {
+        if !found.key.map_or_else(|| self.counters.contains_key(&found.id), |key| key == self.key) {
             return;
         }
         if let Some(rates) = found.rates.clone() {
-            self.ids.insert(found.id);
-            if std::mem::take(&mut self.assumed) {
+            let rates = rates.map(|change| change.rate).collect();
+            let before = self.counters.insert(found.id, Counter { rates, assumed: false });
+            if before.is_some_and(|counter| counter.assumed) {
                 // The limit was changed: the log does not say under which one the checks before were counted.
-                self.events.iter_mut().for_each(|event| event.remaining = None);
+                let of_counter = self.events.iter_mut().filter(|(id, _)| *id == found.id);
+                of_counter.for_each(|(_, event)| event.remaining = None);
             }
-            self.rates = rates.map(|change| change.rate).collect();
         }
+        let rates = self.counters.get(&found.id).map_or(&[][..], |counter| &counter.rates);
         let remaining = match found.kind {
-            EventKind::Allow | EventKind::AllowAll => remaining(&self.rates, found.images),
-            EventKind::Reset if found.id != 0 => self.rates.iter().map(Rate::capacity).min(),
+            EventKind::Allow | EventKind::AllowAll => remaining(rates, found.images),
+            EventKind::Reset if found.id != 0 => rates.iter().map(Rate::capacity).min(),
             _ => None,
         };
         let at_wall_ns = to_wall(found.at_ns, self.offset_ns);
-        let rates = if found.rates.is_some() { self.rates.clone() } else { Vec::new() };
-        self.push(Event { kind: found.kind, at_wall_ns, cost: found.cost, count: found.count, remaining, rates });
+        let rates = if found.rates.is_some() { rates.to_vec() } else { Vec::new() };
+        let event = Event { kind: found.kind, at_wall_ns, cost: found.cost, count: found.count, remaining, rates };
+        self.push(found.id, event);
     }
 }
 
@@ -106,30 +115,28 @@ fn remaining(rates: &[Rate], images: &[u8]) -> Option<u64> {
 
 /// A key as it is at the moment up to which its history is read.
 pub(crate) struct Now {
-    /// Its id and rates, if it exists; they are assumed for the time before the oldest record kept, unless the log says otherwise.
-    pub(crate) id: Option<u64>,
-    pub(crate) rates: Vec<Rate>,
+    /// Its counters, each with id and rates; these are assumed for the time before the oldest record kept, unless the log says
+    /// otherwise.
+    pub(crate) counters: Vec<(u64, Vec<Rate>)>,
     /// Wall minus engine time.
     pub(crate) offset_ns: i64,
     /// The newest record; for a reader, the largest number.
     pub(crate) seq: u64,
     /// Denials that the log does not hold yet.
-    pub(crate) unsaved: Option<Denial>,
+    pub(crate) unsaved: Vec<Denial>,
 }
 
 /// The newest `limit` events of a key, oldest first.
 pub(crate) fn read(dir: &dyn Dir, key: &str, now: Now, limit: usize) -> Result<Vec<Event>> {
-    let Now { id, rates, offset_ns, seq, unsaved } = now;
-    let ids = id.into_iter().collect();
-    let mut collector = Collector { key, limit, offset_ns, ids, rates, assumed: true, events: VecDeque::new() };
+    let Now { counters, offset_ns, seq, unsaved } = now;
+    let counters = counters.into_iter().map(|(id, rates)| (id, Counter { rates, assumed: true })).collect();
+    let mut collector = Collector { key, limit, offset_ns, counters, events: VecDeque::new() };
     each_frame(dir, &mut |_, frame| {
         if frame.seq <= seq {
             collector.see(frame);
         }
         frame.seq < seq
     })?;
-    if let Some(denial) = &unsaved {
-        collector.push_denials(denial);
-    }
-    Ok(collector.events.into())
+    unsaved.iter().for_each(|denial| collector.push_denials(denial));
+    Ok(collector.events.into_iter().map(|(_, event)| event).collect())
 }

@@ -87,6 +87,10 @@ defects! {
     BelieveUnsynced = "believe-unsynced",
     /// A snapshot holds no remembered answers.
     ForgetAnswers = "forget-answers",
+    /// A ninth limit of a key takes the place of a counter that is in use.
+    DropUsedCounter = "drop-used-counter",
+    /// A snapshot does not say which counter of a key was used last.
+    ForgetLastUse = "forget-last-use",
     /// What a call was told is written behind its record, in one of its own.
     AnswerApart = "answer-apart",
 }

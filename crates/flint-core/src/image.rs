@@ -1,9 +1,9 @@
-//! The complete state of one key as plain data: what a snapshot line holds and what migration produces.
+//! The complete state of one counter as plain data: what a snapshot line holds and what migration produces.
 
 use crate::algorithm::Numbers;
 use crate::limit::Rate;
 
-/// Totals of one key. Times are engine nanoseconds, 0 for never.
+/// Totals of one counter. Times are engine nanoseconds, 0 for never.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Allowed checks.
@@ -22,6 +22,31 @@ pub struct Totals {
     pub last_reset_ns: u64,
 }
 
+impl Totals {
+    /// The totals of both counters together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            allowed: self.allowed.saturating_add(other.allowed),
+            allowed_cost: self.allowed_cost.saturating_add(other.allowed_cost),
+            denied: self.denied.saturating_add(other.denied),
+            denied_cost: self.denied_cost.saturating_add(other.denied_cost),
+            last_allowed_ns: self.last_allowed_ns.max(other.last_allowed_ns),
+            last_denied_ns: self.last_denied_ns.max(other.last_denied_ns),
+            last_reset_ns: self.last_reset_ns.max(other.last_reset_ns),
+        }
+    }
+}
+
+/// The newest consumption of a counter: those of one key are ordered by it, in the order of the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LastUse {
+    /// The record.
+    pub seq: u64,
+    /// How many other checks the record holds before it.
+    pub nth: u16,
+}
+
 /// Where a key's limit came from.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -32,7 +57,7 @@ pub enum Origin {
     Call,
 }
 
-/// The complete state of one key.
+/// The complete state of one counter: all that a key has, or one of its counters where calls brought several limits.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct KeyImage {
     /// Unique in the store, never reused.
@@ -43,6 +68,8 @@ pub struct KeyImage {
     pub key: String,
     /// Where the limit came from.
     pub origin: Origin,
+    /// Its newest consumption, of a limit that calls brought; else nothing.
+    pub used: LastUse,
     /// A limit of an old release that is outside today's bounds: readable, not checkable.
     pub out_of_bounds: bool,
     /// One to eight rates.

@@ -58,6 +58,8 @@ pub(crate) struct Active {
     pub(crate) seed: u32,
     pub(crate) len: usize,
     pub(crate) pos: usize,
+    /// Calls may append up to here: to the end, or nowhere in a segment of an older format.
+    pub(crate) calls_end: usize,
 }
 
 /// Where the log ends at one moment.
@@ -178,7 +180,7 @@ impl LogWriter {
         if unsynced > 0 && unsynced + len as u64 > self.segment_bytes.max(self.active.len) as u64 {
             return Err(Blocked::UntilSync);
         }
-        if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.len {
+        if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.calls_end {
             return Ok(());
         }
         self.rotate(len + keep)
@@ -201,6 +203,7 @@ impl LogWriter {
         let first_seq = self.seq + 1;
         let name = files::segment_name(first_seq);
         let header = SegmentHeader {
+            version: files::SEGMENT_VERSION,
             prev_crc: self.crc,
             features: files::SEGMENT_FEATURES,
             store_id: self.store_id,
@@ -220,6 +223,7 @@ impl LogWriter {
             seed: frame::seed(self.store_id, first_seq),
             len: spare.len,
             pos: AREA_START,
+            calls_end: spare.len,
         };
         let old = std::mem::replace(&mut self.active, next);
         self.retired.push(old.map);

@@ -29,6 +29,11 @@ pub(crate) fn datetime(py: Python<'_>, wall_ns: u64) -> PyResult<Bound<'_, PyAny
     epoch(py)?.add(delta)
 }
 
+/// The same of a moment that may not be there.
+pub(crate) fn moment(py: Python<'_>, wall_ns: Option<u64>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    wall_ns.map(|ns| datetime(py, ns)).transpose()
+}
+
 /// Nanoseconds since the Unix epoch of an aware `datetime` not before it.
 pub(crate) fn wall_ns(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let py = value.py();

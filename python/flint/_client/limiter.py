@@ -383,11 +383,11 @@ class SharedLimiter(LimiterBase):
     ) -> CheckResult:
         return await self._core.arun(_ForecastCall(key, cost, limit, costs))
 
-    def _count_denial(self, key: str, cost: int, /) -> None:
-        self._core.run(_DenyCall(key, cost))
+    def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        self._core.run(_DenyCall(key, cost, limit))
 
-    async def _acount_denial(self, key: str, cost: int, /) -> None:
-        await self._core.arun(_DenyCall(key, cost))
+    async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
+        await self._core.arun(_DenyCall(key, cost, limit))
 
 
 # Its public name is `flint.SharedLimiter`.

@@ -126,7 +126,7 @@ def acquire(limiter: Attempts, key: str, cost: int, limit: LimitLike | None, tim
     except StopIteration as end:
         return _result(end)
     except AcquireTimeout:
-        limiter._count_denial(key, cost)
+        limiter._count_denial(key, cost, limit)
         raise
     finally:
         steps.close()
@@ -153,7 +153,7 @@ async def aacquire(
     except StopIteration as end:
         return _result(end)
     except AcquireTimeout:
-        await limiter._acount_denial(key, cost)
+        await limiter._acount_denial(key, cost, limit)
         raise
     finally:
         steps.close()

@@ -56,8 +56,8 @@ def test_a_connection_that_ended_while_idle_loses_no_denial(fake: MakeFake, bloc
         client.check("k")
         server.ended.acquire()
     if blocking:
-        client._count_denial("k", 1)
+        client._count_denial("k", 1, None)
     else:
-        asyncio.run(client._acount_denial("k", 1))
+        asyncio.run(client._acount_denial("k", 1, None))
     assert asked(server) == ["/v1/check", "/v1/check", "/v1/deny"]
     assert server.connections == 3

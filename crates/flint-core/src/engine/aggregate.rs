@@ -66,7 +66,7 @@ impl Aggregate {
 
     fn add(&mut self, view: &View, slot: Slot, moment: Moment) {
         let (remaining, reset_at_wall_ns) = view.remaining_at(slot, moment);
-        let totals = &view.table.entry(slot).totals;
+        let totals = view.table.key_totals(slot);
         self.keys += 1;
         self.remaining = self.remaining.min(remaining);
         self.reset_at_wall_ns = self.reset_at_wall_ns.max(reset_at_wall_ns);
@@ -98,9 +98,10 @@ impl Engine {
         Scan::new(self).run(|view, slots| {
             let moment = view.moment();
             for slot in slots {
-                if view.table.get(slot).is_none() {
+                if view.table.get(slot).is_none() || !view.table.represents_key(slot) {
                     continue;
                 }
+                let slot = view.table.head(slot);
                 if !view.table.has_rates(slot, &last_rates) {
                     last_rates.clear();
                     last_rates.extend(view.table.rates(slot).copied());

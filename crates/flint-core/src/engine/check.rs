@@ -28,8 +28,8 @@ impl Engine {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn count_denial(&self, key: &str, cost: u64) -> Result<()> {
-        self.run(&CountDenial { key, cost })
+    pub fn count_denial(&self, key: &str, cost: u64, limit: Option<&Limit>) -> Result<()> {
+        self.run(&CountDenial { key, cost, limit })
     }
 
     /// The result that `check` would have now. Consumes and counts nothing.

@@ -34,8 +34,8 @@ impl Engine {
             Backend::Writer(Writer { shared, .. }) => {
                 let mut core = shared.core.lock();
                 let now = history_now(&mut core.view, key);
-                let slot = core.view.table.find(key);
-                let unsaved = slot.and_then(|slot| core.unsaved_denials(slot));
+                let head = core.view.table.find(key);
+                let unsaved = head.map(|head| core.unsaved_denials(head)).unwrap_or_default();
                 // What is appended while the files are read is left out, as it is left out of the denials.
                 history::Now { seq: core.writer.seq(), unsaved, ..now }
             }
@@ -97,8 +97,8 @@ impl Engine {
 fn history_now(view: &mut View, key: &str) -> history::Now {
     let now = view.time.now();
     let offset_ns = view.time.offset_ns(now);
-    let slot = view.table.find(key);
-    let id = slot.map(|slot| view.table.entry(slot).id);
-    let rates = slot.map(|slot| view.table.rates(slot).copied().collect()).unwrap_or_default();
-    history::Now { id, rates, offset_ns, seq: u64::MAX, unsaved: None }
+    let (table, head) = (&view.table, view.table.find(key));
+    let of_counter = |slot| (table.entry(slot).id, table.rates(slot).copied().collect());
+    let counters = head.map(|head| table.counters(head).map(of_counter).collect()).unwrap_or_default();
+    history::Now { counters, offset_ns, seq: u64::MAX, unsaved: Vec::new() }
 }

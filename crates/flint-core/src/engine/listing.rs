@@ -97,14 +97,16 @@ impl Engine {
                 }
             })?;
             if keys.len() >= count.saturating_mul(2) {
+                // A key with several counters was found once for each of them.
                 keys.keep_smallest(count);
-                largest = Some(keys.key(count - 1).to_owned());
+                if keys.len() == count {
+                    largest = Some(keys.key(count - 1).to_owned());
+                }
             }
         }
+        keys.sort();
         let complete = largest.is_none() && keys.len() <= count;
-        if complete {
-            keys.sort();
-        } else {
+        if !complete {
             keys.keep_smallest(count);
         }
         Ok(Window { prefix: prefix.to_owned(), keys, next: 0, complete, created })
@@ -154,6 +156,10 @@ impl Engine {
                 if total == 0 {
                     continue;
                 }
+                // Its other counter has put the key there.
+                if view.table.has_several(slot) && largest.iter().any(|(_, other)| other == key) {
+                    continue;
+                }
                 if largest.len() == limit {
                     if largest.peek().is_none_or(|(least, last)| (Reverse(total), key) >= (*least, last.as_str())) {
                         continue;
@@ -178,7 +184,7 @@ impl Engine {
         Ok(all)
     }
 
-    /// Every key with its whole state, in byte order, as a snapshot would hold it: the same at any moment, unlike a status. Denial
+    /// Every counter with its whole state, in byte order of the keys, as a snapshot would hold it: the same at any moment, unlike a status. Denial
     /// totals, and the numbers of records that hold only those, are left out, because a crash may lose them.
     ///
     /// # Errors
@@ -195,7 +201,7 @@ impl Engine {
                 all.push(image);
             }
         })?;
-        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all.sort_by(|a, b| a.key.cmp(&b.key).then(a.id.cmp(&b.id)));
         Ok(all)
     }
 }

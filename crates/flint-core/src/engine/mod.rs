@@ -36,7 +36,7 @@ pub use crate::outcome::{MultiOutcome, Outcome, RateVerdicts};
 pub use crate::recovery::Recovery;
 pub use crate::repair::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownId};
 pub use crate::stats::{Counters, Distribution};
-pub use crate::status::{Status, TopBy};
+pub use crate::status::{CounterStatus, Status, TopBy};
 pub use crate::store::notices::{Notice, Severity};
 #[cfg(feature = "testing")]
 pub use crate::store::view::Scanned;

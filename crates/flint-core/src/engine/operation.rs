@@ -7,6 +7,7 @@ use crate::limit::{Key, Limit};
 use crate::options::WaitPolicy;
 use crate::outcome::{MultiOutcome, Outcome};
 use crate::store::core::{Core, Denials};
+use crate::table::same_rates;
 use crate::writer::Blocked;
 
 use super::Engine;
@@ -85,8 +86,9 @@ impl Operation for Check<'_> {
     }
 }
 
-/// Checks 1 to [`MAX_ITEMS`] different keys, all or nothing. Fails as [`Check`]; with `InvalidArgument` for no item or too many,
-/// `InvalidKey` for a key that appears twice.
+/// Checks 1 to [`MAX_ITEMS`] keys, all or nothing. Items of one key have limits of their own; where these come to one counter, it decides
+/// on the sum of their costs. Fails as [`Check`]; with `InvalidArgument` for no item or too many, `InvalidKey` for a key that appears
+/// twice with the same limit, or without one.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckAll<'a> {
     /// The keys.
@@ -110,7 +112,7 @@ impl Operation for CheckAll<'_> {
                 self.items.len()
             )));
         }
-        unique(self.items.iter().map(|item| item.key))
+        unique_items(self.items)
     }
 
     fn apply(&self, core: &mut Core) -> Result<MultiOutcome, Blocked> {
@@ -178,6 +180,8 @@ pub struct CountDenial<'a> {
     pub key: &'a str,
     /// The cost of the call that was denied.
     pub cost: u64,
+    /// The limit that came with it.
+    pub limit: Option<&'a Limit>,
 }
 
 impl Operation for CountDenial<'_> {
@@ -188,7 +192,7 @@ impl Operation for CountDenial<'_> {
     }
 
     fn apply(&self, core: &mut Core) -> Result<(), Blocked> {
-        core.count_abandoned(self.key, self.cost);
+        core.count_abandoned(self.key, self.cost, self.limit);
         Ok(())
     }
 
@@ -341,6 +345,26 @@ impl Engine {
         operation.validate()?;
         shared.try_perform(wait, |core| operation.apply(core))
     }
+}
+
+/// Of one key, items must have different limits.
+fn unique_items(items: &[Item<'_>]) -> Result<()> {
+    let same = |a: &Item<'_>, b: &Item<'_>| match (a.limit, b.limit) {
+        _ if a.key != b.key => false,
+        (None, None) => true,
+        (Some(a), Some(b)) => same_rates(a.rates().iter(), b.rates().iter()),
+        _ => false,
+    };
+    let twice = |of: &[&Item<'_>]| (1..of.len()).find(|&at| of[..at].iter().any(|other| same(other, of[at])));
+    let mut order: Vec<&Item<'_>> = items.iter().collect();
+    order.sort_by_key(|item| item.key);
+    let mut of_keys = order.chunk_by(|a, b| a.key == b.key);
+    let Some(item) = of_keys.find_map(|of_key| twice(of_key).map(|at| of_key[at])) else { return Ok(()) };
+    let which = if item.limit.is_some() { "the same limit" } else { "no limit of its own" };
+    Err(Error::InvalidKey(format!(
+        "{:?} appears twice with {which} in one call; give each key and limit once, with the sum of the costs",
+        item.key
+    )))
 }
 
 /// Few keys are compared with each other, many through a set.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::event::{Config, What};
 use super::{Problem, corrupt};
 use crate::algorithm::{OldEntry, RunArena, State};
-use crate::image::{EventKind, KeyImage, Origin, PastEvent, Totals};
+use crate::image::{EventKind, KeyImage, LastUse, Origin, PastEvent, Totals};
 use crate::limit::{Key, Rate};
 
 /// The longest key that a log record can name.
@@ -156,6 +156,7 @@ impl Replay {
             // The old releases' decorator and middleware set limits, too, and which of them did was not written down. A limit
             // that a call brings goes before the old one, as it did there; until then the old one holds.
             origin: Origin::Call,
+            used: LastUse { seq: 1, nth: 0 },
             out_of_bounds: is_out_of_bounds(&key, &rate),
             rates: vec![rate],
             ..KeyImage::default()

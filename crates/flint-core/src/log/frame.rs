@@ -18,13 +18,13 @@ const U24_MAX: u32 = (1 << 24) - 1;
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// One key's allowed check.
+    /// One allowed check of a counter.
     Allow = 1,
-    /// A key's limit, new or changed.
+    /// A counter's limit, new or changed.
     Configure = 2,
-    /// A key refilled.
+    /// A counter refilled.
     Reset = 3,
-    /// A key forgotten.
+    /// A counter removed.
     Delete = 4,
     /// Denial totals.
     Denials = 5,
@@ -38,6 +38,8 @@ pub enum Kind {
     Close = 9,
     /// History carried over from an old release.
     Event = 10,
+    /// The totals of a counter after those of others were added. It occurs in a Group alone.
+    Totals = 11,
     /// The answer of a call that may be repeated. It occurs in a Group alone, never in a record of its own.
     Idempotency = 34,
 }
@@ -57,6 +59,7 @@ impl Kind {
             8 => Self::SnapshotMark,
             9 => Self::Close,
             10 => Self::Event,
+            11 => Self::Totals,
             34 => Self::Idempotency,
             _ => return None,
         })

@@ -38,6 +38,8 @@ pub const fn seal_offset(segment_len: u64) -> u64 {
 /// What the first 64 bytes say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// Format version, at most [`SEGMENT_VERSION`].
+    pub version: u32,
     /// CRC of the last record of the segment before; 0 in the first of the log.
     pub prev_crc: u32,
     /// Feature bits.
@@ -74,7 +76,7 @@ impl SegmentHeader {
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[8..12].copy_from_slice(&SEGMENT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.prev_crc.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.features.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.store_id.to_le_bytes());
@@ -99,12 +101,13 @@ impl SegmentHeader {
         if cursor.array()? != SEGMENT_MAGIC {
             return Err(HeaderProblem::Corrupt("this is not a Flint segment"));
         }
-        match cursor.u32()? {
+        let version = match cursor.u32()? {
             0 => return Err(HeaderProblem::Corrupt("the segment's format version is zero")),
-            SEGMENT_VERSION => {}
+            known @ 1..=SEGMENT_VERSION => known,
             newer => return Err(HeaderProblem::NewerVersion(newer)),
-        }
+        };
         let header = Self {
+            version,
             prev_crc: cursor.u32()?,
             features: cursor.u64()?,
             store_id: cursor.u64()?,
@@ -220,6 +223,7 @@ mod tests {
     use super::*;
 
     const HEADER: SegmentHeader = SegmentHeader {
+        version: SEGMENT_VERSION,
         prev_crc: 0x0a0b_0c0d,
         features: 0,
         store_id: 0x1122_3344_5566_7788,
@@ -232,7 +236,7 @@ mod tests {
     fn the_header_bytes_are_as_documented() {
         let bytes = HEADER.encode();
         assert_eq!(&bytes[..8], b"FLINTSEG");
-        assert_eq!(bytes[8..12], [1, 0, 0, 0]);
+        assert_eq!(bytes[8..12], [2, 0, 0, 0]);
         assert_eq!(bytes[12..16], [0x0d, 0x0c, 0x0b, 0x0a]);
         assert_eq!(bytes[16..24], [0; 8]);
         assert_eq!(bytes[24..32], [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]);
@@ -261,7 +265,8 @@ mod tests {
             put_crc(&mut bytes, 0);
             SegmentHeader::decode(&bytes)
         };
-        assert_eq!(with(|bytes| bytes[8] = 2), Err(HeaderProblem::NewerVersion(2)));
+        assert_eq!(with(|bytes| bytes[8] = 1), Ok(SegmentHeader { version: 1, ..HEADER }));
+        assert_eq!(with(|bytes| bytes[8] = 3), Err(HeaderProblem::NewerVersion(3)));
         assert_eq!(with(|bytes| bytes[17] = 3), Err(HeaderProblem::UnknownFeatures(0x300)));
         assert_eq!(SegmentHeader::decode(&[0; HEADER_LEN]), Err(HeaderProblem::Zero));
         let nonsense: [fn(&mut [u8; HEADER_LEN]); 6] = [

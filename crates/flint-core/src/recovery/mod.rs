@@ -74,19 +74,23 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Whether these are exactly its keys, and these its answers that are not too old at `now_ns`.
+    /// Whether these are exactly its counters, and these its answers that are not too old at `now_ns`.
     pub(crate) fn holds(&self, images: &[KeyImage], idempotency: &IdempotencyWindow, now_ns: u64) -> bool {
         let mut found = KeyImage::default();
         let mut is_there = |image: &KeyImage| {
-            let slot = self.table.find(&image.key);
-            slot.inspect(|&slot| self.table.export(slot, &mut found)).is_some() && found == *image
+            self.table.find(&image.key).is_some_and(|head| {
+                self.table.counters(head).any(|slot| {
+                    self.table.export(slot, &mut found);
+                    found == *image
+                })
+            })
         };
         let answers = |window: &IdempotencyWindow| {
             let mut all = Vec::new();
             window.for_each(now_ns, &mut |found| all.push((found.call, found.at_ns, found.answer.to_vec())));
             all
         };
-        self.table.len() == images.len() as u64
+        self.table.counters_len() == images.len() as u64
             && images.iter().all(&mut is_there)
             && answers(&self.idempotency) == answers(idempotency)
     }

@@ -113,7 +113,11 @@ fn activate(dir: &dyn Dir, segment: &Segment, file: Arc<dyn File>) -> Result<Act
     let fits = |n: u64| usize::try_from(n).map_err(|_| Error::corrupt(path(), 0, "the segment is too large"));
     let len = fits(segment.len)?;
     let map = file.map(len).map_err(|error| Error::storage("cannot map", path(), error))?;
-    Ok(Active { file, map, name: segment.name.clone(), seed: segment.seed, len, pos: fits(segment.end_offset)? })
+    // What this version adds to the format is in no segment of an older one. The anchor of this session, which every format has,
+    // still is, so that the next segment has another name even if this one has no record yet.
+    let calls_end = if segment.version < files::SEGMENT_VERSION { 0 } else { len };
+    let (name, pos) = (segment.name.clone(), fits(segment.end_offset)?);
+    Ok(Active { file, map, name, seed: segment.seed, len, pos, calls_end })
 }
 
 /// Makes the first segment of a new store: complete and durable before it gets its name.
@@ -122,6 +126,7 @@ pub(crate) fn create(dir: &dyn Dir, store_id: u64, segment_bytes: usize) -> Resu
     let path = || dir.path().join(&name);
     let file = create_zeroed(dir, files::SPARE, segment_bytes)?;
     let header = SegmentHeader {
+        version: files::SEGMENT_VERSION,
         prev_crc: 0,
         features: files::SEGMENT_FEATURES,
         store_id,
@@ -139,5 +144,5 @@ pub(crate) fn create(dir: &dyn Dir, store_id: u64, segment_bytes: usize) -> Resu
     })?;
     sync_dir(dir)?;
     let seed = frame::seed(store_id, 1);
-    Ok(Active { file, map, name, seed, len: segment_bytes, pos: segment::HEADER_LEN })
+    Ok(Active { file, map, name, seed, len: segment_bytes, pos: segment::HEADER_LEN, calls_end: segment_bytes })
 }

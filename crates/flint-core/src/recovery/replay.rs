@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
 use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
-use crate::image::{KeyImage, RateChange, Source};
+use crate::image::{KeyImage, LastUse, RateChange, Source};
 use crate::log::frame::Kind;
 use crate::log::reader::Frame;
-use crate::log::record::{AllowOp, ConfigureRef, GroupOp, GroupRef, Op, decode};
+use crate::log::record::{AllowOp, ConfigureRef, GroupOp, GroupRef, Op, TotalsOp, decode};
 use crate::storage::Dir;
 use crate::table::{Slot, Table};
 use crate::time::Anchor;
@@ -75,22 +75,25 @@ pub(crate) trait Target {
 
     fn replayed(&mut self) -> &mut Replayed;
 
-    /// The slot of a key.
+    /// The slot of a counter.
     fn slot(&self, id: u64) -> Option<Slot>;
 
-    /// The slot of the key that a record changes; `None` if the key includes the record already, or if it is not there.
+    /// The slot of the counter that a record changes; `None` if the counter includes the record already, or if it is not there.
     fn due(&mut self, place: &Place<'_>, id: u64) -> Result<Option<Slot>, Self::Refusal>;
 
-    /// Applies an allowed check.
-    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>) -> Result<(), Self::Refusal>;
+    /// Applies an allowed check, before which the record holds `nth` others.
+    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>, nth: u16) -> Result<(), Self::Refusal>;
 
-    /// Applies a configuration unless the key includes it; returns whether it did.
+    /// Applies a configuration unless the counter includes it; returns whether it did.
     fn configure(&mut self, place: &Place<'_>, op: &ConfigureRef<'_>) -> Result<bool, Self::Refusal>;
 
-    /// A key was reset.
+    /// A counter was reset.
     fn was_reset(&mut self, _place: &Place<'_>, _id: u64) {}
 
-    /// A key was removed from the table, or is not there.
+    /// A counter's totals were set.
+    fn had_totals(&mut self, _place: &Place<'_>, _id: u64) {}
+
+    /// A counter is to be removed from the table, or is not there.
     fn was_deleted(&mut self, id: u64, slot: Option<Slot>);
 
     /// A snapshot that starts at `start` was published.
@@ -109,7 +112,7 @@ pub(crate) trait Target {
 pub(crate) fn apply<T: Target>(target: &mut T, place: &Place<'_>, op: &Op<'_>) -> Result<(), T::Refusal> {
     if let Op::Allow(op) = op {
         return match target.due(place, op.id)? {
-            Some(slot) => target.allow(place, slot, op),
+            Some(slot) => target.allow(place, slot, op, 0),
             None => Ok(()),
         };
     }
@@ -120,16 +123,8 @@ fn apply_rare<T: Target>(target: &mut T, place: &Place<'_>, op: &Op<'_>) -> Resu
     match *op {
         Op::Allow(_) => return apply(target, place, op),
         Op::Configure(ref configure) => _ = target.configure(place, configure)?,
-        Op::Reset { id } => {
-            if let Some(slot) = target.due(place, id)? {
-                target.replayed().table.reset(slot, place.now_ns, place.seq);
-                target.was_reset(place, id);
-            }
-        }
-        Op::Delete { id } => {
-            let slot = target.due(place, id)?;
-            target.was_deleted(id, slot);
-        }
+        Op::Reset { id } => reset(target, place, id)?,
+        Op::Delete { id } => delete(target, place, id)?,
         Op::Denials(denials) => {
             for denial in denials {
                 if let Some(slot) = target.due(place, denial.id)? {
@@ -147,22 +142,46 @@ fn apply_rare<T: Target>(target: &mut T, place: &Place<'_>, op: &Op<'_>) -> Resu
     Ok(())
 }
 
-/// An operation of a group may be about a key that an operation before it in the same group created, so keys are compared
+fn reset<T: Target>(target: &mut T, place: &Place<'_>, id: u64) -> Result<(), T::Refusal> {
+    if let Some(slot) = target.due(place, id)? {
+        target.replayed().table.reset(slot, place.now_ns, place.seq);
+        target.was_reset(place, id);
+    }
+    Ok(())
+}
+
+fn delete<T: Target>(target: &mut T, place: &Place<'_>, id: u64) -> Result<(), T::Refusal> {
+    let slot = target.due(place, id)?;
+    target.was_deleted(id, slot);
+    Ok(())
+}
+
+/// An operation of a group may be about a counter that an operation before it in the same group created, so counters are compared
 /// with the record's number as they were before the group.
 fn apply_group<T: Target>(target: &mut T, place: &Place<'_>, group: &GroupRef<'_>) -> Result<(), T::Refusal> {
     let mut configured: Option<(u64, bool)> = None;
+    let due = |target: &mut T, configured, id| match configured {
+        Some((configured, applied)) if configured == id => Ok(target.slot(id).filter(|_| applied)),
+        _ => target.due(place, id),
+    };
+    let mut nth = 0_u16;
     for op in group.ops() {
         match op {
             GroupOp::Configure(op) => configured = Some((op.id, target.configure(place, &op)?)),
             GroupOp::Allow(op) => {
-                let slot = match configured {
-                    Some((id, applied)) if id == op.id => target.slot(id).filter(|_| applied),
-                    _ => target.due(place, op.id)?,
-                };
-                if let Some(slot) = slot {
-                    target.allow(place, slot, &op)?;
+                if let Some(slot) = due(target, configured, op.id)? {
+                    target.allow(place, slot, &op, nth)?;
+                }
+                nth = nth.saturating_add(1);
+            }
+            GroupOp::Totals(TotalsOp { id, totals }) => {
+                if let Some(slot) = due(target, configured, id)? {
+                    target.replayed().table.replay_totals(slot, totals, place.seq);
+                    target.had_totals(place, id);
                 }
             }
+            GroupOp::Reset { id } => reset(target, place, id)?,
+            GroupOp::Delete { id } => delete(target, place, id)?,
             // Unlike a key, an answer in the snapshot is never newer than its start.
             GroupOp::Idempotency(op) => {
                 let (call, answer) = (op.call, op.answer);
@@ -275,7 +294,10 @@ impl Replayer {
         self.replayed
             .table
             .build_index()
-            .map_err(|key| Error::corrupt(dir.path(), 0, format!("key {key:?} exists twice after the replay")))?;
+            .map_err(|key| {
+                let detail = format!("key {key:?} has counters after the replay that cannot all be of one key");
+                Error::corrupt(dir.path(), 0, detail)
+            })?;
         Ok(self.replayed)
     }
 }
@@ -306,8 +328,9 @@ impl Target for Replayer {
     }
 
     #[inline]
-    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>) -> Result<(), String> {
-        Ok(self.replayed.table.replay_allow(slot, place.now_ns, op.cost, op.images, place.seq)?)
+    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>, nth: u16) -> Result<(), String> {
+        let used = LastUse { seq: place.seq, nth };
+        Ok(self.replayed.table.replay_allow(slot, place.now_ns, op.cost, op.images, used)?)
     }
 
     fn configure(&mut self, place: &Place<'_>, op: &ConfigureRef<'_>) -> Result<bool, String> {

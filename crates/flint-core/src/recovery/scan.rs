@@ -30,6 +30,8 @@ const fn if_absent(reason: Option<&str>) -> &'static str {
 /// A segment as it was found.
 pub(crate) struct Segment {
     pub(crate) name: String,
+    /// Its format version.
+    pub(crate) version: u32,
     pub(crate) file: Arc<dyn File>,
     pub(crate) seed: u32,
     pub(crate) first_seq: u64,
@@ -234,7 +236,7 @@ impl Scanner<'_> {
             }
             Err(HeaderProblem::NewerVersion(version)) => {
                 return unsupported(format!(
-                    "written by a newer Flint (log format {version}, this one reads {}): use that version",
+                    "written by a newer Flint (log format {version}, this one reads up to {}): use that version",
                     files::SEGMENT_VERSION
                 ));
             }
@@ -296,6 +298,7 @@ impl Scanner<'_> {
         }
         self.scan.segments.push(Segment {
             name: file.name,
+            version: header.header.version,
             file: file.file,
             seed: header.seed,
             first_seq: file.first_seq,

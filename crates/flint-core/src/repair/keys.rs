@@ -1,4 +1,4 @@
-//! The keys while the records that are left are applied to them, and what can be said about each.
+//! The counters of keys while the records that are left are applied to them, and what can be said about each.
 //!
 //! Recovery applies the records. Behind a gap a state that a record has whole counts as exact again, one that it only adds to
 //! does not, and what is not known is taken for used up: no key comes back with quota that it did not have.
@@ -8,16 +8,17 @@ use std::convert::Infallible;
 
 use hashbrown::HashMap;
 
-use crate::image::{KeyImage, RateChange, Source};
+use crate::image::{KeyImage, LastUse, Origin, RateChange, Source};
+use crate::limit::Rate;
 use crate::log::record::{AllowOp, ConfigureRef};
 use crate::recovery::replay::{Place, Replayed, Target};
-use crate::table::{BehindGap, Slot};
+use crate::table::{BehindGap, MAX_COUNTERS, Slot, same_rates};
 
 use super::losses::Gap;
 use super::report::{KeyDoubt, UnknownId};
 use super::sources::Snapshot;
 
-/// A key, and how much of it is exact.
+/// A counter, and how much of it is exact.
 #[derive(Clone, Copy)]
 struct Key {
     slot: Slot,
@@ -40,8 +41,8 @@ impl Key {
 pub(super) struct Keys {
     pub(super) replayed: Replayed,
     keys: BTreeMap<u64, Key>,
-    /// The id of each text.
-    pub(super) texts: HashMap<String, u64>,
+    /// The ids of each text, in order.
+    pub(super) texts: HashMap<String, Vec<u64>>,
     /// Ids below this may have been introduced by a missing record.
     new_below: u64,
     /// The newest record that is missing, 0 for none.
@@ -82,8 +83,9 @@ impl Keys {
         let known = self.keys.get(&image.id).copied();
         let table = &self.replayed.table;
         let exact = known.is_some_and(|key| key.is_exact(self.last_missing) || table.key(key.slot) != image.key);
-        let taken = self.texts.get(&image.key).is_some_and(|&id| id != image.id);
-        if unverified && (exact || taken) || !self.claim(&image.key, image.id) {
+        let (rates, origin) = (&image.rates[..], image.origin);
+        let taken = self.others(&image.key, image.id).any(|other| !self.fits(other, origin, rates));
+        if unverified && (exact || taken) || !self.claim(&image.key, image.id, origin, rates) {
             return false;
         }
         if let Some(key) = known {
@@ -103,20 +105,83 @@ impl Keys {
         self.new_below = self.new_below.max(self.replayed.table.next_id().saturating_add(gap.new_keys));
     }
 
-    /// Assigns a text to an id. The key that had it before was deleted by a record that is missing.
-    fn claim(&mut self, text: &str, id: u64) -> bool {
-        let other = *self.texts.entry(text.to_owned()).or_insert(id);
-        if other < id {
-            let ids = format!("deleted and made again (its ids are {other} and {id})");
-            self.notes.push(format!("key {text:?} was {ids}, and the record that deleted it is missing"));
-            self.texts.insert(text.to_owned(), id);
-            self.keys.remove(&other).into_iter().for_each(|key| self.replayed.table.remove(key.slot));
+    /// The other ids of a text.
+    fn others(&self, text: &str, id: u64) -> impl Iterator<Item = u64> {
+        self.texts.get(text).into_iter().flatten().copied().filter(move |&other| other != id)
+    }
+
+    /// Whether a counter can be one of the same key as another with this limit: calls brought both, and they differ.
+    fn fits(&self, id: u64, origin: Origin, rates: &[Rate]) -> bool {
+        let Some(key) = self.keys.get(&id) else { return true };
+        let table = &self.replayed.table;
+        let found: Vec<Rate> = table.rates(key.slot).copied().collect();
+        (origin, table.entry(key.slot).origin) == (Origin::Call, Origin::Call)
+            && !same_rates(found.iter(), rates.iter())
+    }
+
+    /// Assigns a text to an id. A counter that cannot be of the same key was deleted by a record that is missing.
+    fn claim(&mut self, text: &str, id: u64, origin: Origin, rates: &[Rate]) -> bool {
+        let mut deleted: Vec<u64> = self.others(text, id).filter(|&other| !self.fits(other, origin, rates)).collect();
+        if deleted.iter().any(|&other| other > id) {
+            return false;
         }
-        other <= id
+        if deleted.is_empty() && self.others(text, id).count() >= MAX_COUNTERS {
+            let use_of = |id: &u64| self.keys.get(id).map(|key| self.replayed.table.last_use(key.slot));
+            deleted.extend(self.others(text, id).min_by_key(use_of));
+        }
+        for other in deleted {
+            self.remove_deleted(other, id);
+        }
+        let ids = self.texts.entry(text.to_owned()).or_default();
+        if let Err(at) = ids.binary_search(&id) {
+            ids.insert(at, id);
+        }
+        true
+    }
+
+    /// Removes a counter that was deleted by a record that is missing, before another of the key was made or changed.
+    fn remove_deleted(&mut self, id: u64, newer: u64) {
+        let text = self.keys.get(&id).map_or("", |key| self.replayed.table.key(key.slot));
+        let ids = format!("deleted and made again (its ids are {id} and {newer})");
+        self.notes.push(format!("key {text:?} was {ids}, and the record that deleted it is missing"));
+        self.remove(id);
+    }
+
+    /// Removes what is left of counters that a missing record removed when it set the limit of another one of the key.
+    fn reconcile(&mut self) {
+        let several: Vec<Vec<u64>> = self.texts.values().filter(|ids| ids.len() > 1).cloned().collect();
+        for mut ids in several {
+            // The newest change is the truth.
+            ids.sort_by_key(|id| self.keys.get(id).map(|key| (key.limit_at, *id)));
+            let mut kept: Vec<u64> = Vec::new();
+            for id in ids.into_iter().rev() {
+                let Some(slot) = self.keys.get(&id).map(|key| key.slot) else { continue };
+                let table = &self.replayed.table;
+                let (origin, rates) = (table.entry(slot).origin, table.rates(slot).copied().collect::<Vec<_>>());
+                match kept.iter().find(|&&other| !self.fits(other, origin, &rates)) {
+                    Some(&newer) => self.remove_deleted(id, newer),
+                    None => kept.push(id),
+                }
+            }
+        }
+    }
+
+    /// Removes a counter.
+    fn remove(&mut self, id: u64) {
+        let Some(key) = self.keys.remove(&id) else { return };
+        let text = self.replayed.table.key(key.slot);
+        if let Some(ids) = self.texts.get_mut(text) {
+            ids.retain(|&other| other != id);
+        }
+        if self.texts.get(text).is_some_and(Vec::is_empty) {
+            self.texts.remove(text);
+        }
+        self.replayed.table.remove(key.slot);
     }
 
     /// The images for the copy, with what is in doubt bounded; the doubts; the ids without a key.
     pub(super) fn finish(&mut self) -> (Vec<KeyImage>, Vec<KeyDoubt>, Vec<UnknownId>) {
+        self.reconcile();
         let (mut images, mut doubts) = (Vec::with_capacity(self.keys.len()), Vec::new());
         for key in self.keys.values() {
             let mut image = KeyImage::default();
@@ -132,13 +197,35 @@ impl Keys {
                 });
             }
             self.replayed.table.export(key.slot, &mut image);
-            // The new log starts with the copy, which includes everything.
-            image.seq = 1;
             images.push(image);
         }
+        renumber(&mut images);
         doubts.sort_by(|a, b| a.key.cmp(&b.key));
+        doubts.dedup_by(|other, doubt| other.key == doubt.key && { doubt.add(other); true });
         let unknown = self.unknown.iter().map(|(&id, &operations)| UnknownId { id, operations }).collect();
         (images, doubts, unknown)
+    }
+}
+
+/// The new log starts with the copy, which includes everything. Of the records that used the counters of a key, their order remains.
+fn renumber(images: &mut [KeyImage]) {
+    let mut order: Vec<usize> = (0..images.len()).collect();
+    order.sort_by(|&a, &b| {
+        let (a, b) = (&images[a], &images[b]);
+        a.key.cmp(&b.key).then(b.used.cmp(&a.used)).then(b.id.cmp(&a.id))
+    });
+    let mut before: Option<(usize, u16)> = None;
+    for index in order {
+        let newer = before.filter(|(other, _)| images[*other].key == images[index].key);
+        let nth = newer.map_or(u16::MAX, |(_, nth)| nth - 1);
+        let image = &mut images[index];
+        image.seq = 1;
+        image.used = match (image.origin, newer) {
+            (Origin::Explicit, _) => LastUse::default(),
+            (Origin::Call, None) => LastUse { seq: 1, nth: 0 },
+            (Origin::Call, Some(_)) => LastUse { seq: 0, nth },
+        };
+        before = Some((index, nth));
     }
 }
 
@@ -162,9 +249,9 @@ impl Target for Keys {
         Ok(slot.filter(|&slot| self.replayed.table.entry(slot).seq < place.seq))
     }
 
-    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>) -> Result<(), Infallible> {
-        let table = &mut self.replayed.table;
-        let found = table.replay_allow_behind_gap(slot, place.now_ns, op.cost, op.images, place.seq);
+    fn allow(&mut self, place: &Place<'_>, slot: Slot, op: &AllowOp<'_>, nth: u16) -> Result<(), Infallible> {
+        let (table, used) = (&mut self.replayed.table, LastUse { seq: place.seq, nth });
+        let found = table.replay_allow_behind_gap(slot, place.now_ns, op.cost, op.images, used);
         if let Some(key) = self.keys.get_mut(&op.id) {
             match found {
                 BehindGap::Exact => (key.states_at, key.used_up) = (place.seq, false),
@@ -178,9 +265,11 @@ impl Target for Keys {
     fn configure(&mut self, place: &Place<'_>, op: &ConfigureRef<'_>) -> Result<bool, Infallible> {
         let known = self.keys.get(&op.id).copied();
         let table = &self.replayed.table;
+        let rates: Vec<Rate> = op.rates().map(|change| change.rate).collect();
+        // The counters that a limit that was set replaces are removed by later operations of the same record.
         let due = match known {
             Some(key) => table.entry(key.slot).seq < place.seq && table.key(key.slot) == op.key,
-            None => self.claim(op.key, op.id),
+            None => self.claim(op.key, op.id, op.origin, &rates),
         };
         if !due {
             return Ok(false);
@@ -219,12 +308,16 @@ impl Target for Keys {
         }
     }
 
+    fn had_totals(&mut self, place: &Place<'_>, id: u64) {
+        if let Some(key) = self.keys.get_mut(&id) {
+            key.totals_at = place.seq;
+        }
+    }
+
     fn was_deleted(&mut self, id: u64, slot: Option<Slot>) {
         self.unknown.remove(&id);
-        if let Some(slot) = slot {
-            self.texts.remove(self.replayed.table.key(slot));
-            self.keys.remove(&id);
-            self.replayed.table.remove(slot);
+        if slot.is_some() {
+            self.remove(id);
         }
     }
 }

@@ -106,7 +106,7 @@ fn gather(dir: &dyn Dir, names: &[String], contents: &[(String, Partial)]) -> Re
     }
     dropped.sort_by_cached_key(|part| (part.path.clone(), part.from, part.records.map(|records| records.first)));
     notes.append(&mut keys.notes);
-    let (records, limits) = (chosen.len() as u64, images.len() as u64);
+    let (records, limits) = (chosen.len() as u64, keys.texts.len() as u64);
     let lost_keys = past.migrated.into_iter().collect();
     let report =
         RepairReport { records, limits, dropped, doubts, unknown_ids, lost_keys, notes, ..RepairReport::default() };

@@ -102,6 +102,17 @@ pub struct KeyDoubt {
     pub unverified: bool,
 }
 
+impl KeyDoubt {
+    /// Adds the doubts about another counter of the key.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.limit |= other.limit;
+        self.state |= other.state;
+        self.totals |= other.totals;
+        self.used_up |= other.used_up;
+        self.unverified |= other.unverified;
+    }
+}
+
 /// A key without a name: its state is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownId {

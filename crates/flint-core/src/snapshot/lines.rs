@@ -24,17 +24,22 @@ pub(super) enum Line {
 /// Calls `each` with every line and its bytes in the file, the line feed included.
 pub(super) fn read_lines(bytes: &[u8], each: &mut dyn FnMut(Range<usize>, Line)) {
     let mut at = 0;
+    // Where the first line cannot be read, the others may be of any version.
+    let mut version = VERSION;
     for text in bytes.split_inclusive(|&byte| byte == b'\n') {
-        each(at..at + text.len(), parse(text, at == 0));
+        each(at..at + text.len(), parse(text, at == 0, &mut version));
         at += text.len();
     }
 }
 
-fn parse(text: &[u8], first: bool) -> Line {
+fn parse(text: &[u8], first: bool, of: &mut u64) -> Line {
     let mut cursor = Cursor::new(text);
     let parsed = if first {
         cursor.version_and_features().and_then(|(version, features)| {
-            let known = version == VERSION && features & !KNOWN_FEATURES == 0;
+            let known = (1..=VERSION).contains(&version) && features & !KNOWN_FEATURES == 0;
+            if known {
+                *of = version;
+            }
             cursor.header().map(|header| if known { Line::Header(header) } else { Line::Unreadable("unknown version") })
         })
     } else if cursor.is_at_trailer() {
@@ -43,7 +48,7 @@ fn parse(text: &[u8], first: bool) -> Line {
         cursor.answer(&mut Vec::new()).map(|_| Line::Receipt)
     } else {
         let mut image = KeyImage::default();
-        cursor.image(&mut image).map(|()| Line::Key(image))
+        cursor.image(*of, &mut image).map(|()| Line::Key(image))
     };
     match parsed {
         Ok(line) if cursor.is_at_end() => line,

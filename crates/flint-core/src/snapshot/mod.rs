@@ -1,8 +1,8 @@
 //! The snapshot file: the state of every key and the remembered answers as JSON lines in one exact form, with a SHA-256 over the whole.
 //!
 //! ```text
-//! {"format":"flint-snapshot","version":1,"features":0,"store":"00000000deadbeef","start":420,...}     Header
-//! {"id":1,"seq":420,"key":"user:1","rates":[["token_bucket",100,60000,100]],"state":[[0,17]]}         one line a key
+//! {"format":"flint-snapshot","version":2,"features":0,"store":"00000000deadbeef","start":420,...}     Header
+//! {"id":1,"seq":420,"key":"user:1","rates":[["token_bucket",100,60000,100]],"state":[[0,17]]}         one line a counter
 //! {"receipt":"00…","fingerprint":"00…","seq":419,"at_ns":17,"answer":"01…"}                           one line an answer
 //! {"end":431,"next_id":2,"keys":1,"receipts":1,"sha256":"..."}                                        Trailer
 //! ```
@@ -23,8 +23,11 @@ pub use read::{Body, read, read_header};
 pub use remains::{Remains, read_remains};
 pub use write::Writer;
 
-/// The version that this code writes, and the only one that it reads.
-pub const VERSION: u64 = 1;
+/// The version that this code writes. It reads all versions up to it.
+pub const VERSION: u64 = crate::files::SNAPSHOT_VERSION;
+
+/// The first version whose lines say which counter of a key was used last.
+const VERSION_WITH_USE: u64 = 2;
 
 /// Optional features that this code knows: none so far.
 const KNOWN_FEATURES: u64 = 0;
@@ -56,11 +59,11 @@ pub struct Migrated {
 /// The last line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trailer {
-    /// No key includes a record above this sequence number; the log must reach at least this far.
+    /// No counter includes a record above this sequence number; the log must reach at least this far.
     pub end: u64,
-    /// The first key id that was never given out.
+    /// The first id that was never given out.
     pub next_id: u64,
-    /// Number of keys.
+    /// Number of counters.
     pub keys: u64,
     /// Number of answers.
     pub answers: u64,
@@ -85,6 +88,7 @@ const ID: &[u8] = br#"{"id":"#;
 const SEQ: &[u8] = br#","seq":"#;
 const KEY: &[u8] = br#","key":""#;
 const ORIGIN_CALL: &[u8] = br#","origin":"call""#;
+const USED: &[u8] = br#","used":["#;
 const OUT_OF_BOUNDS: &[u8] = br#","out_of_bounds":true"#;
 const RATES: &[u8] = br#","rates":["#;
 const STATE: &[u8] = br#","state":["#;

@@ -3,11 +3,11 @@
 use super::{
     ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
     KEY, KEYS, MIGRATED, Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
-    RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, WALL_NS,
+    RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, USED, VERSION_WITH_USE, WALL_NS,
 };
 use crate::algorithm::{Algorithm, Numbers};
 use crate::idempotency::{CallId, IdempotencyRecord, decode_answer};
-use crate::image::{KeyImage, Origin, Totals};
+use crate::image::{KeyImage, LastUse, Origin, Totals};
 use crate::limit::{MAX_RATES, Rate};
 
 /// Why a line was refused, and where the cursor stood then.
@@ -245,13 +245,18 @@ impl<'a> Cursor<'a> {
         Ok(IdempotencyRecord { call: CallId { id, fingerprint }, seq, at_ns, answer })
     }
 
-    /// A whole key line. Every field of `image` is overwritten; its allocations are used again.
-    pub(super) fn image(&mut self, image: &mut KeyImage) -> Parsed<()> {
+    /// A whole key line of a snapshot of this version. Every field of `image` is overwritten; its allocations are used again.
+    pub(super) fn image(&mut self, version: u64, image: &mut KeyImage) -> Parsed<()> {
         image.id = self.number_field(ID)?;
         image.seq = self.number_field(SEQ)?;
         self.expect(KEY)?;
         self.string(&mut image.key)?;
         image.origin = if self.take(ORIGIN_CALL) { Origin::Call } else { Origin::Explicit };
+        image.used = match image.origin {
+            Origin::Explicit => LastUse::default(),
+            Origin::Call if version >= VERSION_WITH_USE && self.take(USED) => self.last_use(image.seq)?,
+            Origin::Call => LastUse { seq: image.seq, nth: 0 },
+        };
         image.out_of_bounds = self.take(OUT_OF_BOUNDS);
         self.expect(RATES)?;
         image.rates.clear();
@@ -277,6 +282,16 @@ impl<'a> Cursor<'a> {
         self.expect(b"]")?;
         image.totals = if self.take(TOTALS) { self.totals()? } else { Totals::default() };
         self.expect(CLOSE)
+    }
+
+    /// The record of the newest consumption, where it is not the newest of all, and the position in it.
+    fn last_use(&mut self, newest: u64) -> Parsed<LastUse> {
+        let (seq, nth) = (self.u64()?, self.number_field(b",")?);
+        self.expect(b"]")?;
+        match u16::try_from(nth) {
+            Ok(nth) if seq < newest || seq == newest && nth > 0 => Ok(LastUse { seq, nth }),
+            _ => self.fault("a last use that should have been left out, or is impossible"),
+        }
     }
 
     fn rate(&mut self, out_of_bounds: bool) -> Parsed<Rate> {

@@ -40,6 +40,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
     let mut source = Source::open(file, path)?;
     let mut hash = Sha256::new();
     let mut header: Option<Header> = None;
+    let mut version = VERSION;
     let mut image = KeyImage::default();
     let mut answer = Vec::new();
     let (mut keys, mut answers) = (0, 0);
@@ -51,10 +52,11 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
         let mut cursor = Cursor::new(lines);
         let refuse = |fault: Fault| source.corrupt(fault.at, fault.detail);
         if header.is_none() {
-            let (version, features) = cursor.version_and_features().map_err(refuse)?;
-            if version != VERSION || features & !KNOWN_FEATURES != 0 {
-                return Err(newer(file, path, version, features));
+            let (found, features) = cursor.version_and_features().map_err(refuse)?;
+            if !(1..=VERSION).contains(&found) || features & !KNOWN_FEATURES != 0 {
+                return Err(newer(file, path, found, features));
             }
+            version = found;
             let parsed = cursor.header().map_err(refuse)?;
             max_seq = parsed.start;
             header = Some(parsed);
@@ -63,7 +65,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             if answers > 0 {
                 return Err(source.corrupt(cursor.at(), "a key is behind an answer"));
             }
-            cursor.image(&mut image).map_err(refuse)?;
+            cursor.image(version, &mut image).map_err(refuse)?;
             keys += 1;
             max_id = max_id.max(image.id);
             max_seq = max_seq.max(image.seq);
@@ -114,7 +116,7 @@ pub fn read_header(file: &dyn File, path: &Path) -> Result<Header> {
     let mut cursor = Cursor::new(source.lines());
     let refuse = |fault: Fault| source.corrupt(fault.at, fault.detail);
     let (version, features) = cursor.version_and_features().map_err(refuse)?;
-    if version != VERSION || features & !KNOWN_FEATURES != 0 {
+    if !(1..=VERSION).contains(&version) || features & !KNOWN_FEATURES != 0 {
         return Err(newer(file, path, version, features));
     }
     cursor.header().map_err(refuse)
@@ -191,8 +193,8 @@ fn newer(file: &dyn File, path: &Path, version: u64, features: u64) -> Error {
         Ok(true) => Error::Unsupported {
             path: path.to_path_buf(),
             detail: format!(
-                "written by a newer Flint (snapshot version {version}, features {features:#x}; this one reads version \
-                 {VERSION}): upgrade flint-limiter"
+                "written by a newer Flint (snapshot version {version}, features {features:#x}; this one reads up to \
+                 version {VERSION}): upgrade flint-limiter"
             ),
         },
         Ok(false) => Error::corrupt(path, 0, "an unknown version, and the SHA-256 does not match"),

@@ -7,7 +7,7 @@ use super::*;
 use crate::algorithm::Algorithm;
 use crate::error::{Error, Result};
 use crate::idempotency::{CallId, IdempotencyRecord, push_one};
-use crate::image::{KeyImage, Origin, Totals};
+use crate::image::{KeyImage, LastUse, Origin, Totals};
 use crate::limit::Rate;
 use crate::outcome::{Outcome, RateVerdicts};
 use crate::storage::{File, Map};
@@ -90,6 +90,7 @@ fn samples() -> Vec<KeyImage> {
             rates: vec![sliding, Rate::unchecked(3, 10_000, 30, Algorithm::TokenBucket), window, sliding],
             states: vec![runs.clone(), vec![u128::MAX, u128::from(u64::MAX)], vec![10, 9], Vec::new()],
             origin: Origin::Call,
+            used: LastUse { seq: 421, nth: 0 },
             ..bucket(2, "ключ:ü/\"quoted\"\\\n\u{0}\u{1f}\u{7f}☃")
         },
         KeyImage {
@@ -115,13 +116,41 @@ fn samples() -> Vec<KeyImage> {
 }
 
 #[test]
+fn the_last_use_is_told_where_it_is_not_the_newest_record() {
+    let image = |used| KeyImage { origin: Origin::Call, used, ..bucket(1, "k") };
+    let text = |used| String::from_utf8(write(&header(), &[image(used)], 431)).unwrap();
+    let newest = LastUse { seq: 421, nth: 0 };
+    assert!(text(newest).contains(r#""origin":"call","rates""#));
+    for (used, shown) in [(LastUse { nth: 3, ..newest }, "[421,3]"), (LastUse { seq: 7, nth: 0 }, "[7,0]")] {
+        assert!(text(used).contains(&format!(r#""origin":"call","used":{shown},"rates""#)), "{}", text(used));
+        assert_eq!(read_bytes(text(used).as_bytes()).unwrap().2, [image(used)]);
+    }
+    // Neither the default, nor a use behind the line, nor a position that no record has.
+    for impossible in ["[421,0]", "[422,0]", "[7,65536]", "[7]"] {
+        let forged = with(text(LastUse { seq: 7, nth: 0 }).as_bytes(), "[7,0]", impossible);
+        assert!(matches!(read_bytes(&forged), Err(Error::Corrupt { .. })), "{impossible}");
+    }
+}
+
+#[test]
+fn the_version_before_has_no_last_use() {
+    let old = |images: &[KeyImage]| {
+        let text = String::from_utf8(write(&header(), images, 431)).unwrap();
+        read_bytes(&with(text.as_bytes(), "\"version\":2", "\"version\":1"))
+    };
+    assert_eq!(old(&samples()).unwrap().2, samples());
+    let used = KeyImage { origin: Origin::Call, used: LastUse { seq: 7, nth: 0 }, ..bucket(1, "k") };
+    assert!(matches!(old(&[used]), Err(Error::Corrupt { .. })));
+}
+
+#[test]
 fn the_text_is_what_the_format_page_shows() {
     let bytes = write(&header(), &samples(), 431);
     let text = String::from_utf8(bytes).unwrap();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(
         lines[0],
-        r#"{"format":"flint-snapshot","version":1,"features":0,"store":"00000000deadbeef","start":420,"engine_ns":17,"wall_ns":1700000000000000000,"migrated":null}"#
+        r#"{"format":"flint-snapshot","version":2,"features":0,"store":"00000000deadbeef","start":420,"engine_ns":17,"wall_ns":1700000000000000000,"migrated":null}"#
     );
     assert_eq!(
         lines[1],
@@ -243,7 +272,7 @@ fn only_the_one_form_is_accepted() {
 #[test]
 fn newer_files_are_told_from_damaged_ones() {
     let good = write(&header(), &samples(), 431);
-    for (from, to) in [("\"version\":1", "\"version\":2"), ("\"features\":0", "\"features\":4")] {
+    for (from, to) in [("\"version\":2", "\"version\":3"), ("\"features\":0", "\"features\":4")] {
         let newer = with(&good, from, to);
         assert!(matches!(read_bytes(&newer), Err(Error::Unsupported { .. })));
         // What follows the feature bits may look different then.
@@ -396,11 +425,18 @@ fn any_image() -> impl Strategy<Value = KeyImage> {
         last_denied_ns: t[5],
         last_reset_ns: t[6],
     });
-    (0..1000u64, any::<u64>(), any::<String>(), any::<bool>(), proptest::collection::vec(rate, 1..=8), totals).prop_map(
-        |(id, seq, key, call, rates, totals)| {
+    let used = prop_oneof![Just(None), any::<(u64, u16)>().prop_map(Some)];
+    let call = (any::<bool>(), used);
+    (0..1000u64, any::<u64>(), any::<String>(), call, proptest::collection::vec(rate, 1..=8), totals).prop_map(
+        |(id, seq, key, (call, used), rates, totals)| {
             let (rates, states) = rates.into_iter().unzip();
             let origin = if call { Origin::Call } else { Origin::Explicit };
-            KeyImage { id, seq, key, origin, out_of_bounds: call, rates, states, totals }
+            let used = match used {
+                _ if !call => LastUse::default(),
+                Some((used, nth)) => LastUse { seq: used.min(seq), nth },
+                None => LastUse { seq, nth: 0 },
+            };
+            KeyImage { id, seq, key, origin, used, out_of_bounds: call, rates, states, totals }
         },
     )
 }

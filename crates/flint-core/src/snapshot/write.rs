@@ -5,10 +5,11 @@ use sha2::{Digest, Sha256};
 use super::{
     ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
     KEY, KEYS, KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
-    SEQ, SHA256, START, STATE, STORE, TOTALS, VERSION, WALL_NS,
+    SEQ, SHA256, START, STATE, STORE, TOTALS, USED, VERSION, WALL_NS,
 };
+use crate::hooks::{self, Defect};
 use crate::idempotency::IdempotencyRecord;
-use crate::image::{KeyImage, Origin, Totals};
+use crate::image::{KeyImage, LastUse, Origin, Totals};
 use crate::limit::Rate;
 
 /// Turns images into the bytes of a snapshot file. It touches no file: the caller writes the chunks one after the other.
@@ -38,7 +39,7 @@ impl Writer {
         writer
     }
 
-    /// Adds one key. Nothing checks here that ids and keys are unique.
+    /// Adds one counter. Nothing checks here that ids and keys are unique.
     pub fn push(&mut self, image: &KeyImage) {
         debug_assert_eq!(image.rates.len(), image.states.len());
         debug_assert_eq!(self.answers, 0, "keys come first");
@@ -130,6 +131,14 @@ fn push_image(buf: &mut Vec<u8>, image: &KeyImage) {
     buf.push(b'"');
     if image.origin == Origin::Call {
         buf.extend_from_slice(ORIGIN_CALL);
+        let LastUse { seq, nth } = image.used;
+        if (seq, nth) != (image.seq, 0) && !hooks::has(Defect::ForgetLastUse) {
+            buf.extend_from_slice(USED);
+            push_u64(buf, seq);
+            buf.push(b',');
+            push_u64(buf, u64::from(nth));
+            buf.push(b']');
+        }
     }
     if image.out_of_bounds {
         buf.extend_from_slice(OUT_OF_BOUNDS);

@@ -5,16 +5,16 @@
 use crate::algorithm::{AFTER_IMAGE_LEN, AfterImage};
 use crate::error::Result;
 use crate::hooks::{self, Defect};
-use crate::image::{Origin, RateChange};
-use crate::item::{Item, OnChange};
+use crate::image::{LastUse, Origin};
+use crate::item::Item;
 use crate::limit::Limit;
 use crate::log::frame::{Kind, MIN_RECORD_LEN};
 use crate::log::record::{
     ConfigureOp, Denial, GroupWriter, IdempotencyOp, Purpose, push_allow, push_allow_one, push_anchor, push_configure,
-    push_delete, push_denials, push_idempotency, push_reset, push_snapshot_mark,
+    push_denials, push_idempotency, push_snapshot_mark,
 };
 use crate::outcome::{MultiOutcome, Outcome};
-use crate::table::{Slot, Table};
+use crate::table::Slot;
 use crate::writer::{Blocked, LogWriter};
 
 use super::view::{Part, View};
@@ -35,13 +35,14 @@ pub(crate) enum Denials {
     Ignore,
 }
 
-/// A key whose denial totals are newer than the log's.
+/// A counter whose denial totals are newer than the log's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dirty {
-    slot: Slot,
-    id: u64,
-    denied: u64,
-    denied_cost: u64,
+    pub(super) slot: Slot,
+    pub(super) id: u64,
+    /// The totals that the log has.
+    pub(super) denied: u64,
+    pub(super) denied_cost: u64,
 }
 
 /// Everything under the lock.
@@ -97,7 +98,7 @@ impl Core {
     }
 
     #[inline]
-    fn reserve(&mut self, len: usize) -> Result<(), Blocked> {
+    pub(super) fn reserve(&mut self, len: usize) -> Result<(), Blocked> {
         let keep = self.keep();
         self.writer.reserve(len, keep)
     }
@@ -107,8 +108,8 @@ impl Core {
     pub(crate) fn check(&mut self, item: &Item<'_>, denials: Denials) -> Result<Outcome, Blocked> {
         let now = self.view.time.now();
         match self.view.table.find(item.key) {
-            Some(slot) if !self.view.wants_change(slot, item.limit) => self.check_known(slot, now, item.cost, denials),
-            slot => self.check_changing(slot, item, now, denials),
+            Some(slot) if !self.view.wants_other(slot, item.limit) => self.check_known(slot, now, item.cost, denials),
+            _ => self.check_other(item, now, denials),
         }
     }
 
@@ -124,12 +125,12 @@ impl Core {
         }
         let rates = usize::from(self.view.table.entry(slot).rates);
         if hooks::has(Defect::ChangeBeforeReserve) {
-            self.view.table.consume(slot, now, cost, self.writer.seq() + 1);
+            self.view.table.consume(slot, now, cost, LastUse { seq: self.writer.seq() + 1, nth: 0 });
         }
         self.reserve(MIN_RECORD_LEN + 16 + AFTER_IMAGE_LEN * rates)?;
         let seq = self.writer.seq() + 1;
         if !hooks::has(Defect::ChangeBeforeReserve) {
-            self.view.table.consume(slot, now, cost, seq);
+            self.view.table.consume(slot, now, cost, LastUse { seq, nth: 0 });
         }
         let (table, images, id) = (&self.view.table, &mut self.images, self.view.table.entry(slot).id);
         self.writer.push(Kind::Allow, now, |buf| {
@@ -146,32 +147,25 @@ impl Core {
         Ok(self.view.outcome(decision, verdicts, now, cost, seq))
     }
 
+    /// Checks a key on another counter than its most recently used one: one that it has, or a new one.
     #[cold]
-    fn check_changing(
-        &mut self,
-        slot: Option<Slot>,
-        item: &Item<'_>,
-        now: u64,
-        denials: Denials,
-    ) -> Result<Outcome, Blocked> {
+    fn check_other(&mut self, item: &Item<'_>, now: u64, denials: Denials) -> Result<Outcome, Blocked> {
         let part = self.view.resolve(item, now)?;
-        let (decision, verdicts) = (part.decision, part.verdicts.clone());
-        if !decision.verdict.allowed {
-            // A new key has everything left: only a known one can be denied.
-            if let Some(slot) = slot.filter(|_| denials == Denials::Count) {
-                self.count_denied(slot, now, item.cost);
-            }
-            return Ok(self.view.outcome(decision, verdicts, now, item.cost, 0));
+        if let (Some(slot), None) = (part.slot, &part.plan) {
+            return self.check_known(slot, now, item.cost, denials);
         }
+        // A new counter has everything left.
+        let (decision, verdicts) = (part.decision, part.verdicts.clone());
         let seq = self.write_group(Purpose::CheckWithLimit, &[*item], &[part], now, None)?;
         self.allowed += 1;
         Ok(self.view.outcome(decision, verdicts, now, item.cost, seq))
     }
 
     /// Counts a denial that was not counted when it was decided: the caller waited and gave up.
-    pub(crate) fn count_abandoned(&mut self, key: &str, cost: u64) {
+    pub(crate) fn count_abandoned(&mut self, key: &str, cost: u64, limit: Option<&Limit>) {
         let now = self.view.time.now();
-        if let Some(slot) = self.view.table.find(key) {
+        let head = self.view.table.find(key);
+        if let Some(slot) = head.and_then(|head| self.view.counter(head, limit)) {
             self.count_denied(slot, now, cost);
         }
     }
@@ -189,7 +183,7 @@ impl Core {
     /// Checks several keys, all or nothing. The items were validated: no duplicates, 1 to 1,000.
     pub(crate) fn check_all(&mut self, items: &[Item<'_>]) -> Result<MultiOutcome, Blocked> {
         let now = self.view.time.now();
-        let parts = items.iter().map(|item| self.view.resolve(item, now)).collect::<Result<Vec<_>>>()?;
+        let parts = self.view.resolve_all(items, now)?;
         let denied = parts.iter().position(|part| !part.decision.verdict.allowed);
         let seq = match denied {
             None => {
@@ -258,15 +252,18 @@ impl Core {
         let Self { view: View { table, listings, .. }, writer, images, .. } = self;
         writer.push(Kind::Group, now, |buf| {
             let mut group = GroupWriter::begin(buf, purpose);
+            let mut used = LastUse { seq, nth: 0 };
             for (item, part) in items.iter().zip(parts) {
+                // The cost of items that share a counter is taken with the first of them.
+                let Some(cost) = part.takes else { continue };
                 let slot = match (&part.plan, part.slot) {
                     (Some(plan), slot) => {
                         let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
                         let op = ConfigureOp { id, key: item.key, origin: Origin::Call, rates: plan };
                         group.op(buf, Kind::Configure, |buf| push_configure(buf, &op));
-                        let known = slot.is_some();
+                        let keys = table.len();
                         let slot = table.configure(slot, id, item.key, Origin::Call, plan, now, seq);
-                        if !known {
+                        if table.len() > keys {
                             listings.created().push(slot, id);
                         }
                         slot
@@ -274,93 +271,18 @@ impl Core {
                     (None, Some(slot)) => slot,
                     (None, None) => unreachable!("an unknown key without a limit was refused"),
                 };
-                table.consume(slot, now, item.cost, seq);
+                table.consume(slot, now, cost, used);
                 images.clear();
                 images.extend((0..usize::from(table.entry(slot).rates)).map(|rate| table.image(slot, rate)));
                 let id = table.entry(slot).id;
-                group.op(buf, Kind::Allow, |buf| push_allow(buf, id, item.cost, images));
+                group.op(buf, Kind::Allow, |buf| push_allow(buf, id, cost, images));
+                used.nth = used.nth.saturating_add(1);
             }
             if let Some(answered) = answered {
                 group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, answered));
             }
             group.finish(buf);
         });
-        self.unsynced_events += 1;
-        Ok(seq)
-    }
-
-    /// Sets limits, all in one record. Unchanged ones are left out; when nothing is left, nothing is written. Gives the
-    /// sequence number after which all of them are durable.
-    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Blocked> {
-        let now = self.view.time.now();
-        let mut parts: Vec<(usize, Option<Slot>, Vec<RateChange>)> = Vec::new();
-        let mut unchanged_seq = 0;
-        let mut len = MIN_RECORD_LEN + 8;
-        for (index, (key, limit, on_change)) in specs.iter().enumerate() {
-            let slot = self.view.table.find(key);
-            if let Some(slot) = slot {
-                let entry = self.view.table.entry(slot);
-                let same = entry.origin == Origin::Explicit && self.view.table.has_rates(slot, limit.rates());
-                if same && !entry.out_of_bounds {
-                    unchanged_seq = unchanged_seq.max(entry.seq);
-                    continue;
-                }
-            }
-            let plan = self.view.table.plan(slot, limit.rates(), *on_change == OnChange::Reset, now);
-            len += 8 + configure_len(key, plan.len());
-            parts.push((index, slot, plan));
-        }
-        if parts.is_empty() {
-            return Ok(unchanged_seq);
-        }
-        self.reserve(len)?;
-        let seq = self.writer.seq() + 1;
-        let Self { view: View { table, listings, .. }, writer, .. } = self;
-        let mut apply =
-            |table: &mut Table, (index, slot, plan): &(usize, Option<Slot>, Vec<RateChange>), buf: &mut Vec<u8>| {
-                let key = specs[*index].0;
-                let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
-                push_configure(buf, &ConfigureOp { id, key, origin: Origin::Explicit, rates: plan });
-                let configured = table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
-                if slot.is_none() {
-                    listings.created().push(configured, id);
-                }
-            };
-        if many {
-            writer.push(Kind::Group, now, |buf| {
-                let mut group = GroupWriter::begin(buf, Purpose::LimitMany);
-                for part in &parts {
-                    group.op(buf, Kind::Configure, |buf| apply(table, part, buf));
-                }
-                group.finish(buf);
-            });
-        } else {
-            writer.push(Kind::Configure, now, |buf| apply(table, &parts[0], buf));
-        }
-        self.unsynced_events += 1;
-        Ok(seq)
-    }
-
-    /// Refills a key.
-    pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Blocked> {
-        let now = self.view.time.now();
-        let slot = self.view.known(key)?;
-        self.reserve(MIN_RECORD_LEN + 8)?;
-        let id = self.view.table.entry(slot).id;
-        let seq = self.writer.push(Kind::Reset, now, |buf| push_reset(buf, id));
-        self.view.table.reset(slot, now, seq);
-        self.unsynced_events += 1;
-        Ok(seq)
-    }
-
-    /// Forgets a key.
-    pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Blocked> {
-        let now = self.view.time.now();
-        let slot = self.view.known(key)?;
-        self.reserve(MIN_RECORD_LEN + 8)?;
-        let id = self.view.table.entry(slot).id;
-        let seq = self.writer.push(Kind::Delete, now, |buf| push_delete(buf, id));
-        self.view.table.remove(slot);
         self.unsynced_events += 1;
         Ok(seq)
     }
@@ -403,9 +325,11 @@ impl Core {
         Some((dirty.slot, denial))
     }
 
-    /// Denials of a key that the log does not hold yet: number, cost, engine time of the newest.
-    pub(crate) fn unsaved_denials(&self, slot: Slot) -> Option<Denial> {
-        self.dirty.iter().filter(|dirty| dirty.slot == slot).find_map(|dirty| self.denial(dirty)).map(|(_, d)| d)
+    /// Denials of a key that the log does not hold yet.
+    pub(crate) fn unsaved_denials(&self, head: Slot) -> Vec<Denial> {
+        let counters: Vec<Slot> = self.view.table.counters(head).collect();
+        let of_key = self.dirty.iter().filter(|dirty| counters.contains(&dirty.slot));
+        of_key.filter_map(|dirty| self.denial(dirty)).map(|(_, denial)| denial).collect()
     }
 
     /// Writes the pairing of engine and wall time, if it moved or if `always`.
@@ -448,6 +372,7 @@ impl Core {
     }
 }
 
-fn configure_len(key: &str, rates: usize) -> usize {
+/// Bytes of a configuration.
+pub(super) fn configure_len(key: &str, rates: usize) -> usize {
     16 + 40 * rates + key.len().next_multiple_of(8)
 }

@@ -70,7 +70,7 @@ impl Core {
             Some(Answer::One(_)) => return Err(Error::CallMismatch.into()),
             None => {}
         }
-        let parts = items.iter().map(|item| self.view.resolve(item, now)).collect::<Result<Vec<_>>>()?;
+        let parts = self.view.resolve_all(items, now)?;
         let allowed = parts.iter().all(|part| part.decision.verdict.allowed);
         let seq = if allowed { self.writer.seq() + 1 } else { 0 };
         let outcome = self.multi_outcome(items, &parts, now, seq)?;

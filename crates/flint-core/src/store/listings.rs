@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(listings.begin(), 0, "a store that was never listed notes nothing");
         let mut table = Table::new();
         let rates = crate::limit::parse_limit("1/day", crate::limit::Algorithm::TokenBucket).unwrap();
-        let plan = table.plan(None, rates.rates(), false, 1);
+        let plan = crate::table::plan::fresh(rates.rates());
         let slot = table.configure(None, 1, "key", crate::image::Origin::Explicit, &plan, 1, 1);
         let window = Window { prefix: String::new(), keys: Keys::default(), next: 0, complete: true, created: 0 };
         let mut catching_up = window;

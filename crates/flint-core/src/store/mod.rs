@@ -1,9 +1,11 @@
-//! One open store: what its lock protects (`core`, `idempotent`), what can be read without writing (`view`, with `listings`), and
-//! what its threads share (`shared`, with `bell`, `wakers` and `notices`).
+//! One open store: what its lock protects (`core`, `configure`, `idempotent`), what can be read without writing (`view`, with
+//! `items` and `listings`), and what its threads share (`shared`, with `bell`, `wakers` and `notices`).
 
 pub(crate) mod bell;
+mod configure;
 pub(crate) mod core;
 mod idempotent;
+mod items;
 pub(crate) mod listings;
 pub(crate) mod notices;
 pub(crate) mod shared;

@@ -9,7 +9,8 @@ use crate::item::Item;
 use crate::limit::{Key, Limit};
 use crate::outcome::{Outcome, RateVerdicts};
 use crate::status::{Status, TopBy};
-use crate::table::{Decision, Slot, Table};
+use crate::table::plan::{decide_plan, fresh, verdicts_of_plan};
+use crate::table::{Decision, MAX_COUNTERS, Slot, Table};
 use crate::time::{Timeline, to_wall};
 
 use super::listings::Listings;
@@ -69,20 +70,32 @@ pub(crate) struct Moment {
 
 /// One item of a call, resolved.
 pub(crate) struct Part {
+    /// The counter; with a plan the refilled one that a new counter takes the place of, if there is one.
     pub(crate) slot: Option<Slot>,
-    /// The change that the limit given with the call means, if it means one.
+    /// The limit of a new counter.
     pub(crate) plan: Option<Vec<RateChange>>,
+    /// What is taken from the counter: the costs of all items that share it; `None` for those after the first of them.
+    pub(crate) takes: Option<u64>,
     pub(crate) decision: Decision,
     pub(crate) verdicts: RateVerdicts,
 }
 
 impl View {
-    /// Whether the limit that came with a call changes the key's: it does unless the key's was set explicitly.
+    /// Whether the limit that came with a call is not that of the key's most recently used counter. A limit that was set explicitly
+    /// takes precedence over any that comes with a call.
     #[inline]
-    pub(crate) fn wants_change(&self, slot: Slot, limit: Option<&Limit>) -> bool {
+    pub(crate) fn wants_other(&self, head: Slot, limit: Option<&Limit>) -> bool {
         limit.is_some_and(|limit| {
-            self.table.entry(slot).origin == Origin::Call && !self.table.has_rates(slot, limit.rates())
+            self.table.entry(head).origin == Origin::Call && !self.table.has_rates(head, limit.rates())
         })
+    }
+
+    /// The counter of a key on which a call with this limit decides; `None` if the limit has none yet.
+    pub(crate) fn counter(&self, head: Slot, limit: Option<&Limit>) -> Option<Slot> {
+        match limit.filter(|_| self.wants_other(head, limit)) {
+            Some(limit) => self.table.counter_of(head, limit.rates()),
+            None => Some(head),
+        }
     }
 
     #[inline]
@@ -111,29 +124,65 @@ impl View {
         }
     }
 
-    /// Resolves an item to a slot, a change and a decision.
+    /// Resolves an item to a counter and a decision.
     pub(crate) fn resolve(&self, item: &Item<'_>, now: u64) -> Result<Part> {
-        match self.table.find(item.key) {
-            Some(slot) if !self.wants_change(slot, item.limit) => {
-                self.valid_cost(slot, item.cost)?;
-                let (decision, verdicts) = self.decide(slot, now, item.cost);
-                Ok(Part { slot: Some(slot), plan: None, decision, verdicts })
-            }
-            slot => {
-                let key = Key::new(item.key)?.as_str();
-                let limit = item.limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
-                limit.check_cost(item.cost)?;
-                let plan = self.table.plan(slot, limit.rates(), false, now);
-                let (decision, verdicts) = self.decide_plan(slot, &plan, now, item.cost);
-                Ok(Part { slot, plan: Some(plan), decision, verdicts })
-            }
+        let head = self.table.find(item.key);
+        match head.and_then(|head| self.counter(head, item.limit)) {
+            Some(slot) => self.known_part(slot, item.cost, now),
+            None => self.new_part(head, item, &[], now),
         }
+    }
+
+    /// The part of an item that takes `cost` from a counter.
+    pub(super) fn known_part(&self, slot: Slot, cost: u64, now: u64) -> Result<Part> {
+        self.valid_cost(slot, cost)?;
+        let (decision, verdicts) = self.decide(slot, now, cost);
+        Ok(Part { slot: Some(slot), plan: None, takes: Some(cost), decision, verdicts })
+    }
+
+    /// The part of an item whose limit has no counter yet. `others`: the counters of the same key that the call uses, and `None` for
+    /// each that it creates.
+    pub(super) fn new_part(
+        &self,
+        head: Option<Slot>,
+        item: &Item<'_>,
+        others: &[Option<Slot>],
+        now: u64,
+    ) -> Result<Part> {
+        let key = Key::new(item.key)?.as_str();
+        let limit = item.limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?;
+        limit.check_cost(item.cost)?;
+        let slot = head.map(|head| self.place(head, others, now)).transpose()?.flatten();
+        let plan = fresh(limit.rates());
+        let (decision, verdicts) = decide_new(&plan, now, item.cost);
+        Ok(Part { slot, plan: Some(plan), takes: Some(item.cost), decision, verdicts })
+    }
+
+    /// The refilled counter, of those that the call does not use, that a new counter takes the place of: the least recently used
+    /// one. `None` while there is room for one more.
+    fn place(&self, head: Slot, others: &[Option<Slot>], now: u64) -> Result<Option<Slot>> {
+        let created = others.iter().filter(|other| other.is_none()).count();
+        if self.table.counters(head).count() + created < MAX_COUNTERS {
+            return Ok(None);
+        }
+        let refilled = |&slot: &Slot| {
+            !others.contains(&Some(slot))
+                && (self.table.is_refilled(slot, now) || hooks::has(Defect::DropUsedCounter))
+        };
+        self.table.counters(head).filter(refilled).last().map(Some).ok_or_else(|| {
+            Error::InvalidLimit(format!(
+                "key {:?} has {MAX_COUNTERS} limits that came with calls, the most that are kept, and part of each is in use: wait \
+                 until one is full again, reset() the key, or use a key of its own for each limit, such as {:?}",
+                self.table.key(head),
+                format!("{}:search", self.table.key(head)),
+            ))
+        })
     }
 
     /// The same part, only looked at.
     pub(crate) fn look(&self, part: &Part, now: u64) -> (Decision, RateVerdicts) {
         match (&part.plan, part.slot) {
-            (Some(plan), slot) => self.decide_plan(slot, plan, now, 0),
+            (Some(plan), _) => decide_new(plan, now, 0),
             (None, Some(slot)) => self.decide(slot, now, 0),
             (None, None) => unreachable!("an unknown key without a limit was refused"),
         }
@@ -150,32 +199,16 @@ impl View {
         (decision, verdicts)
     }
 
-    /// The same after the change that `plan` describes.
-    pub(crate) fn decide_plan(
-        &self,
-        slot: Option<Slot>,
-        plan: &[RateChange],
-        now: u64,
-        cost: u64,
-    ) -> (Decision, RateVerdicts) {
-        let decision = self.table.decide_plan(slot, plan, now, cost);
-        let verdicts = match plan {
-            [only] => RateVerdicts::One(only.rate),
-            _ => RateVerdicts::Each(self.table.verdicts_of_plan(slot, plan, now, cost, decision.verdict.allowed)),
-        };
-        (decision, verdicts)
-    }
-
     /// Nanoseconds until the last of `costs` would have been allowed if they were taken in this order, each as soon as it
     /// fits, and nothing else happened; `u64::MAX` for never.
     pub(crate) fn forecast(&mut self, key: &str, limit: Option<&Limit>, costs: &[u64]) -> Result<u64> {
         let now = self.time.now();
-        let slot = self.table.find(key);
-        let change = match slot {
-            Some(slot) => limit.filter(|limit| self.wants_change(slot, Some(limit))),
-            None => Some(limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?),
+        let head = self.table.find(key);
+        let slot = head.and_then(|head| self.counter(head, limit));
+        let plan = match slot {
+            Some(_) => None,
+            None => Some(fresh(limit.ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })?.rates())),
         };
-        let plan = change.map(|limit| self.table.plan(slot, limit.rates(), false, now));
         Ok(self.table.forecast(slot, plan.as_deref(), costs, now))
     }
 
@@ -209,7 +242,7 @@ impl View {
         }
     }
 
-    /// The slot of a key that must exist.
+    /// The most recently used counter of a key that must exist.
     pub(crate) fn known(&self, key: &str) -> Result<Slot> {
         let key = Key::new(key)?.as_str();
         self.table.find(key).ok_or_else(|| Error::LimitNotFound { key: key.to_owned() })
@@ -234,14 +267,14 @@ impl View {
         (verdict.remaining, to_wall(moment.now_ns.saturating_add(verdict.reset_after_ns), moment.offset_ns))
     }
 
-    /// The status of the key in a slot.
+    /// The status of the key of a counter.
     pub(crate) fn status_at(&self, slot: Slot, moment: Moment) -> Status {
-        Status::of(&self.table, slot, moment.now_ns, moment.offset_ns)
+        Status::of(&self.table, self.table.head(slot), moment.now_ns, moment.offset_ns)
     }
 
-    /// What `top` sorts by.
+    /// What `top` sorts by, of the key of a counter.
     pub(crate) fn total(&self, slot: Slot, by: TopBy) -> u64 {
-        let totals = &self.table.entry(slot).totals;
+        let totals = self.table.key_totals(self.table.head(slot));
         match by {
             TopBy::Allowed => totals.allowed,
             TopBy::Denied => totals.denied,
@@ -249,4 +282,14 @@ impl View {
             TopBy::DeniedCost => totals.denied_cost,
         }
     }
+}
+
+/// The decision of a new counter, and what each of its rates says.
+fn decide_new(plan: &[RateChange], now: u64, cost: u64) -> (Decision, RateVerdicts) {
+    let decision = decide_plan(plan, now, cost);
+    let verdicts = match plan {
+        [only] => RateVerdicts::One(only.rate),
+        _ => RateVerdicts::Each(verdicts_of_plan(plan, now, cost, decision.verdict.allowed)),
+    };
+    (decision, verdicts)
 }

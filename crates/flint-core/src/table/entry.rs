@@ -1,23 +1,24 @@
-//! One key's fixed-size record in the table, and the decision over its rates.
+//! The fixed-size entry of one counter in the table, and the decision over its rates.
 
 use super::cell::Cell;
 use super::keys::KeyRef;
 use crate::algorithm::Verdict;
-use crate::image::{Origin, Totals};
+use crate::image::{LastUse, Origin, Totals};
 use crate::limit::{MAX_RATES, Rate};
 
 /// A place in the table.
 pub(crate) type Slot = u32;
 
 pub(super) const NO_EXTRA: u32 = u32::MAX;
+pub(super) const NO_SLOT: Slot = Slot::MAX;
 
-/// The second to eighth rate of the few keys that have them.
+/// The second to eighth rate of the few counters that have them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Extra {
     pub(super) cells: [Cell; MAX_RATES - 1],
 }
 
-/// One key.
+/// One counter. Most keys have one; `counters` links those of the others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
     /// 0 marks a free slot.
@@ -31,6 +32,13 @@ pub(crate) struct Entry {
     pub(crate) out_of_bounds: bool,
     /// Whether `totals.denied` has grown since it was last written to the log.
     pub(super) denials_unsaved: bool,
+    /// The record of the newest consumption, and the position in it.
+    pub(super) used_seq: u64,
+    pub(super) used_nth: u16,
+    /// Whether another counter of the key was used more recently, which the index has in its place.
+    pub(super) behind: bool,
+    /// The counter of the same key that was used before this one.
+    pub(super) next: Slot,
     pub(super) first: Cell,
     pub(crate) totals: Totals,
 }
@@ -46,17 +54,30 @@ impl Entry {
             origin,
             out_of_bounds: false,
             denials_unsaved: false,
+            used_seq: seq,
+            used_nth: 0,
+            behind: false,
+            next: NO_SLOT,
             first,
             totals: Totals::default(),
         }
     }
 
     #[inline]
-    pub(super) fn count_allowed(&mut self, now: u64, cost: u64, seq: u64) {
-        self.seq = seq;
+    pub(super) fn count_allowed(&mut self, now: u64, cost: u64, used: LastUse) {
+        self.seq = used.seq;
+        (self.used_seq, self.used_nth) = (used.seq, used.nth);
         self.totals.allowed = self.totals.allowed.saturating_add(1);
         self.totals.allowed_cost = self.totals.allowed_cost.saturating_add(cost);
         self.totals.last_allowed_ns = now;
+    }
+
+    /// The newest consumption. An explicit limit has no other counter beside it, so that none is kept of it.
+    pub(super) fn last_use(&self) -> LastUse {
+        match self.origin {
+            Origin::Explicit => LastUse::default(),
+            Origin::Call => LastUse { seq: self.used_seq, nth: self.used_nth },
+        }
     }
 
     pub(super) fn count_denied(&mut self, now: u64, cost: u64) -> Option<(u64, u64)> {

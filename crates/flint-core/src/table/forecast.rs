@@ -1,4 +1,4 @@
-//! How long a queue would take: the pure algorithms on a copy of one key's state.
+//! How long a queue would take: the pure algorithms on a copy of one counter's state.
 
 use super::Table;
 use super::cell::Cell;
@@ -8,7 +8,7 @@ use crate::image::{RateChange, Source};
 
 impl Table {
     /// Nanoseconds from `now` until the last of `costs` would have been allowed if each was taken as soon as it fits, one after
-    /// the other, and nothing else happened. With `plan` the key's limit is changed first. `u64::MAX` when a cost never fits.
+    /// the other, and nothing else happened. `plan` is that of a new counter. `u64::MAX` when a cost never fits.
     pub(crate) fn forecast(&self, slot: Option<Slot>, plan: Option<&[RateChange]>, costs: &[u64], now: u64) -> u64 {
         let mut runs = RunArena::new();
         let mut cells = self.copy_of(slot, plan, now, &mut runs);
@@ -27,7 +27,7 @@ impl Table {
         at - now
     }
 
-    /// The key's rates with their states, in an arena of their own.
+    /// The counter's rates with their states, in an arena of their own.
     fn copy_of(&self, slot: Option<Slot>, plan: Option<&[RateChange]>, now: u64, runs: &mut RunArena) -> Vec<Cell> {
         let copy = |slot: Slot, rate: usize, runs: &mut RunArena| {
             let cell = self.cell(slot, rate);
@@ -40,10 +40,9 @@ impl Table {
             (None, None) => Vec::new(),
             (Some(plan), _) => plan
                 .iter()
-                .map(|change| match (change.source, slot) {
-                    (Source::Kept(rate), Some(slot)) => copy(slot, usize::from(rate), runs),
-                    (Source::New { carried }, _) => Cell::carried(change.rate, carried, now, runs),
-                    (Source::Kept(_), None) => unreachable!("only an existing key keeps states"),
+                .map(|change| match change.source {
+                    Source::New { carried } => Cell::carried(change.rate, carried, now, runs),
+                    Source::Kept(_) => unreachable!("a new counter keeps no state"),
                 })
                 .collect(),
         }

@@ -51,9 +51,16 @@ impl Index {
         self.shards[Self::shard(hash)].insert_unique(hash, slot, |&other| hasher.hash_one(key_of(other)));
     }
 
-    pub(crate) fn remove(&mut self, hash: u64, slot: u32) {
-        if let Ok(entry) = self.shards[Self::shard(hash)].find_entry(hash, |&other| other == slot) {
-            entry.remove();
+    /// Removes a slot. Returns whether it was in the index.
+    pub(crate) fn remove(&mut self, hash: u64, slot: u32) -> bool {
+        let found = self.shards[Self::shard(hash)].find_entry(hash, |&other| other == slot);
+        found.map(hashbrown::hash_table::OccupiedEntry::remove).is_ok()
+    }
+
+    /// Puts another slot of the same key in the place of one.
+    pub(crate) fn replace(&mut self, hash: u64, slot: u32, other: u32) {
+        if let Some(found) = self.shards[Self::shard(hash)].find_mut(hash, |&found| found == slot) {
+            *found = other;
         }
     }
 }

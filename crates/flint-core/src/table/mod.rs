@@ -1,22 +1,26 @@
-//! All keys with their limits, states and totals, in memory. Knows no clock, lock or file: every change carries the time and
+//! All keys with their counters, that is limits, states and totals, in memory. Knows no clock, lock or file: every change carries the time and
 //! the sequence number of the record that describes it, and replaying that record makes the same change.
 //!
-//! Entries are fixed-size and found by slot; a slot is reused after `remove`, a key id never is.
+//! Entries are fixed-size and found by slot, one for each counter; a slot is reused after `remove`, an id never is.
 
 mod cell;
+mod counters;
 mod entry;
 mod forecast;
 mod index;
 mod keys;
-mod plan;
+pub(crate) mod plan;
 mod replay;
 
+
+pub(crate) use counters::{MAX_COUNTERS, same_rates};
 pub(crate) use entry::{BehindGap, Decision, Slot};
+pub(crate) use plan::Change;
 use entry::{Entry, Extra, NO_EXTRA};
 
 use crate::algorithm::{AfterImage, RunArena, Verdict};
 use crate::chunked::Chunked;
-use crate::image::{KeyImage, Origin, RateChange, Source};
+use crate::image::{KeyImage, LastUse, Origin, RateChange, Source, Totals};
 use crate::limit::{MAX_RATES, Rate, RateVerdict};
 use crate::sync::Arc;
 use cell::Cell;
@@ -39,9 +43,11 @@ pub(crate) struct Table {
     extras: Chunked<Extra>,
     free_extras: Vec<u32>,
     runs: RunArena,
+    /// Number of entries, and of keys in the index.
     live: u64,
+    indexed: u64,
     next_id: u64,
-    /// The id of the key that was removed last: only a deliberate defect looks at it.
+    /// The id of the counter that was removed last: only a deliberate defect looks at it.
     #[cfg(feature = "test-hooks")]
     freed_id: u64,
 }
@@ -57,6 +63,7 @@ impl Table {
             free_extras: Vec::new(),
             runs: RunArena::new(),
             live: 0,
+            indexed: 0,
             next_id: 1,
             #[cfg(feature = "test-hooks")]
             freed_id: 0,
@@ -65,6 +72,11 @@ impl Table {
 
     /// Number of keys.
     pub(crate) const fn len(&self) -> u64 {
+        self.indexed
+    }
+
+    /// Number of counters of all keys.
+    pub(crate) const fn counters_len(&self) -> u64 {
         self.live
     }
 
@@ -73,7 +85,7 @@ impl Table {
         self.entries.len()
     }
 
-    /// The id that the next new key gets.
+    /// The id that the next new counter gets.
     pub(crate) fn next_id(&self) -> u64 {
         #[cfg(feature = "test-hooks")]
         if self.freed_id != 0 && crate::hooks::has(crate::hooks::Defect::ReuseKeyIds) {
@@ -87,6 +99,7 @@ impl Table {
         self.next_id = self.next_id.max(next_id);
     }
 
+    /// The most recently used counter of a key.
     #[inline]
     pub(crate) fn find(&self, key: &str) -> Option<Slot> {
         let bytes = key.as_bytes();
@@ -169,14 +182,18 @@ impl Table {
             .collect()
     }
 
-    /// Takes `cost` from every rate, as record `seq` says; `decide` allowed it at the same `now`.
+    /// Takes `cost` from every rate, as the record says that `used` names; `decide` allowed it at the same `now`.
     #[inline]
-    pub(crate) fn consume(&mut self, slot: Slot, now: u64, cost: u64, seq: u64) {
+    pub(crate) fn consume(&mut self, slot: Slot, now: u64, cost: u64, used: LastUse) {
         let entry = self.entries.get_mut(slot);
-        entry.count_allowed(now, cost, seq);
+        entry.count_allowed(now, cost, used);
         entry.first.consume(&mut self.runs, now, cost);
+        let behind = entry.behind;
         for rate in 1..usize::from(entry.rates) {
             self.with_cell(slot, rate, |cell, runs| cell.consume(runs, now, cost));
+        }
+        if behind {
+            self.promote(slot);
         }
     }
 
@@ -191,6 +208,11 @@ impl Table {
         self.entries.get_mut(slot).count_denied(now, cost)
     }
 
+    /// The log does not hold all denials of a slot yet.
+    pub(crate) fn mark_denials_unsaved(&mut self, slot: Slot) {
+        self.entries.get_mut(slot).denials_unsaved = true;
+    }
+
     /// The denial totals of a slot are now in the log, in record `seq`.
     pub(crate) fn mark_denials_saved(&mut self, slot: Slot, seq: u64) {
         let entry = self.entries.get_mut(slot);
@@ -198,8 +220,16 @@ impl Table {
         entry.seq = seq;
     }
 
+    /// Adds the totals of counters that are about to be removed to those of another, as record `seq` says. Returns the sums.
+    pub(crate) fn merge_totals(&mut self, slot: Slot, removed: &[Slot], seq: u64) -> Totals {
+        let of = |slot: &Slot| self.entries.get(*slot).totals;
+        let totals = removed.iter().map(of).fold(of(&slot), Totals::and);
+        self.replay_totals(slot, totals, seq);
+        totals
+    }
+
+    /// Sets or changes a counter's limit, as record `seq` says. `slot` is the counter's; without it the key gets a new one.
     #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
-    /// Sets or changes a key's limit, as record `seq` says. `slot` is the key's slot if it has one.
     pub(crate) fn configure(
         &mut self,
         slot: Option<Slot>,
@@ -236,11 +266,11 @@ impl Table {
         let entry = Entry::new(id, seq, self.keys.insert(key), origin, cells[0]);
         let slot = self.add(entry);
         self.set_cells(slot, &cells);
-        self.index_slot(slot);
+        self.link(slot);
         slot
     }
 
-    /// Makes every rate's full limit available again.
+    /// Makes the full limit of each of a counter's rates available again.
     pub(crate) fn reset(&mut self, slot: Slot, now: u64, seq: u64) {
         for rate in 0..usize::from(self.entry(slot).rates) {
             self.with_cell(slot, rate, |cell, runs| {
@@ -253,10 +283,10 @@ impl Table {
         entry.seq = seq;
     }
 
-    /// Forgets a key.
+    /// Removes a counter, and the key with its last one.
     pub(crate) fn remove(&mut self, slot: Slot) {
+        self.unlink(slot);
         let entry = *self.entries.get(slot);
-        self.index.remove(self.index.hash(self.keys.bytes(entry.key)), slot);
         for rate in 0..usize::from(entry.rates) {
             self.with_cell(slot, rate, Cell::free);
         }
@@ -273,7 +303,7 @@ impl Table {
         self.live -= 1;
     }
 
-    /// Everything known of a key, into a reused image.
+    /// Everything known of a counter, into a reused image.
     pub(crate) fn export(&self, slot: Slot, into: &mut KeyImage) {
         let entry = self.entry(slot);
         into.id = entry.id;
@@ -281,6 +311,7 @@ impl Table {
         into.key.clear();
         into.key.push_str(self.key(slot));
         into.origin = entry.origin;
+        into.used = entry.last_use();
         into.out_of_bounds = entry.out_of_bounds;
         into.totals = entry.totals;
         into.rates.clear();
@@ -327,5 +358,6 @@ impl Table {
         let Self { index, keys, entries, .. } = self;
         let hash = index.hash(keys.bytes(entries.get(slot).key));
         index.insert(hash, slot, |other| keys.bytes(entries.get(other).key));
+        self.indexed += 1;
     }
 }

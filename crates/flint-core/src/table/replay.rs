@@ -1,11 +1,11 @@
-//! What recovery does to the table. Slots come from the recovery's own id map; the index of keys is built at the end,
+//! What recovery does to the table. Slots come from the recovery's own id map; the index of keys is built at the end, by `counters`,
 //! because a snapshot taken while checks go on may hold one key under an old and a new id until the log is replayed.
 
 use super::Table;
 use super::cell::Cell;
 use super::entry::{BehindGap, Entry, Slot};
 use crate::algorithm::AFTER_IMAGE_LEN;
-use crate::image::{KeyImage, Origin, RateChange, Source};
+use crate::image::{KeyImage, LastUse, Origin, RateChange, Source, Totals};
 
 impl Table {
     /// Adds a key from a snapshot, without indexing it.
@@ -19,6 +19,7 @@ impl Table {
         }
         let mut entry = Entry::new(image.id, image.seq, self.keys.insert(&image.key), image.origin, cells[0]);
         entry.out_of_bounds = image.out_of_bounds;
+        (entry.used_seq, entry.used_nth) = (image.used.seq, image.used.nth);
         entry.totals = image.totals;
         let slot = self.add(entry);
         self.set_cells(slot, &cells);
@@ -73,14 +74,14 @@ impl Table {
         now: u64,
         cost: u64,
         images: &[u8],
-        seq: u64,
+        used: LastUse,
     ) -> Result<(), &'static str> {
         let entry = self.entries.get_mut(slot);
         let (images, rest) = images.as_chunks::<AFTER_IMAGE_LEN>();
         if images.len() != usize::from(entry.rates) || !rest.is_empty() {
             return Err("the number of states differs from the number of rates");
         }
-        entry.count_allowed(now, cost, seq);
+        entry.count_allowed(now, cost, used);
         entry.first.replay(&mut self.runs, images[0], now, cost)?;
         for (rate, image) in images.iter().enumerate().skip(1) {
             self.with_cell(slot, rate, |cell, runs| cell.replay(runs, *image, now, cost))?;
@@ -95,10 +96,10 @@ impl Table {
         now: u64,
         cost: u64,
         images: &[u8],
-        seq: u64,
+        used: LastUse,
     ) -> BehindGap {
         let entry = self.entries.get_mut(slot);
-        entry.count_allowed(now, cost, seq);
+        entry.count_allowed(now, cost, used);
         let rates = usize::from(entry.rates);
         let (images, _) = images.as_chunks::<AFTER_IMAGE_LEN>();
         if images.len() != rates {
@@ -138,28 +139,14 @@ impl Table {
         entry.seq = seq;
     }
 
-    /// Removes a key that is not indexed yet.
-    pub(crate) fn replay_delete(&mut self, slot: Slot) {
-        self.remove(slot);
+    /// Replays the totals that a counter has after those of others were added to them.
+    pub(crate) fn replay_totals(&mut self, slot: Slot, totals: Totals, seq: u64) {
+        let entry = self.entries.get_mut(slot);
+        (entry.totals, entry.seq) = (totals, seq);
     }
 
-    /// Indexes every key; fails with the text of one that occurs twice.
-    pub(crate) fn build_index(&mut self) -> Result<(), String> {
-        let Self { index, keys, entries, .. } = self;
-        index.reserve(self.live);
-        for slot in 0..entries.len() {
-            let entry = entries.get(slot);
-            if entry.id == 0 {
-                continue;
-            }
-            let key = keys.bytes(entry.key);
-            let key_of = |slot: Slot| keys.bytes(entries.get(slot).key);
-            let hash = index.hash(key);
-            if index.find(hash, |&other| key_of(other) == key).is_some() {
-                return Err(keys.text(entry.key).to_owned());
-            }
-            index.insert(hash, slot, key_of);
-        }
-        Ok(())
+    /// Removes a counter that is not indexed yet.
+    pub(crate) fn replay_delete(&mut self, slot: Slot) {
+        self.remove(slot);
     }
 }

@@ -85,44 +85,52 @@ impl RateModel {
     }
 }
 
-/// The rates of one key, without its totals.
+/// The rates of one counter, without its totals.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KeyModel {
+pub struct CounterModel {
     /// Whether its limit was set explicitly or came with a call.
     pub origin: Origin,
     /// In the limit's order.
     pub rates: Vec<RateModel>,
 }
 
-impl KeyModel {
-    /// A key without a limit.
-    pub const fn new(origin: Origin) -> Self {
-        Self { origin, rates: Vec::new() }
+impl CounterModel {
+    /// A counter of which nothing is in use.
+    pub fn new(limit: &Limit, origin: Origin, now: u64) -> Self {
+        Self { origin, rates: limit.rates().iter().map(|&rate| RateModel::new(rate, 0, now)).collect() }
     }
 
-    /// Whether it has this limit.
+    /// Whether it has this limit, with its rates in this order.
     pub fn is(&self, limit: &Limit) -> bool {
         self.rates.iter().map(|rate| &rate.rate).eq(limit.rates())
+    }
+
+    /// How many rates it has in common with a limit.
+    fn shared(&self, limit: &Limit) -> usize {
+        let mut left = limit.rates().to_vec();
+        let mut shared = 0;
+        for rate in &self.rates {
+            if let Some(index) = left.iter().position(|other| *other == rate.rate) {
+                left.remove(index);
+                shared += 1;
+            }
+        }
+        shared
+    }
+
+    /// Whether it has this limit, in any order.
+    pub fn counts(&self, limit: &Limit) -> bool {
+        self.shared(limit) == limit.rates().len() && self.rates.len() == limit.rates().len()
+    }
+
+    /// Whether nothing is in use.
+    pub fn is_refilled(&self, now: u64) -> bool {
+        self.rates.iter().all(|rate| rate.used(now) == 0)
     }
 
     /// The highest cost that can ever be allowed.
     pub fn capacity(&self) -> u64 {
         self.rates.iter().map(|rate| rate.rate.capacity()).min().unwrap_or(0)
-    }
-
-    /// Gives the key this limit: a rate that it has already keeps its state, another starts with the most that any had in use; with
-    /// `reset`, all start with nothing in use.
-    pub fn redefine(&mut self, limit: &Limit, origin: Origin, reset: bool, now: u64) {
-        let most = self.rates.iter().map(|rate| rate.used_tokens(now)).max().unwrap_or(0);
-        let mut old = std::mem::take(&mut self.rates);
-        self.origin = origin;
-        for &rate in limit.rates() {
-            let kept = old.iter().position(|old| old.rate == rate && !reset);
-            self.rates.push(match kept {
-                Some(index) => old.remove(index),
-                None => RateModel::new(rate, if reset { 0 } else { most }, now),
-            });
-        }
     }
 
     /// Whether all rates have `cost` tokens free.
@@ -145,4 +153,61 @@ impl KeyModel {
     pub fn reset(&mut self) {
         self.rates.iter_mut().for_each(|rate| rate.taken.clear());
     }
+}
+
+/// On which counter of a key a call decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// On this one.
+    Counter(usize),
+    /// On a new one, in the place of a counter of which nothing is in use, if there are too many.
+    New(Option<usize>),
+    /// On none: there are too many.
+    TooMany,
+    /// On none: the key has no limit, and none came with the call.
+    Unknown,
+}
+
+/// The choice among the counters of a key, the most recently used first. `busy`: those that the same call uses; `created`: how many
+/// it creates.
+pub fn choose(counters: &[&CounterModel], limit: Option<&Limit>, now: u64, busy: &[usize], created: usize) -> Choice {
+    match (counters, limit) {
+        ([], None) => Choice::Unknown,
+        ([], Some(_)) => Choice::New(None),
+        ([first, ..], limit) if first.origin == Origin::Explicit || limit.is_none() => Choice::Counter(0),
+        (_, None) => Choice::Unknown,
+        (counters, Some(limit)) => {
+            if let Some(index) = counters.iter().position(|counter| counter.counts(limit)) {
+                return Choice::Counter(index);
+            }
+            if counters.len() + created < 8 {
+                return Choice::New(None);
+            }
+            let free = |index: &usize| counters[*index].is_refilled(now) && !busy.contains(index);
+            (0..counters.len()).rev().find(free).map_or(Choice::TooMany, |index| Choice::New(Some(index)))
+        }
+    }
+}
+
+/// The counter that an explicit limit leaves of those of a key, the most recently used first, and which of them it continues. A rate
+/// that the continued one has keeps its state, unless another has more of the same in use; every other rate starts with the most that
+/// any rate has in use; with `reset`, all start with nothing in use.
+pub fn redefine(counters: &[&CounterModel], limit: &Limit, reset: bool, now: u64) -> (Option<usize>, CounterModel) {
+    let most_shared = counters.iter().map(|counter| counter.shared(limit)).max();
+    let kept = counters.iter().position(|counter| Some(counter.shared(limit)) == most_shared);
+    let mut new = CounterModel::new(limit, Origin::Explicit, now);
+    let Some(index) = kept.filter(|_| !reset) else { return (kept, new) };
+    let rates = || counters.iter().flat_map(|counter| &counter.rates);
+    let most = rates().map(|rate| rate.used_tokens(now)).max().unwrap_or(0);
+    let mut own = counters[index].rates.clone();
+    for rate in &mut new.rates {
+        let others = counters.iter().enumerate().filter(|(other, _)| *other != index);
+        let same = others.flat_map(|(_, counter)| &counter.rates).filter(|other| other.rate == rate.rate);
+        let most_of_it = same.map(|other| other.used_tokens(now)).max().unwrap_or(0);
+        *rate = match own.iter().position(|own| own.rate == rate.rate) {
+            Some(index) if own[index].used_tokens(now) >= most_of_it => own.remove(index),
+            _ => RateModel::new(rate.rate, most, now),
+        };
+    }
+    (kept, new)
 }

@@ -4,14 +4,15 @@
 use flint_core::algorithm::Verdict;
 use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
 use flint_core::idempotency::{push_multi, push_one};
-use flint_core::image::{Origin, RateChange, Source};
+use flint_core::files;
+use flint_core::image::{Origin, RateChange, Source, Totals};
 use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
     AllowOp, ConfigureOp, ConfigureRef, Denial, EVENT_KINDS, EventOp, GroupOp, GroupWriter, IdempotencyOp, Op, Purpose,
     decode, push_allow, push_anchor, push_configure, push_delete, push_denials, push_event, push_idempotency,
-    push_reset, push_snapshot_mark,
+    push_reset, push_snapshot_mark, push_totals,
 };
 use flint_core::log::segment::{HEADER_LEN, SEAL_LEN, Seal, SegmentHeader};
 use proptest::collection::vec;
@@ -32,6 +33,7 @@ enum Owned {
     Close,
     Event(u8, String, u64, u64),
     Receipt(CallId, Vec<u8>),
+    Totals(u64, Totals),
 }
 
 impl Owned {
@@ -48,6 +50,7 @@ impl Owned {
             Self::Close => Kind::Close,
             Self::Event(..) => Kind::Event,
             Self::Receipt(..) => Kind::Idempotency,
+            Self::Totals(..) => Kind::Totals,
         }
     }
 
@@ -74,6 +77,7 @@ impl Owned {
                 push_event(buf, &EventOp { kind: *kind, key, cost: *cost, count: *count });
             }
             Self::Receipt(call, answer) => push_idempotency(buf, &IdempotencyOp { call: *call, answer }),
+            Self::Totals(id, totals) => push_totals(buf, *id, totals),
         }
     }
 
@@ -91,6 +95,9 @@ impl Owned {
                 let of = |op| match op {
                     GroupOp::Allow(allow) => Self::of_allow(allow),
                     GroupOp::Configure(configure) => Self::of_configure(configure),
+                    GroupOp::Reset { id } => Self::Reset(id),
+                    GroupOp::Delete { id } => Self::Delete(id),
+                    GroupOp::Totals(op) => Self::Totals(op.id, op.totals),
                     GroupOp::Idempotency(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
                 };
                 let ops: Vec<_> = group.ops().map(of).collect();
@@ -117,6 +124,15 @@ impl Owned {
 
 fn any_allow() -> impl Strategy<Value = Owned> {
     (any::<u64>(), any::<u64>(), vec(any::<[u8; 16]>(), 1..=8)).prop_map(|(id, cost, i)| Owned::Allow(id, cost, i))
+}
+
+fn any_totals() -> impl Strategy<Value = Owned> {
+    any::<[u64; 8]>().prop_map(|[id, allowed, allowed_cost, denied, denied_cost, a, b, c]| {
+        let (last_allowed_ns, last_denied_ns, last_reset_ns) = (a, b, c);
+        let totals =
+            Totals { allowed, allowed_cost, denied, denied_cost, last_allowed_ns, last_denied_ns, last_reset_ns };
+        Owned::Totals(id, totals)
+    })
 }
 
 fn any_configure() -> impl Strategy<Value = Owned> {
@@ -158,16 +174,19 @@ fn any_op() -> impl Strategy<Value = Owned> {
         delta,
         delta_cost,
     });
-    let purpose = prop_oneof![
-        Just(Purpose::LimitMany),
-        Just(Purpose::CheckAll),
-        Just(Purpose::CheckWithLimit),
-        Just(Purpose::Check)
+    let checks = prop_oneof![Just(Purpose::CheckAll), Just(Purpose::CheckWithLimit), Just(Purpose::Check)];
+    let of_checks = (checks, vec(prop_oneof![any_allow(), any_configure()], 0..6));
+    let limits = prop_oneof![Just(Purpose::LimitMany), Just(Purpose::Limit)];
+    let (any_reset, any_delete) = (any::<u64>().prop_map(Owned::Reset), any::<u64>().prop_map(Owned::Delete));
+    let of_limits = (limits, vec(prop_oneof![any_configure(), any_totals(), any_delete.clone()], 0..6));
+    let of_keys = prop_oneof![
+        (Just(Purpose::Reset), vec(any_reset, 0..6)),
+        (Just(Purpose::Delete), vec(any_delete, 0..6)),
     ];
-    let ops = vec(prop_oneof![any_allow(), any_configure()], 0..6);
     let receipt = option::of((any::<([u8; 16], [u8; 8])>(), vec(any_outcome(), 1..4)));
-    let group = (purpose, ops, receipt).prop_map(|(purpose, mut ops, receipt)| {
-        if let Some(((id, fingerprint), mut items)) = receipt.filter(|_| purpose != Purpose::LimitMany) {
+    let group = (prop_oneof![of_checks, of_limits, of_keys], receipt).prop_map(|((purpose, mut ops), receipt)| {
+        let repeatable = matches!(purpose, Purpose::CheckAll | Purpose::CheckWithLimit | Purpose::Check);
+        if let Some(((id, fingerprint), mut items)) = receipt.filter(|_| repeatable) {
             let mut answer = Vec::new();
             if purpose == Purpose::CheckAll {
                 let of_all = MultiOutcome { allowed: true, denied: None, retry_after_ns: 0, items, seq: 0 };
@@ -318,6 +337,7 @@ proptest! {
     #[test]
     fn headers_and_seals_round_trip(n in any::<[u64; 4]>(), small in any::<[u32; 2]>(), sha256 in any::<[u8; 32]>()) {
         let header = SegmentHeader {
+            version: 1 + small[1] % files::SEGMENT_VERSION,
             prev_crc: small[0],
             features: 0,
             store_id: n[0],

@@ -1,9 +1,11 @@
 //! Calls that concern one key: `reset`, `delete`, `status`, and the denial of an `acquire` that gave up.
 
-use flint_core::engine::{CountDenial, Delete, Reset, Status};
+use flint_core::engine::{CountDenial, Delete, Item, Reset, Status};
 use pyo3::prelude::*;
 
 use super::base::{Call, Change, Look, ParsedCall, Remote, Repetition, done, initializer};
+use super::items::OwnedItem;
+use super::limit::LimitArg;
 use crate::client::body::Body;
 use crate::client::decode;
 use crate::client::request::Request;
@@ -24,7 +26,7 @@ pub(crate) struct StatusCall(Key);
 
 /// Counts the denial of an acquire() that gave up.
 #[pyclass(module = "flint._native", name = "_DenyCall", extends = ParsedCall, frozen)]
-pub(crate) struct DenyCall(Key, u64);
+pub(crate) struct DenyCall(OwnedItem);
 
 /// A constructor that takes the key, for methods and classes of Python.
 macro_rules! of_key {
@@ -53,10 +55,10 @@ of_key!(ResetCall DeleteCall StatusCall);
 #[pymethods]
 impl DenyCall {
     #[new]
-    #[pyo3(signature = (key, cost, /))]
-    fn new(py: Python<'_>, key: Key, cost: Cost) -> PyResult<PyClassInitializer<Self>> {
+    #[pyo3(signature = (key, cost, limit, /))]
+    fn new(py: Python<'_>, key: Key, cost: Cost, limit: Option<LimitArg>) -> PyResult<PyClassInitializer<Self>> {
         key.text(py)?;
-        Ok(initializer(Self(key, cost.0)))
+        Ok(initializer(Self(OwnedItem::new(key, cost, limit))))
     }
 }
 
@@ -144,7 +146,8 @@ impl Remote for DenyCall {
 
     fn request(&self, py: Python<'_>) -> PyResult<Request> {
         let mut body = Body::default();
-        body.raw(r#"{"key":"#).text(self.0.text(py)?).cost(self.1).raw("}");
+        self.0.write(py, &mut body)?;
+        body.raw("}");
         Ok(Request::new("POST /v1/deny").with_body(body))
     }
 
@@ -161,7 +164,8 @@ impl Call for DenyCall {
     type Work<'a> = Change<CountDenial<'a>>;
 
     fn work<'a>(&'a self, py: Python<'a>) -> PyResult<Self::Work<'a>> {
-        Ok(Change(CountDenial { key: self.0.text(py)?, cost: self.1 }))
+        let Item { key, cost, limit } = self.0.borrow(py)?;
+        Ok(Change(CountDenial { key, cost, limit }))
     }
 }
 

@@ -2,13 +2,14 @@
 //!
 //! - `record`: their base: frozen attributes that are a `Mapping` too
 //! - `declare`: the macro that declares one
-//! - `rate`, `rate_state`, `check`, `status`, `event`, `recovery`: the classes
+//! - `rate`, `rate_state`, `check`, `counter`, `status`, `event`, `recovery`: the classes
 //! - `reports`: results that are plain dicts
 
 mod declare;
 mod record;
 
 pub(crate) mod check;
+mod counter;
 pub(crate) mod event;
 pub(crate) mod rate;
 mod rate_state;
@@ -23,6 +24,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     rate::register(m)?;
     rate_state::register(m)?;
     check::register(m)?;
+    counter::register(m)?;
     status::register(m)?;
     event::register(m)?;
     recovery::register(m)

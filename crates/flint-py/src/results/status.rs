@@ -7,12 +7,13 @@ use flint_server::wire::status::origin_name;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
+use super::counter::CounterStatus;
 use super::declare::result_class;
 use super::rate::Rate;
 use super::record::{Record, names};
 use crate::convert::{Key, choice};
 use crate::errors::invalid_argument;
-use crate::time::{datetime, seconds_up};
+use crate::time::{datetime, moment, seconds_up};
 
 const ORIGINS: [(&str, Origin); 2] = [("explicit", Origin::Explicit), ("call", Origin::Call)];
 
@@ -20,7 +21,8 @@ result_class! {
     /// One key: its limit, what is left of it, and its totals.
     ///
     /// `rate`, `per_millis`, `burst` and `algorithm` describe the most restrictive rate: the one with the fewest remaining, the first of
-    /// several. `rates` holds all of them.
+    /// several. `rates` holds all of them. Where calls brought several limits, they and what is left describe the most recently used one;
+    /// `counters` has all of them.
     #[pyclass(module = "flint", name = "LimitStatus", extends = Record, frozen)]
     pub(crate) struct LimitStatus(Status)
 
@@ -29,7 +31,7 @@ result_class! {
     #[expect(clippy::too_many_arguments, reason = "one per field")]
     #[pyo3(signature = (
         key, rates, binding, origin, out_of_bounds, remaining, retry_after_ns, reset_at_ns, total_allowed, total_denied,
-        total_allowed_cost, total_denied_cost, last_allowed_at_ns, last_denied_at_ns, last_reset_at_ns
+        total_allowed_cost, total_denied_cost, last_allowed_at_ns, last_denied_at_ns, last_reset_at_ns, counters = Vec::new()
     ))]
     new(
         key: Key,
@@ -47,6 +49,7 @@ result_class! {
         last_allowed_at_ns: Option<u64>,
         last_denied_at_ns: Option<u64>,
         last_reset_at_ns: Option<u64>,
+        counters: Vec<Bound<'_, CounterStatus>>,
     ) {
         if binding >= rates.len() {
             return Err(invalid_argument(py, format!("binding must be an index into rates, not {binding}")));
@@ -67,6 +70,11 @@ result_class! {
             last_allowed_at_ns,
             last_denied_at_ns,
             last_reset_at_ns,
+            // Of one counter the fields of the key say everything.
+            counters: match &counters[..] {
+                [_] => Vec::new(),
+                several => several.iter().map(|counter| counter.get().core().clone()).collect(),
+            },
         })
     }
 
@@ -167,6 +175,11 @@ result_class! {
             /// A limit of an old release that is outside today's bounds: checks raise InvalidLimit until it is redefined.
             out_of_bounds: bool => this.0.out_of_bounds
         }
+        shown {
+            /// Its counters, the most recently used first: one, or where calls brought several limits, one for each of them. The other fields
+            /// describe the first, and the totals of all together.
+            counters: Bound<'py, PyTuple> => CounterStatus::tuple(py, this.0.counters())?
+        }
     }
 }
 
@@ -190,10 +203,6 @@ impl LimitStatus {
     fn bound(&self) -> CoreRate {
         self.0.rates[self.0.binding]
     }
-}
-
-fn moment(py: Python<'_>, wall_ns: Option<u64>) -> PyResult<Option<Bound<'_, PyAny>>> {
-    wall_ns.map(|ns| datetime(py, ns)).transpose()
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -75,7 +75,8 @@ pub(crate) fn deny(engine: &Engine, request: &ParsedRequest, executor: Executor)
         0 => Cost::Refused("0".to_owned()).get()?,
         cost => cost,
     };
-    let counted = executor.run(engine, &CountDenial { key: key.as_str(), cost })?;
+    let limit = body.limit()?;
+    let counted = executor.run(engine, &CountDenial { key: key.as_str(), cost, limit: limit.as_ref() })?;
     counted.map(|()| Reply::new(&CountedAnswer { counted: true }, 0)).transpose()
 }
 

@@ -5,11 +5,12 @@
 //! - `cost`, `item`: parts of requests
 //! - `request`: bodies of requests
 //! - `exact`: the form of answers that clients build results from; the public one is that of the results' `to_dict()`
-//! - `rate`, `check`, `status`, `event`: answers in both forms
+//! - `rate`, `check`, `counter`, `status`, `event`: answers in both forms
 //! - `report`, `counters`: answers that have one form
 
 pub mod check;
 pub mod cost;
+pub mod counter;
 pub mod counters;
 pub mod event;
 pub mod exact;

@@ -113,6 +113,19 @@ pub struct DenyBody<'a> {
     /// Tokens that were wanted.
     #[serde(default)]
     pub cost: Cost,
+    /// The limit that came with the call.
+    #[schemars(with = "Option<LimitSchema>")]
+    limit: Option<Value>,
+}
+
+impl DenyBody<'_> {
+    /// As in [`CheckBody::limit`].
+    ///
+    /// # Errors
+    /// `InvalidLimit`.
+    pub fn limit(&self) -> Result<Option<Limit>> {
+        brought(self.limit.as_ref())
+    }
 }
 
 /// `POST /v1/reset`.

@@ -7,6 +7,7 @@ use flint_core::image::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::counter::{CounterAnswer, ExactCounter};
 use super::exact::Malformed;
 use super::number::{moment, seconds_up};
 use super::rate::{ExactRate, RateAnswer};
@@ -54,6 +55,9 @@ pub struct StatusAnswer<'a> {
     origin: &'static str,
     /// A limit of an old release outside today's bounds: checks fail until it is redefined.
     out_of_bounds: bool,
+    /// Its counters, the most recently used first: one, or where calls brought several limits, one for each of them. The other fields
+    /// describe the first, and the totals of all together.
+    counters: Vec<CounterAnswer>,
 }
 
 /// The name of an origin.
@@ -86,6 +90,7 @@ impl<'a> From<&'a Status> for StatusAnswer<'a> {
             last_reset_at: status.last_reset_at_ns.map(moment),
             origin: origin_name(status.origin),
             out_of_bounds: status.out_of_bounds,
+            counters: status.counters().iter().map(CounterAnswer::from).collect(),
         }
     }
 }
@@ -111,6 +116,9 @@ pub struct ExactStatus<'a> {
     last_allowed_at_ns: Option<u64>,
     last_denied_at_ns: Option<u64>,
     last_reset_at_ns: Option<u64>,
+    /// Left out if there is one.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    counters: Vec<ExactCounter<'a>>,
 }
 
 impl<'a> From<&'a Status> for ExactStatus<'a> {
@@ -131,6 +139,7 @@ impl<'a> From<&'a Status> for ExactStatus<'a> {
             last_allowed_at_ns: status.last_allowed_at_ns,
             last_denied_at_ns: status.last_denied_at_ns,
             last_reset_at_ns: status.last_reset_at_ns,
+            counters: status.counters.iter().map(ExactCounter::from).collect(),
         }
     }
 }
@@ -162,6 +171,7 @@ impl TryFrom<ExactStatus<'_>> for Status {
             last_allowed_at_ns: status.last_allowed_at_ns,
             last_denied_at_ns: status.last_denied_at_ns,
             last_reset_at_ns: status.last_reset_at_ns,
+            counters: status.counters.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -8,7 +8,7 @@ use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Frame, Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
     AllowOp, ConfigureOp, ConfigureRef, Denial, GroupOp, GroupWriter, Op, decode, push_allow, push_anchor,
-    push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset, push_snapshot_mark,
+    push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset, push_snapshot_mark, push_totals,
 };
 use flint_core::log::segment::{HEADER_LEN, HeaderProblem, SEAL_LEN, Seal, SegmentHeader};
 
@@ -269,6 +269,9 @@ fn push(op: &Op<'_>, buf: &mut Vec<u8>) {
                 match op {
                     GroupOp::Allow(allow) => writer.op(buf, Kind::Allow, |buf| push_allowed(&allow, buf)),
                     GroupOp::Configure(op) => writer.op(buf, Kind::Configure, |buf| push_configured(&op, buf)),
+                    GroupOp::Reset { id } => writer.op(buf, Kind::Reset, |buf| push_reset(buf, id)),
+                    GroupOp::Delete { id } => writer.op(buf, Kind::Delete, |buf| push_delete(buf, id)),
+                    GroupOp::Totals(op) => writer.op(buf, Kind::Totals, |buf| push_totals(buf, op.id, &op.totals)),
                     GroupOp::Idempotency(op) => writer.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, &op)),
                 }
             }

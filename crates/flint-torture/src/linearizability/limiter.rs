@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use flint_core::engine::{MultiOutcome, OnChange, Outcome, Status};
 use flint_core::image::Origin;
 use flint_core::limit::Limit;
-use flint_core::testing::model::{KeyModel, RateModel};
+use flint_core::testing::model::{Choice, CounterModel, RateModel, choose, redefine};
 
 use super::checker::Specification;
 
@@ -58,6 +58,8 @@ pub enum Blocked {
     NotFound,
     /// `InvalidCost`.
     InvalidCost,
+    /// `InvalidLimit`.
+    TooMany,
 }
 
 /// What a call said.
@@ -85,10 +87,10 @@ fn is_reset_after(rate: &RateModel, now: u64, after_ns: u64) -> bool {
     rate.used(then) == 0 && (after_ns == 0 || rate.used(then - 1) > 0)
 }
 
-/// One key.
+/// One counter of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Entry {
-    model: KeyModel,
+    model: CounterModel,
     /// Number and cost.
     allowed: (u64, u64),
     /// Number and cost.
@@ -98,12 +100,17 @@ struct Entry {
 }
 
 impl Entry {
-    const fn new() -> Self {
-        Self { model: KeyModel::new(Origin::Call), allowed: (0, 0), denied: (0, 0), denied_known: true }
+    const fn of(model: CounterModel) -> Self {
+        Self { model, allowed: (0, 0), denied: (0, 0), denied_known: true }
     }
 
-    fn is_explicit(&self) -> bool {
-        self.model.origin == Origin::Explicit
+    /// With the totals of another added.
+    fn and_totals(mut self, other: &Self) -> Self {
+        let sum = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+        self.allowed = sum(self.allowed, other.allowed);
+        self.denied = sum(self.denied, other.denied);
+        self.denied_known &= other.denied_known;
+        self
     }
 
     fn accepts(&self, cost: u64) -> bool {
@@ -151,6 +158,7 @@ impl Entry {
         figures.then_some(after)
     }
 
+    /// Whether a status says this of the most recently used counter, with the totals of all.
     fn shows(&self, now: u64, status: &Status) -> bool {
         let binding = self.model.fewest(now);
         status.rates.iter().eq(self.model.rates.iter().map(|rate| &rate.rate))
@@ -170,7 +178,14 @@ pub struct Limiter {
     open: bool,
     /// The newest record that an answer named. The log's order is the order of decisions.
     seq: u64,
-    keys: BTreeMap<Key, Entry>,
+    /// The counters of each key, the most recently used first.
+    keys: BTreeMap<Key, Vec<Entry>>,
+}
+
+/// What a call finds.
+struct Found {
+    choice: Choice,
+    entry: Entry,
 }
 
 impl Limiter {
@@ -179,29 +194,41 @@ impl Limiter {
         Self { now, open: true, seq: 0, keys: BTreeMap::new() }
     }
 
-    /// The key as the call wants it, or why the call is refused.
-    fn resolve(&self, ask: &Ask) -> Result<Entry, Blocked> {
-        match (self.keys.get(&ask.key), &ask.limit) {
-            (None, None) => Err(Blocked::NotFound),
-            (Some(entry), limit) if entry.is_explicit() || limit.as_ref().is_none_or(|limit| entry.model.is(limit)) => {
-                if entry.accepts(ask.cost) {
-                    Ok(entry.clone())
-                } else {
-                    Err(Blocked::InvalidCost)
-                }
+    /// The counter that decides on a call, or why the call is refused. Histories name a key once in a call.
+    fn resolve(&self, ask: &Ask) -> Result<Found, Blocked> {
+        let counters = self.keys.get(&ask.key).map_or(&[][..], |counters| counters);
+        let models: Vec<_> = counters.iter().map(|entry| &entry.model).collect();
+        let choice = choose(&models, ask.limit.as_ref(), self.now, &[], 0);
+        let entry = match (choice, &ask.limit) {
+            (Choice::Counter(index), _) => counters[index].clone(),
+            (Choice::New(_), Some(limit)) => Entry::of(CounterModel::new(limit, Origin::Call, self.now)),
+            (Choice::TooMany, Some(limit)) if (1..=limit.capacity()).contains(&ask.cost) => {
+                return Err(Blocked::TooMany);
             }
-            (entry, Some(limit)) => {
-                let mut entry = entry.cloned().unwrap_or(Entry::new());
-                entry.model.redefine(limit, Origin::Call, false, self.now);
-                if entry.accepts(ask.cost) { Ok(entry) } else { Err(Blocked::InvalidCost) }
-            }
-            (Some(_), None) => unreachable!("the arm before takes it"),
-        }
+            (Choice::TooMany, _) => return Err(Blocked::InvalidCost),
+            _ => return Err(Blocked::NotFound),
+        };
+        if entry.accepts(ask.cost) { Ok(Found { choice, entry }) } else { Err(Blocked::InvalidCost) }
     }
 
-    fn count_denied(&mut self, ask: &Ask) {
-        // A key that only the call would have made is not there to count anything.
-        if let Some(entry) = self.keys.get_mut(&ask.key) {
+    /// Puts the counter of a call that was allowed before the others of its key.
+    fn put(&mut self, key: Key, choice: Choice, entry: Entry) {
+        let counters = self.keys.entry(key).or_default();
+        let entry = match choice {
+            Choice::Counter(index) => {
+                counters.remove(index);
+                entry
+            }
+            Choice::New(Some(index)) => entry.and_totals(&counters.remove(index)),
+            _ => entry,
+        };
+        counters.insert(0, entry);
+    }
+
+    fn count_denied(&mut self, ask: &Ask, choice: Choice) {
+        // A counter that only the call would have made is not there to count anything.
+        if let (Choice::Counter(index), Some(counters)) = (choice, self.keys.get_mut(&ask.key)) {
+            let entry = &mut counters[index];
             entry.denied = (entry.denied.0 + 1, entry.denied.1 + ask.cost);
         }
     }
@@ -214,37 +241,37 @@ impl Limiter {
     }
 
     fn check(&self, ask: &Ask, answer: &Answer) -> Option<Self> {
-        let entry = match self.resolve(ask) {
-            Ok(entry) => entry,
+        let Found { choice, entry } = match self.resolve(ask) {
+            Ok(found) => found,
             Err(refusal) => return (*answer == Answer::Refused(refusal)).then(|| self.clone()),
         };
         let Answer::Outcome(outcome) = answer else { return None };
         let after = entry.decides(self.now, ask.cost, outcome)?;
         let mut next = self.clone();
         let numbered = if outcome.allowed {
-            next.keys.insert(ask.key, after);
+            next.put(ask.key, choice, after);
             next.wrote(outcome.seq)
         } else {
-            next.count_denied(ask);
+            next.count_denied(ask, choice);
             outcome.seq == 0
         };
         (numbered && outcome.cost == ask.cost).then_some(next)
     }
 
     fn check_all(&self, asks: &[Ask], answer: &Answer) -> Option<Self> {
-        let entries: Vec<Entry> = match asks.iter().map(|ask| self.resolve(ask)).collect() {
-            Ok(entries) => entries,
+        let all: Vec<Found> = match asks.iter().map(|ask| self.resolve(ask)).collect() {
+            Ok(all) => all,
             Err(refusal) => return (*answer == Answer::Refused(refusal)).then(|| self.clone()),
         };
         let Answer::Multi(multi) = answer else { return None };
-        let allowed = asks.iter().zip(&entries).map(|(ask, entry)| entry.allows(self.now, ask.cost));
+        let allowed = asks.iter().zip(&all).map(|(ask, found)| found.entry.allows(self.now, ask.cost));
         let denied = allowed.collect::<Vec<_>>().iter().position(|allowed| !allowed);
         if multi.items.len() != asks.len() || multi.denied != denied || multi.allowed != denied.is_none() {
             return None;
         }
         let mut next = self.clone();
         let mut longest = 0;
-        for ((ask, entry), outcome) in asks.iter().zip(&entries).zip(&multi.items) {
+        for ((ask, Found { choice, entry }), outcome) in asks.iter().zip(&all).zip(&multi.items) {
             // What would have been allowed is only looked at when another is denied.
             let cost = if multi.allowed || !outcome.allowed { ask.cost } else { 0 };
             let after = entry.decides(self.now, cost, outcome)?;
@@ -252,9 +279,9 @@ impl Limiter {
                 return None;
             }
             if multi.allowed {
-                next.keys.insert(ask.key, after);
+                next.put(ask.key, *choice, after);
             } else if !outcome.allowed {
-                next.count_denied(ask);
+                next.count_denied(ask, *choice);
             }
             longest = longest.max(outcome.retry_after_ns);
         }
@@ -265,41 +292,48 @@ impl Limiter {
     /// Takes what every ask wants, or counts those that are denied; `None` when one is refused.
     fn take_all(&mut self, asks: &[Ask]) -> Option<()> {
         let now = self.now;
-        let entries: Vec<Entry> = asks.iter().map(|ask| self.resolve(ask).ok()).collect::<Option<_>>()?;
-        let denied = |(ask, entry): (&Ask, &Entry)| !entry.allows(now, ask.cost);
-        let any_denied = asks.iter().zip(&entries).any(denied);
-        for (ask, entry) in asks.iter().zip(&entries) {
+        let all: Vec<Found> = asks.iter().map(|ask| self.resolve(ask).ok()).collect::<Option<_>>()?;
+        let denied = |(ask, found): (&Ask, &Found)| !found.entry.allows(now, ask.cost);
+        let any_denied = asks.iter().zip(&all).any(denied);
+        for (ask, found) in asks.iter().zip(&all) {
             if !any_denied {
-                self.keys.insert(ask.key, entry.after(now, ask.cost));
-            } else if denied((ask, entry)) {
-                self.count_denied(ask);
+                self.put(ask.key, found.choice, found.entry.after(now, ask.cost));
+            } else if denied((ask, found)) {
+                self.count_denied(ask, found.choice);
             }
         }
         Some(())
     }
 
+    /// Sets a limit explicitly, in the place of all counters.
+    fn set(&mut self, key: Key, limit: &Limit, on_change: OnChange) {
+        let now = self.now;
+        let counters = self.keys.entry(key).or_default();
+        let models: Vec<_> = counters.iter().map(|entry| &entry.model).collect();
+        if models.first().is_some_and(|model| model.origin == Origin::Explicit && model.is(limit)) {
+            return;
+        }
+        let (_, model) = redefine(&models, limit, on_change == OnChange::Reset, now);
+        let new = counters.iter().fold(Entry::of(model), |new, old| new.and_totals(old));
+        *counters = vec![new];
+    }
+
     /// The state after the call took effect, if it does at all, whatever it would have said.
     fn effect(&self, op: &Op) -> Option<Self> {
         let mut next = self.clone();
-        let now = self.now;
         match op {
             Op::Advance(ns) => next.now += ns,
             Op::Check(ask) => next.take_all(std::slice::from_ref(ask))?,
             Op::CheckAll(asks) => next.take_all(asks)?,
             Op::Peek(_) | Op::Status(_) => {}
-            Op::Limit(key, limit, on_change) => {
-                let entry = next.keys.entry(*key).or_insert_with(Entry::new);
-                if !(entry.is_explicit() && entry.model.is(limit)) {
-                    entry.model.redefine(limit, Origin::Explicit, *on_change == OnChange::Reset, now);
-                }
-            }
-            Op::Reset(key) => next.keys.get_mut(key)?.model.reset(),
+            Op::Limit(key, limit, on_change) => next.set(*key, limit, *on_change),
+            Op::Reset(key) => next.keys.get_mut(key)?.iter_mut().for_each(|entry| entry.model.reset()),
             Op::Delete(key) => drop(next.keys.remove(key)?),
             Op::Close => next.open = false,
             Op::Open(now) => (next.now, next.open) = (*now, true),
             Op::Crash(now) => {
                 (next.now, next.open) = (*now, true);
-                next.keys.values_mut().for_each(|entry| entry.denied_known = false);
+                next.keys.values_mut().flatten().for_each(|entry| entry.denied_known = false);
             }
         }
         Some(next)
@@ -322,7 +356,8 @@ impl Specification for Limiter {
                 Op::Check(ask) => self.check(ask, answer),
                 Op::CheckAll(asks) => self.check_all(asks, answer),
                 Op::Peek(ask) => match (self.resolve(ask), answer) {
-                    (Ok(entry), Answer::Outcome(outcome)) => entry
+                    (Ok(found), Answer::Outcome(outcome)) => found
+                        .entry
                         .decides(self.now, ask.cost, outcome)
                         .filter(|_| outcome.seq == 0 && outcome.cost == ask.cost)
                         .map(|_| self.clone()),
@@ -330,7 +365,10 @@ impl Specification for Limiter {
                     _ => None,
                 },
                 Op::Status(key) => match (self.keys.get(key), answer) {
-                    (Some(entry), Answer::Status(Some(status))) => entry.shows(self.now, status).then(|| self.clone()),
+                    (Some(counters), Answer::Status(Some(status))) => {
+                        let shown = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
+                        (shown.shows(self.now, status) && status.counters().len() == counters.len()).then(|| self.clone())
+                    }
                     (None, Answer::Status(None)) => Some(self.clone()),
                     _ => None,
                 },

@@ -178,6 +178,7 @@ pub(crate) fn perform(engine: &Engine, clock: &YieldingClock, name: &impl Fn(u8)
         Ok(answer) => answer,
         Err(Error::LimitNotFound { .. }) => Answer::Refused(Blocked::NotFound),
         Err(Error::InvalidCost(_)) => Answer::Refused(Blocked::InvalidCost),
+        Err(Error::InvalidLimit(_)) => Answer::Refused(Blocked::TooMany),
         Err(Error::Closed) => Answer::Closed,
         Err(error) => panic!("{op:?}: {error}"),
     }

@@ -4,6 +4,7 @@ use super::allow::{self, AllowOp};
 use super::body::{PADDING, push_words};
 use super::configure::{self, ConfigureRef};
 use super::idempotency::{self, IdempotencyOp};
+use super::totals::{self, TotalsOp};
 use crate::idempotency::is_multi;
 use crate::log::cursor::{Cursor, Malformed};
 use crate::log::frame::{Kind, WORD};
@@ -20,6 +21,38 @@ pub enum Purpose {
     CheckWithLimit = 3,
     /// A check of one key, which is a group because it may be repeated.
     Check = 4,
+    /// One limit set, in the place of several counters.
+    Limit = 5,
+    /// A key with several counters reset.
+    Reset = 6,
+    /// A key with several counters deleted.
+    Delete = 7,
+}
+
+impl Purpose {
+    const ALL: [Self; 7] = [
+        Self::LimitMany,
+        Self::CheckAll,
+        Self::CheckWithLimit,
+        Self::Check,
+        Self::Limit,
+        Self::Reset,
+        Self::Delete,
+    ];
+
+    /// Whether a group of this purpose may hold the operation.
+    const fn holds(self, op: &GroupOp<'_>) -> bool {
+        match self {
+            Self::LimitMany | Self::Limit => {
+                matches!(op, GroupOp::Configure(_) | GroupOp::Totals(_) | GroupOp::Delete { .. })
+            }
+            Self::CheckAll | Self::CheckWithLimit | Self::Check => {
+                matches!(op, GroupOp::Allow(_) | GroupOp::Configure(_) | GroupOp::Idempotency(_))
+            }
+            Self::Reset => matches!(op, GroupOp::Reset { .. }),
+            Self::Delete => matches!(op, GroupOp::Delete { .. }),
+        }
+    }
 }
 
 /// An operation that can be grouped.
@@ -29,6 +62,18 @@ pub enum GroupOp<'a> {
     Allow(AllowOp<'a>),
     /// A limit was set or changed.
     Configure(ConfigureRef<'a>),
+    /// A counter was reset.
+    Reset {
+        /// Its id.
+        id: u64,
+    },
+    /// A counter was removed.
+    Delete {
+        /// Its id.
+        id: u64,
+    },
+    /// The totals of a counter, after those of removed ones were added.
+    Totals(TotalsOp),
     /// The answer of the call; at most one, at the end.
     Idempotency(IdempotencyOp<'a>),
 }
@@ -49,6 +94,19 @@ impl<'a> GroupRef<'a> {
     /// The operations in order.
     pub fn ops(&self) -> GroupOps<'a> {
         GroupOps(Cursor::new(self.ops))
+    }
+
+    /// How many events of keys' histories it holds.
+    pub fn events(&self) -> u64 {
+        match self.purpose {
+            Purpose::CheckAll | Purpose::CheckWithLimit | Purpose::Check => {
+                u64::from(self.count) - u64::from(self.has_idempotency)
+            }
+            Purpose::LimitMany | Purpose::Limit => {
+                self.ops().filter(|op| matches!(op, GroupOp::Configure(_))).count() as u64
+            }
+            Purpose::Reset | Purpose::Delete => u64::from(self.count.min(1)),
+        }
     }
 }
 
@@ -71,13 +129,9 @@ impl<'a> Iterator for GroupOps<'a> {
 pub(super) fn decode(body: &[u8]) -> Result<GroupRef<'_>, Malformed> {
     let mut cursor = Cursor::new(body);
     let count = cursor.u32()?;
-    let purpose = match cursor.u32()? {
-        1 => Purpose::LimitMany,
-        2 => Purpose::CheckAll,
-        3 => Purpose::CheckWithLimit,
-        4 => Purpose::Check,
-        _ => return Err("its purpose is unknown"),
-    };
+    let purpose = cursor.u32()?;
+    let known = Purpose::ALL.into_iter().find(|known| *known as u32 == purpose);
+    let purpose = known.ok_or("its purpose is unknown")?;
     let ops = cursor.rest();
     let mut cursor = Cursor::new(ops);
     let mut found = 0;
@@ -86,11 +140,15 @@ pub(super) fn decode(body: &[u8]) -> Result<GroupRef<'_>, Malformed> {
         if has_idempotency {
             return Err("something follows its idempotency record");
         }
-        if let GroupOp::Idempotency(record) = decode_op(&mut cursor)? {
+        let op = decode_op(&mut cursor)?;
+        if let GroupOp::Idempotency(record) = op {
             has_idempotency = true;
-            if purpose == Purpose::LimitMany || is_multi(record.answer) != (purpose == Purpose::CheckAll) {
+            if !purpose.holds(&op) || is_multi(record.answer) != (purpose == Purpose::CheckAll) {
                 return Err("its idempotency record is of another call");
             }
+        }
+        if !purpose.holds(&op) {
+            return Err("it holds an operation that is none of its purpose");
         }
         found += 1;
     }
@@ -111,9 +169,19 @@ fn decode_op<'a>(cursor: &mut Cursor<'a>) -> Result<GroupOp<'a>, Malformed> {
     match Kind::from_code(code) {
         Some(Kind::Allow) => allow::decode(body).map(GroupOp::Allow),
         Some(Kind::Configure) => configure::decode(body).map(GroupOp::Configure),
+        Some(Kind::Reset) => only_id(body).map(|id| GroupOp::Reset { id }),
+        Some(Kind::Delete) => only_id(body).map(|id| GroupOp::Delete { id }),
+        Some(Kind::Totals) => totals::decode(body).map(GroupOp::Totals),
         Some(Kind::Idempotency) => idempotency::decode(body).map(GroupOp::Idempotency),
         _ => Err("it groups an operation that cannot be grouped"),
     }
+}
+
+fn only_id(body: &[u8]) -> Result<u64, Malformed> {
+    let mut cursor = Cursor::new(body);
+    let id = cursor.u64()?;
+    cursor.end()?;
+    Ok(id)
 }
 
 /// Writes a group: several operations under one checksum.
@@ -134,14 +202,12 @@ impl GroupWriter {
         Self { at, purpose, count: 0 }
     }
 
-    /// Appends one operation, whose body `push` appends with the function that belongs to `kind`: Allow or
-    /// Configure, or at last Idempotency.
+    /// Appends one operation, whose body `push` appends with the function that belongs to `kind`. Idempotency comes last.
     ///
     /// # Panics
     /// If `push` appends more than a record may hold.
     #[inline]
     pub fn op(&mut self, buf: &mut Vec<u8>, kind: Kind, push: impl FnOnce(&mut Vec<u8>)) {
-        debug_assert!(matches!(kind, Kind::Allow | Kind::Configure | Kind::Idempotency), "{kind:?} in a group");
         let at = buf.len();
         push_words(buf, [0]);
         push(buf);

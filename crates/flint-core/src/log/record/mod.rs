@@ -11,6 +11,7 @@ mod denials;
 mod event;
 mod group;
 mod idempotency;
+mod totals;
 
 pub use crate::log::cursor::Malformed;
 pub use allow::{AllowOp, push_allow, push_allow_one};
@@ -19,6 +20,7 @@ pub use denials::{Denial, Denials, push_denials};
 pub use event::{EVENT_KINDS, EventOp, push_event};
 pub use group::{GroupOp, GroupOps, GroupRef, GroupWriter, Purpose};
 pub use idempotency::{IdempotencyOp, push_idempotency};
+pub use totals::{TOTALS_LEN, TotalsOp, push_totals};
 
 use crate::image::EventKind;
 use crate::log::cursor::Cursor;
@@ -32,14 +34,14 @@ pub enum Op<'a> {
     Allow(AllowOp<'a>),
     /// A limit was set or changed.
     Configure(ConfigureRef<'a>),
-    /// A key got its full limit back.
+    /// A counter got its full limit back.
     Reset {
-        /// The key's id.
+        /// The counter's id.
         id: u64,
     },
-    /// A key was deleted.
+    /// A counter was removed.
     Delete {
-        /// The key's id.
+        /// The counter's id.
         id: u64,
     },
     /// Denial totals of some keys.
@@ -98,6 +100,7 @@ fn decode_rare(kind: Kind, body: &[u8]) -> Result<Op<'_>, Malformed> {
         }
         Kind::Close => Op::Close,
         Kind::Idempotency => return Err("an idempotency record is not in a group"),
+        Kind::Totals => return Err("the totals of a counter are not in a group"),
     };
     cursor.end()?;
     Ok(op)
@@ -108,7 +111,7 @@ fn decode_rare(kind: Kind, body: &[u8]) -> Result<Op<'_>, Malformed> {
 pub struct RecordEvent<'a> {
     /// What happened.
     pub kind: EventKind,
-    /// The key's id; 0 for an event of an old release, which has none.
+    /// The id of the counter; 0 for an event of an old release, which has none. Of several counters, the first.
     pub id: u64,
     /// The key, where the record names it.
     pub key: Option<&'a str>,
@@ -129,7 +132,7 @@ impl Op<'_> {
     pub fn events(&self) -> u64 {
         match self {
             Self::Denials(denials) => denials.len() as u64,
-            Self::Group(group) => u64::from(group.count) - u64::from(group.has_idempotency),
+            Self::Group(group) => group.events(),
             Self::Anchor { .. } | Self::SnapshotMark { .. } | Self::Close => 0,
             Self::Allow(_) | Self::Configure(_) | Self::Reset { .. } | Self::Delete { .. } | Self::Event(_) => 1,
         }
@@ -162,7 +165,12 @@ impl Op<'_> {
                             each(&RecordEvent { cost: op.cost, images: op.images, ..event(allow, op.id) });
                         }
                         GroupOp::Configure(op) => Self::Configure(op).each_event(now_ns, each),
-                        GroupOp::Idempotency(_) => {}
+                        // What happens to all counters of a key is one event.
+                        GroupOp::Reset { id } => return Self::Reset { id }.each_event(now_ns, each),
+                        GroupOp::Delete { id } if group.purpose == Purpose::Delete => {
+                            return Self::Delete { id }.each_event(now_ns, each);
+                        }
+                        GroupOp::Delete { .. } | GroupOp::Totals(_) | GroupOp::Idempotency(_) => {}
                     }
                 }
             }

@@ -157,7 +157,7 @@ fn after_close_every_call_says_so() {
         refused(engine.check("k", 1, None), "closed", &[]);
         refused(engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Never), "closed", &[]);
         refused(engine.try_run(&Check::attempt(item("k", 1)), WaitPolicy::Never), "closed", &[]);
-        refused(engine.count_denial("k", 1), "closed", &[]);
+        refused(engine.count_denial("k", 1, None), "closed", &[]);
         refused(engine.forecast("k", None, &[1]), "closed", &[]);
         refused(engine.check_all(&[item("k", 1)]), "closed", &[]);
         refused(engine.peek("k", 1, None), "closed", &[]);

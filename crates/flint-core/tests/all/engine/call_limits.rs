@@ -1,11 +1,10 @@
-//! Limits that come with the call: stored with the first allowed check, changed when the call brings another, and never in
-//! place of one that was set explicitly.
+//! Limits that come with the call: stored with the first allowed check, and never in place of one that was set explicitly. `counters`
+//! is about several of them.
 
-use crate::support::engine::{MINUTE, MODES, SECOND, World, bucket, limit};
+use crate::support::engine::{MINUTE, MODES, SECOND, World, bucket};
 use flint_core::Error;
 use flint_core::engine::{EventKind, OnChange, SyncMode};
 use flint_core::image::Origin;
-use flint_core::limit::Algorithm;
 
 #[test]
 fn the_first_allowed_check_stores_the_limit() {
@@ -41,34 +40,6 @@ fn the_same_limit_with_every_call_is_written_once() {
 }
 
 #[test]
-fn another_limit_takes_over_with_what_was_used() {
-    let world = World::new(SyncMode::Batch);
-    let engine = world.open();
-    engine.check("k", 4, Some(&bucket("5/minute"))).unwrap();
-    let got = engine.check("k", 1, Some(&limit("10/minute", Algorithm::FixedWindowCounter))).unwrap();
-    assert_eq!((got.allowed, got.limit, got.remaining), (true, 10, 5));
-    let status = engine.status("k").unwrap().unwrap();
-    assert_eq!(status.rates, limit("10/minute", Algorithm::FixedWindowCounter).rates());
-    drop(engine);
-    assert_eq!(world.open().status("k").unwrap().unwrap(), status);
-}
-
-#[test]
-fn a_denied_call_changes_no_limit() {
-    let world = World::new(SyncMode::Batch);
-    let engine = world.open();
-    engine.check("k", 5, Some(&bucket("5/minute"))).unwrap();
-    let (seq, before) = (engine.counters().seq, engine.status("k").unwrap().unwrap());
-    let denied = engine.check("k", 2, Some(&bucket("6/minute"))).unwrap();
-    assert_eq!((denied.allowed, denied.limit, denied.remaining, denied.seq), (false, 6, 1, 0));
-    let status = engine.status("k").unwrap().unwrap();
-    assert_eq!((status.rates, status.remaining, status.total_denied), (before.rates, 0, 1));
-    assert_eq!(engine.counters().seq, seq);
-    world.clock.advance_ns(denied.retry_after_ns);
-    assert!(engine.peek("k", 1, Some(&bucket("6/minute"))).unwrap().allowed);
-}
-
-#[test]
 fn an_explicit_limit_takes_precedence() {
     let engine = World::new(SyncMode::Batch).open();
     engine.limit("k", &bucket("2/minute"), OnChange::Keep).unwrap();
@@ -97,7 +68,8 @@ fn the_cost_is_measured_by_the_limit_that_decides() {
     assert_eq!(engine.counters().keys, 0);
     engine.check("k", 1, Some(&bucket("5/minute"))).unwrap();
     let got = engine.check("k", 6, Some(&bucket("9/minute"))).unwrap();
-    assert_eq!((got.allowed, got.remaining), (true, 2));
+    assert_eq!((got.allowed, got.remaining), (true, 3));
+    assert!(matches!(engine.check("k", 6, Some(&bucket("5/minute"))), Err(Error::InvalidCost(_))));
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod call_limits;
 mod check;
 mod check_all;
 mod concurrency;
+mod counters;
 mod denials;
 mod dump;
 mod first_path;

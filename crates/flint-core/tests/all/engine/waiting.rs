@@ -166,8 +166,8 @@ fn an_attempt_that_is_denied_counts_nothing_until_it_is_given_up() {
     let denied = attempt();
     assert!(!denied.allowed && denied.retry_after_ns > 0);
     assert_eq!((engine.status("k").unwrap().unwrap().total_denied, engine.counters().denied), (0, 0));
-    engine.count_denial("k", 1).unwrap();
-    engine.count_denial("unknown", 1).unwrap();
+    engine.count_denial("k", 1, None).unwrap();
+    engine.count_denial("unknown", 1, None).unwrap();
     let status = engine.status("k").unwrap().unwrap();
     assert_eq!((status.total_allowed, status.total_denied, status.total_denied_cost), (2, 1, 1));
     assert_eq!(engine.counters().denied, 1);

@@ -18,8 +18,14 @@ const SEGMENT_LEN: usize = 16 << 10;
 
 /// A segment with one record. Gives its bytes and the record's checksum.
 fn segment(first_seq: u64, prev_crc: u32, kind: Kind, fill: impl Fn(&mut Vec<u8>)) -> (Vec<u8>, u32) {
-    let header =
-        SegmentHeader { prev_crc, features: 0, store_id: STORE_ID, first_seq, segment_len: SEGMENT_LEN as u64 };
+    let header = SegmentHeader {
+        version: files::SEGMENT_VERSION,
+        prev_crc,
+        features: 0,
+        store_id: STORE_ID,
+        first_seq,
+        segment_len: SEGMENT_LEN as u64,
+    };
     let mut record = Vec::new();
     frame::begin(&mut record, START);
     fill(&mut record);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use flint_core::clock::Clock;
-use flint_core::engine::{Item, OnChange, Outcome, Status, SyncMode};
+use flint_core::engine::{CounterStatus, Item, OnChange, Outcome, Status, SyncMode};
 use flint_core::image::Origin;
 use flint_core::limit::Limit;
+use flint_core::testing::model::{Choice, choose, redefine};
 use flint_core::{Engine, Error, Result};
 
-use super::reference::{Answer, Key};
+use super::reference::{Answer, Counter};
 use crate::support::engine::{HOUR, World};
 
 const KEYS: [&str; 4] = ["a", "key:b", "ключ", "a\n\0"];
@@ -77,12 +78,21 @@ pub(crate) enum Step {
 enum Refused {
     NotFound,
     Cost,
+    TooMany,
 }
 
-/// A key as a call would leave it, and what the call says.
+/// A counter as it is before the call, and what the call says.
 struct Decided {
-    key: Key,
+    choice: Choice,
+    counter: Counter,
     answer: Answer,
+}
+
+/// The items of one call on one key: which counters they use, how many they create.
+#[derive(Default)]
+struct Busy {
+    used: Vec<usize>,
+    created: usize,
 }
 
 /// What a case really did.
@@ -93,6 +103,8 @@ pub(crate) struct Done {
     pub(crate) reopenings: u64,
     pub(crate) deaths: u64,
     pub(crate) looks: u64,
+    /// Allowed checks on keys with several counters.
+    pub(crate) several: u64,
 }
 
 pub(crate) struct Driver {
@@ -100,7 +112,8 @@ pub(crate) struct Driver {
     world: World,
     engine: Option<Engine>,
     pool: Pool,
-    keys: BTreeMap<usize, Key>,
+    /// The counters of each key, the most recently used first.
+    keys: BTreeMap<usize, Vec<Counter>>,
     /// Engine time minus the clock's monotonic reading.
     offset_ns: u64,
     wall_stepped: bool,
@@ -147,29 +160,47 @@ impl Driver {
         self.compare();
     }
 
+    fn choose(&self, key: usize, limit: Option<&Limit>, busy: &Busy) -> Choice {
+        let counters = self.keys.get(&key).map_or(&[][..], |counters| counters);
+        let models: Vec<_> = counters.iter().map(|counter| &counter.model).collect();
+        choose(&models, limit, self.now(), &busy.used, busy.created)
+    }
+
     /// What the reference says to a call.
     fn decide(&self, key: usize, cost: u64, limit: Option<&Limit>) -> Result<Decided, Refused> {
+        self.decide_beside(key, (cost, cost), limit, &Busy::default())
+    }
+
+    /// The same, where the counter takes more than this item's cost from all items together.
+    fn decide_beside(
+        &self,
+        key: usize,
+        (cost, together): (u64, u64),
+        limit: Option<&Limit>,
+        busy: &Busy,
+    ) -> Result<Decided, Refused> {
         let now = self.now();
-        let mut known = match (self.keys.get(&key), limit) {
-            (Some(known), _) => known.clone(),
-            (None, Some(_)) => Key::new(Origin::Call),
-            (None, None) => return Err(Refused::NotFound),
+        let choice = self.choose(key, limit, busy);
+        let counter = match choice {
+            Choice::Counter(index) => self.keys[&key][index].clone(),
+            Choice::New(_) => Counter::new(limit.unwrap(), Origin::Call, now),
+            Choice::Unknown => return Err(Refused::NotFound),
+            Choice::TooMany if !(1..=limit.unwrap().capacity()).contains(&cost) => return Err(Refused::Cost),
+            Choice::TooMany => return Err(Refused::TooMany),
         };
-        if let Some(limit) = limit.filter(|limit| known.model.origin == Origin::Call && !known.is(limit)) {
-            known.model.redefine(limit, Origin::Call, false, now);
-        }
-        if cost == 0 || cost > known.model.capacity() {
+        if cost == 0 || cost > counter.model.capacity() || together > counter.model.capacity() {
             return Err(Refused::Cost);
         }
-        let answer = known.answer(now, cost);
-        Ok(Decided { key: known, answer })
+        let answer = counter.answer(now, together);
+        Ok(Decided { choice, counter, answer })
     }
 
     /// The cost that a step means, for the limit that decides.
     fn cost(&self, key: usize, limit: Option<&Limit>, cost: Cost) -> u64 {
-        let explicit = self.keys.get(&key).filter(|known| known.model.origin == Origin::Explicit || limit.is_none());
-        let capacity = match (explicit, limit) {
-            (Some(known), _) => known.model.capacity(),
+        let newest = self.keys.get(&key).map(|counters| &counters[0].model);
+        let deciding = newest.filter(|model| model.origin == Origin::Explicit || limit.is_none());
+        let capacity = match (deciding, limit) {
+            (Some(model), _) => model.capacity(),
             (None, Some(limit)) => limit.capacity(),
             (None, None) => 10,
         };
@@ -192,7 +223,8 @@ impl Driver {
                 Some(decided)
             }
             (Err(Error::LimitNotFound { .. }), Err(Refused::NotFound))
-            | (Err(Error::InvalidCost(_)), Err(Refused::Cost)) => None,
+            | (Err(Error::InvalidCost(_)), Err(Refused::Cost))
+            | (Err(Error::InvalidLimit(_)), Err(Refused::TooMany)) => None,
             (got, Err(expected)) => panic!("{what}: {got:?}, not {expected:?}"),
             (Err(got), Ok(decided)) => panic!("{what}: {got:?}, not {:?}", decided.answer),
         }
@@ -218,15 +250,23 @@ impl Driver {
     /// What an allowed or denied check leaves.
     fn apply(&mut self, key: usize, decided: Decided, cost: u64) {
         let now = self.now();
-        if decided.answer.allowed {
-            self.done.allowed += 1;
-            let mut known = decided.key;
-            known.take(now, cost);
-            self.keys.insert(key, known);
-        } else {
+        if !decided.answer.allowed {
             self.done.denied += 1;
-            self.keys.get_mut(&key).expect("a new key has everything left").deny(now, cost);
+            let Choice::Counter(index) = decided.choice else { panic!("a new counter has everything left") };
+            self.keys.get_mut(&key).unwrap()[index].deny(now, cost);
+            return;
         }
+        self.done.allowed += 1;
+        let counters = self.keys.entry(key).or_default();
+        let mut counter = match decided.choice {
+            Choice::Counter(index) => counters.remove(index),
+            // It takes the place of the other in the totals of the key too.
+            Choice::New(Some(index)) => decided.counter.and_totals(&counters.remove(index)),
+            _ => decided.counter,
+        };
+        self.done.several += u64::from(!counters.is_empty());
+        counter.take(now, cost);
+        counters.insert(0, counter);
     }
 
     fn peek(&self, key: usize, cost: Cost, limit: Option<usize>) {
@@ -237,51 +277,151 @@ impl Driver {
         self.same(got, expected, cost, "peek");
     }
 
+    /// Which items of a call have the same key and the same limit is refused; the rest may name a key several times.
+    fn distinct(&self, items: &[(usize, Cost, Option<usize>)]) -> Vec<(usize, Cost, Option<usize>)> {
+        let same = |a: &(usize, Cost, Option<usize>), b: &(usize, Cost, Option<usize>)| {
+            let rates = |limit: Option<usize>| {
+                let mut rates: Vec<String> =
+                    self.pick(limit).iter().flat_map(Limit::rates).map(|rate| format!("{rate:?}")).collect();
+                rates.sort();
+                rates
+            };
+            a.0 == b.0 && rates(a.2) == rates(b.2)
+        };
+        let mut kept: Vec<(usize, Cost, Option<usize>)> = Vec::new();
+        for item in items {
+            if !kept.iter().any(|other| same(other, item)) {
+                kept.push(*item);
+            }
+        }
+        kept
+    }
+
+    /// What the reference says to each item; those that come to one counter take the sum of their costs from it.
+    fn decide_all(&self, calls: &[(usize, u64, Option<Limit>)]) -> Result<Vec<Decided>, Refused> {
+        let mut busy: BTreeMap<usize, Busy> = BTreeMap::new();
+        let mut costs: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+        for (key, cost, limit) in calls {
+            if let Choice::Counter(index) = self.choose(*key, limit.as_ref(), &Busy::default()) {
+                busy.entry(*key).or_default().used.push(index);
+                let together = costs.entry((*key, index)).or_default();
+                *together = together.saturating_add(*cost);
+            }
+        }
+        let mut all = Vec::new();
+        for (key, cost, limit) in calls {
+            let busy = busy.entry(*key).or_default();
+            let together = match self.choose(*key, limit.as_ref(), busy) {
+                Choice::Counter(index) => costs[&(*key, index)],
+                _ => *cost,
+            };
+            let decided = self.decide_beside(*key, (*cost, together), limit.as_ref(), busy)?;
+            match decided.choice {
+                Choice::New(Some(index)) => busy.used.push(index),
+                Choice::New(None) => busy.created += 1,
+                _ => {}
+            }
+            all.push(decided);
+        }
+        Ok(all)
+    }
+
     fn check_all(&mut self, items: &[(usize, Cost, Option<usize>)]) {
-        let mut items = items.to_vec();
-        let mut seen = [false; KEYS.len()];
-        items.retain(|(key, ..)| !std::mem::replace(&mut seen[*key], true));
-        let limits: Vec<_> = items.iter().map(|(_, _, limit)| self.pick(*limit)).collect();
-        let calls: Vec<Item<'_>> = items
-            .iter()
-            .zip(&limits)
-            .map(|((key, cost, _), limit)| Item {
-                key: KEYS[*key],
-                cost: self.cost(*key, limit.as_ref(), *cost),
-                limit: limit.as_ref(),
+        let calls: Vec<(usize, u64, Option<Limit>)> = self
+            .distinct(items)
+            .into_iter()
+            .map(|(key, cost, limit)| {
+                let limit = self.pick(limit);
+                (key, self.cost(key, limit.as_ref(), cost), limit)
             })
             .collect();
-        let got = self.engine().check_all(&calls);
-        let expected: Result<Vec<Decided>, Refused> =
-            items.iter().zip(&calls).map(|((key, ..), call)| self.decide(*key, call.cost, call.limit)).collect();
+        let items: Vec<Item<'_>> = calls
+            .iter()
+            .map(|(key, cost, limit)| Item { key: KEYS[*key], cost: *cost, limit: limit.as_ref() })
+            .collect();
+        let got = self.engine().check_all(&items);
+        let expected = self.decide_all(&calls);
         let (got, decided) = match (got, expected) {
             (Ok(got), Ok(decided)) => (got, decided),
             (Err(Error::LimitNotFound { .. }), Err(Refused::NotFound))
-            | (Err(Error::InvalidCost(_)), Err(Refused::Cost)) => return,
+            | (Err(Error::InvalidCost(_)), Err(Refused::Cost))
+            | (Err(Error::InvalidLimit(_)), Err(Refused::TooMany)) => return,
             (got, expected) => panic!("check_all: {got:?}, not {:?}", expected.err()),
         };
         let denied = decided.iter().position(|decided| !decided.answer.allowed);
         assert_eq!((got.allowed, got.denied), (denied.is_none(), denied));
         let wait = decided.iter().map(|decided| decided.answer.retry_after_ns).max();
         assert_eq!(Some(got.retry_after_ns), wait);
-        for (((key, ..), call), (got, decided)) in items.iter().zip(&calls).zip(got.items.iter().zip(decided)) {
+        for ((_, cost, _), (got, decided)) in calls.iter().zip(got.items.iter().zip(&decided)) {
             if decided.answer.allowed && denied.is_some() {
                 // Nothing was taken, and that is what is told.
-                let looked = decided.key.answer(self.now(), 0);
-                self.same_answer(got, &looked, call.cost, "an item that was not taken");
+                let looked = decided.counter.answer(self.now(), 0);
+                self.same_answer(got, &looked, *cost, "an item that was not taken");
             } else {
-                self.same_answer(got, &decided.answer, call.cost, "an item");
-                self.apply(*key, decided, call.cost);
+                self.same_answer(got, &decided.answer, *cost, "an item");
             }
+        }
+        self.apply_all(&calls, decided, denied.is_some());
+    }
+
+    fn apply_all(&mut self, calls: &[(usize, u64, Option<Limit>)], decided: Vec<Decided>, denied: bool) {
+        if denied {
+            for ((key, cost, _), decided) in calls.iter().zip(decided) {
+                if !decided.answer.allowed {
+                    self.apply(*key, decided, *cost);
+                }
+            }
+            return;
+        }
+        // Counters are named by their place before the call, which changes with each that is used.
+        let before = self.keys.clone();
+        let mut taken: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+        for ((key, cost, _), decided) in calls.iter().zip(&decided) {
+            if let Choice::Counter(index) = decided.choice {
+                *taken.entry((*key, index)).or_default() += cost;
+            }
+        }
+        let mut moved: BTreeMap<usize, Vec<usize>> =
+            before.iter().map(|(key, counters)| (*key, (0..counters.len()).collect())).collect();
+        for ((key, cost, _), mut decided) in calls.iter().zip(decided) {
+            let places = moved.entry(*key).or_default();
+            let place = |places: &[usize], index: usize| places.iter().position(|place| *place == index).unwrap();
+            let cost = match decided.choice {
+                Choice::Counter(index) => match taken.remove(&(*key, index)) {
+                    Some(together) => {
+                        let at = place(places, index);
+                        decided.choice = Choice::Counter(at);
+                        places.remove(at);
+                        places.insert(0, index);
+                        together
+                    }
+                    None => continue,
+                },
+                Choice::New(replaced) => {
+                    if let Some(index) = replaced {
+                        let at = place(places, index);
+                        decided.choice = Choice::New(Some(at));
+                        places.remove(at);
+                    }
+                    places.insert(0, usize::MAX);
+                    *cost
+                }
+                _ => unreachable!("it was decided"),
+            };
+            self.apply(*key, decided, cost);
         }
     }
 
     fn define(&mut self, key: usize, limit: usize, reset: bool) {
         let (limit, now) = (self.pool.limits[limit], self.now());
-        let known = self.keys.entry(key).or_insert_with(|| Key::new(Origin::Call));
-        if known.model.origin == Origin::Call || !known.is(&limit) {
-            known.model.redefine(&limit, Origin::Explicit, reset, now);
+        let counters = self.keys.entry(key).or_default();
+        let models: Vec<_> = counters.iter().map(|counter| &counter.model).collect();
+        if models.first().is_some_and(|model| model.origin == Origin::Explicit && model.is(&limit)) {
+            return;
         }
+        let (_, model) = redefine(&models, &limit, reset, now);
+        let new = counters.iter().fold(Counter::of(model), |new, old| new.and_totals(old));
+        *counters = vec![new];
     }
 
     fn limit(&mut self, key: usize, limit: usize, reset: bool) {
@@ -307,8 +447,8 @@ impl Driver {
     }
 
     fn boundary(&self, key: usize) {
-        let Some(known) = self.keys.get(&key) else { return };
-        let cost = known.model.capacity().div_ceil(2);
+        let Some(counters) = self.keys.get(&key) else { return };
+        let cost = counters[0].model.capacity().div_ceil(2);
         let peek = || self.engine().peek(KEYS[key], cost, None).unwrap();
         let denied = peek();
         if denied.allowed {
@@ -324,7 +464,7 @@ impl Driver {
 
     fn burst(&mut self, key: usize, count: u32, pause_ns: u64) {
         for _ in 0..count {
-            let Some(known) = self.keys.get_mut(&key) else { return };
+            let Some(known) = self.keys.get_mut(&key).map(|counters| &mut counters[0]) else { return };
             let now = self.world.clock.monotonic_ns() + self.offset_ns;
             let expected = known.model.allows(now, 1);
             if expected {
@@ -341,9 +481,9 @@ impl Driver {
     fn reset(&mut self, key: usize) {
         let (got, now) = (self.engine().reset(KEYS[key]), self.now());
         match self.keys.get_mut(&key) {
-            Some(known) => {
+            Some(counters) => {
                 got.unwrap();
-                known.reset(now);
+                counters.iter_mut().for_each(|counter| counter.reset(now));
             }
             None => assert!(matches!(got, Err(Error::LimitNotFound { .. }))),
         }
@@ -392,24 +532,22 @@ impl Driver {
         self.wall_stepped = false;
         if kill {
             for status in self.list() {
-                let (denied, last_denied) = self.denials(&status);
-                let known = self.known_mut(&status.key);
-                (known.denied, known.last_denied) = (denied, last_denied);
+                let key = key_of(&status);
+                for (index, counter) in status.counters().iter().enumerate() {
+                    let (denied, last_denied) = self.denials(key, index, counter);
+                    let known = &mut self.keys.get_mut(&key).unwrap()[index];
+                    (known.denied, known.last_denied) = (denied, last_denied);
+                }
             }
         }
     }
 
-    fn known_mut(&mut self, key: &str) -> &mut Key {
-        let key = KEYS.iter().position(|name| *name == key).unwrap();
-        self.keys.get_mut(&key).unwrap()
-    }
-
-    /// What is left of a key's denials where the newest may be missing: number and cost, and the time of the newest.
-    fn denials(&mut self, status: &Status) -> ((u64, u64), Option<u64>) {
+    /// What is left of a counter's denials where the newest may be missing: number and cost, and the time of the newest.
+    fn denials(&self, key: usize, index: usize, counter: &CounterStatus) -> ((u64, u64), Option<u64>) {
         let (now, wall) = (self.now(), self.world.clock.wall_ns());
-        let last = status.last_denied_at_ns.map(|at| now - (wall - at));
-        let known = self.known_mut(&status.key);
-        let denied = (status.total_denied, status.total_denied_cost);
+        let last = counter.last_denied_at_ns.map(|at| now - (wall - at));
+        let known = &self.keys[&key][index];
+        let denied = (counter.total_denied, counter.total_denied_cost);
         assert!(denied.0 <= known.denied.0 && denied.1 <= known.denied.1 && last <= known.last_denied);
         assert!(denied != known.denied || last == known.last_denied);
         assert_eq!(denied.0 == 0, last.is_none());
@@ -426,7 +564,14 @@ impl Driver {
         let mut seen = reader.list(None, None, None).unwrap();
         let written = self.list();
         for (seen, written) in seen.iter_mut().zip(&written) {
-            self.denials(seen);
+            let key = key_of(seen);
+            for (index, counter) in seen.counters().iter().enumerate() {
+                self.denials(key, index, counter);
+            }
+            for (seen, written) in seen.counters.iter_mut().zip(&written.counters) {
+                (seen.total_denied, seen.total_denied_cost) = (written.total_denied, written.total_denied_cost);
+                seen.last_denied_at_ns = written.last_denied_at_ns;
+            }
             (seen.total_denied, seen.total_denied_cost) = (written.total_denied, written.total_denied_cost);
             seen.last_denied_at_ns = written.last_denied_at_ns;
         }
@@ -436,34 +581,60 @@ impl Driver {
 
     /// Every key as people see it.
     fn compare(&self) {
-        let (now, wall) = (self.now(), self.world.clock.wall_ns());
         let got = self.list();
-        let mut expected: Vec<Status> = self
-            .keys
-            .iter()
-            .map(|(key, known)| {
-                let looked = known.answer(now, 0);
-                let at = |engine: Option<u64>| engine.map(|engine| wall - (now - engine));
-                Status {
-                    key: KEYS[*key].to_owned(),
-                    rates: known.model.rates.iter().map(|rate| rate.rate).collect(),
-                    binding: looked.binding,
-                    origin: known.model.origin,
-                    out_of_bounds: false,
-                    remaining: looked.remaining,
-                    retry_after_ns: known.answer(now, 1).retry_after_ns,
-                    reset_at_wall_ns: wall + looked.reset_after_ns,
-                    total_allowed: known.allowed.0,
-                    total_denied: known.denied.0,
-                    total_allowed_cost: known.allowed.1,
-                    total_denied_cost: known.denied.1,
-                    last_allowed_at_ns: at(known.last_allowed),
-                    last_denied_at_ns: at(known.last_denied),
-                    last_reset_at_ns: at(known.last_reset),
-                }
-            })
-            .collect();
+        let mut expected: Vec<Status> = self.keys.iter().map(|(key, counters)| self.status(*key, counters)).collect();
         expected.sort_by(|a, b| a.key.cmp(&b.key));
-        assert_eq!(got, expected, "at {now}");
+        assert_eq!(got, expected, "at {}", self.now());
     }
+
+    fn counter_status(&self, counter: &Counter) -> CounterStatus {
+        let (now, wall) = (self.now(), self.world.clock.wall_ns());
+        let looked = counter.answer(now, 0);
+        let at = |engine: Option<u64>| engine.map(|engine| wall - (now - engine));
+        CounterStatus {
+            rates: counter.model.rates.iter().map(|rate| rate.rate).collect(),
+            binding: looked.binding,
+            remaining: looked.remaining,
+            retry_after_ns: counter.answer(now, 1).retry_after_ns,
+            reset_at_wall_ns: wall + looked.reset_after_ns,
+            total_allowed: counter.allowed.0,
+            total_denied: counter.denied.0,
+            total_allowed_cost: counter.allowed.1,
+            total_denied_cost: counter.denied.1,
+            last_allowed_at_ns: at(counter.last_allowed),
+            last_denied_at_ns: at(counter.last_denied),
+            last_reset_at_ns: at(counter.last_reset),
+        }
+    }
+
+    /// What is left of the most recently used counter, and the totals of all.
+    fn status(&self, key: usize, counters: &[Counter]) -> Status {
+        let totals = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
+        let shown = self.counter_status(&totals);
+        Status {
+            key: KEYS[key].to_owned(),
+            rates: shown.rates,
+            binding: shown.binding,
+            origin: counters[0].model.origin,
+            out_of_bounds: false,
+            remaining: shown.remaining,
+            retry_after_ns: shown.retry_after_ns,
+            reset_at_wall_ns: shown.reset_at_wall_ns,
+            total_allowed: shown.total_allowed,
+            total_denied: shown.total_denied,
+            total_allowed_cost: shown.total_allowed_cost,
+            total_denied_cost: shown.total_denied_cost,
+            last_allowed_at_ns: shown.last_allowed_at_ns,
+            last_denied_at_ns: shown.last_denied_at_ns,
+            last_reset_at_ns: shown.last_reset_at_ns,
+            counters: match counters {
+                [_] => Vec::new(),
+                several => several.iter().map(|counter| self.counter_status(counter)).collect(),
+            },
+        }
+    }
+}
+
+fn key_of(status: &Status) -> usize {
+    KEYS.iter().position(|name| *name == status.key).unwrap()
 }

@@ -18,6 +18,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 const CASES: u32 = 6_000;
+/// Limits of a case: more than the counters of a key.
+const LIMITS: usize = 11;
 
 fn rate() -> impl Strategy<Value = Rate> {
     let limit = prop_oneof![6 => 1..=12_u64, 2 => 1..=2_000_u64, 1 => seeded::wide()];
@@ -36,7 +38,7 @@ fn rate() -> impl Strategy<Value = Rate> {
 fn pool() -> impl Strategy<Value = Pool> {
     let chosen =
         prop_oneof![5 => prop::collection::vec(0..5_usize, 1..=3), 1 => prop::collection::vec(0..5_usize, MAX_RATES)];
-    (prop::collection::vec(rate(), 5), prop::collection::vec(chosen, 6)).prop_map(|(rates, limits)| {
+    (prop::collection::vec(rate(), 5), prop::collection::vec(chosen, LIMITS)).prop_map(|(rates, limits)| {
         let limit = |chosen: Vec<usize>| -> Limit {
             Limit::new(&chosen.into_iter().map(|i| rates[i]).collect::<Vec<_>>()).unwrap()
         };
@@ -56,7 +58,7 @@ fn advance() -> impl Strategy<Value = u64> {
 
 fn step() -> impl Strategy<Value = Step> {
     let key = 0..4_usize;
-    let maybe_limit = prop_oneof![2 => Just(None), 1 => (0..6_usize).prop_map(Some)];
+    let maybe_limit = prop_oneof![2 => Just(None), 1 => (0..LIMITS).prop_map(Some)];
     // Thousandths of the capacity; 0 and 1001 stand for a cost of zero and one above the capacity.
     let cost = prop_oneof![6 => 1..=400_u32, 1 => Just(1_000), 1 => prop::sample::select(vec![0, 1_001])];
     let away = prop_oneof![1 => Just(0), 1 => advance()];
@@ -66,8 +68,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(key, cost, limit)| Step::Check { key, cost, limit }),
         4 => (key.clone(), cost, maybe_limit).prop_map(|(key, cost, limit)| Step::Peek { key, cost, limit }),
         5 => prop::collection::vec(item, 1..=5).prop_map(Step::CheckAll),
-        4 => (key.clone(), 0..6_usize, any::<bool>()).prop_map(|(key, limit, reset)| Step::Limit { key, limit, reset }),
-        1 => prop::collection::vec((key.clone(), 0..6_usize, any::<bool>()), 0..4).prop_map(Step::LimitMany),
+        4 => (key.clone(), 0..LIMITS, any::<bool>()).prop_map(|(key, limit, reset)| Step::Limit { key, limit, reset }),
+        1 => prop::collection::vec((key.clone(), 0..LIMITS, any::<bool>()), 0..4).prop_map(Step::LimitMany),
         4 => key.clone().prop_map(|key| Step::Boundary { key }),
         1 => (key.clone(), 1..=300_u32, 0..=MS).prop_map(|(key, count, pause_ns)| Step::Burst { key, count, pause_ns }),
         1 => key.clone().prop_map(|key| Step::Reset { key }),
@@ -94,12 +96,13 @@ fn every_answer_is_the_reference_s() {
             driver.run(step);
         }
         driver.run(&Step::Reopen { kill: false, ns: 0, wall_hours: 0 });
-        let Done { allowed, denied, reopenings, deaths, looks } = driver.done;
+        let Done { allowed, denied, reopenings, deaths, looks, several } = driver.done;
         for (name, count) in [
             ("engine_model_cases", 1),
             ("engine_model_steps", steps.len() as u64),
             ("engine_model_allowed", allowed),
             ("engine_model_denied", denied),
+            ("engine_model_several_counters", several),
             ("engine_model_reopenings", reopenings),
             ("engine_model_deaths", deaths),
             ("engine_model_looks_beside", looks),

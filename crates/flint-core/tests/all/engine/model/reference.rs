@@ -2,7 +2,7 @@
 
 use flint_core::image::Origin;
 use flint_core::limit::Limit;
-use flint_core::testing::model::{KeyModel, RateModel};
+use flint_core::testing::model::{CounterModel, RateModel};
 
 /// What a rate, or a key, says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,10 +48,10 @@ fn answer_of(rate: &RateModel, binding: usize, now: u64, cost: u64) -> Answer {
     }
 }
 
-/// One key.
+/// One counter of a key.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) model: KeyModel,
+pub(crate) struct Counter {
+    pub(crate) model: CounterModel,
     /// Number and cost.
     pub(crate) allowed: (u64, u64),
     /// Number and cost.
@@ -61,14 +61,24 @@ pub(crate) struct Key {
     pub(crate) last_reset: Option<u64>,
 }
 
-impl Key {
-    pub(crate) fn new(origin: Origin) -> Self {
-        let model = KeyModel::new(origin);
+impl Counter {
+    pub(crate) fn new(limit: &Limit, origin: Origin, now: u64) -> Self {
+        Self::of(CounterModel::new(limit, origin, now))
+    }
+
+    pub(crate) const fn of(model: CounterModel) -> Self {
         Self { model, allowed: (0, 0), denied: (0, 0), last_allowed: None, last_denied: None, last_reset: None }
     }
 
-    pub(crate) fn is(&self, limit: &Limit) -> bool {
-        self.model.is(limit)
+    /// With the totals of another added.
+    pub(crate) fn and_totals(mut self, other: &Self) -> Self {
+        let sum = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1.saturating_add(b.1));
+        self.allowed = sum(self.allowed, other.allowed);
+        self.denied = sum(self.denied, other.denied);
+        self.last_allowed = self.last_allowed.max(other.last_allowed);
+        self.last_denied = self.last_denied.max(other.last_denied);
+        self.last_reset = self.last_reset.max(other.last_reset);
+        self
     }
 
     /// What the rates say together.

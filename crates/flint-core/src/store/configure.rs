@@ -1,0 +1,159 @@
+//! Changes of limits under the lock: set, reset, deleted. What concerns several counters is one record, a group.
+
+use crate::image::Origin;
+use crate::item::OnChange;
+use crate::limit::Limit;
+use crate::log::frame::{Kind, MIN_RECORD_LEN};
+use crate::log::record::{
+    ConfigureOp, GroupWriter, Purpose, TOTALS_LEN, push_configure, push_delete, push_reset, push_totals,
+};
+use crate::table::{Change, Slot, Table};
+use crate::writer::Blocked;
+
+use super::core::{Core, Dirty, configure_len};
+use super::view::View;
+
+/// Bytes of an operation in a group before its body.
+const OP_LEN: usize = 8;
+/// Bytes of a reset or a deletion.
+const ID_LEN: usize = 8;
+
+impl Core {
+    /// Sets limits, all in one record. Unchanged ones are left out; when nothing is left, nothing is written. Gives the
+    /// sequence number after which all of them are durable.
+    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Blocked> {
+        let now = self.view.time.now();
+        let mut changes = Vec::new();
+        let mut unchanged_seq = 0;
+        let mut len = MIN_RECORD_LEN + 8;
+        for &(key, ref limit, on_change) in specs {
+            let head = self.view.table.find(key);
+            if let Some(slot) = head {
+                let entry = self.view.table.entry(slot);
+                let same = entry.origin == Origin::Explicit && self.view.table.has_rates(slot, limit.rates());
+                if same && !entry.out_of_bounds {
+                    unchanged_seq = unchanged_seq.max(entry.seq);
+                    continue;
+                }
+            }
+            let change = self.view.table.change(head, key, limit.rates(), on_change == OnChange::Reset, now);
+            len += OP_LEN + configure_len(key, change.plan.len());
+            if !change.replaced.is_empty() {
+                len += OP_LEN + TOTALS_LEN + change.replaced.len() * (OP_LEN + ID_LEN);
+            }
+            changes.push(change);
+        }
+        let [first, ..] = &changes[..] else { return Ok(unchanged_seq) };
+        let alone = !many && first.replaced.is_empty();
+        self.reserve(len)?;
+        let seq = self.writer.seq() + 1;
+        for change in &changes {
+            if let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) {
+                self.keep_denials(slot, &change.replaced);
+            }
+        }
+        let Self { view, writer, .. } = self;
+        if alone {
+            writer.push(Kind::Configure, now, |buf| set_limit(view, first, buf, now, seq));
+        } else {
+            writer.push(Kind::Group, now, |buf| {
+                let mut group = GroupWriter::begin(buf, if many { Purpose::LimitMany } else { Purpose::Limit });
+                for change in &changes {
+                    group.op(buf, Kind::Configure, |buf| set_limit(view, change, buf, now, seq));
+                    replace_counters(view, change, &mut group, buf, seq);
+                }
+                group.finish(buf);
+            });
+        }
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+
+    /// The denials of counters that are about to be removed, and that the log does not hold yet, become those of another.
+    fn keep_denials(&mut self, slot: Slot, removed: &[Slot]) {
+        let table = &self.view.table;
+        let mut kept = Dirty { slot, id: table.entry(slot).id, denied: 0, denied_cost: 0 };
+        let mut is_dirty = false;
+        for &slot in std::iter::once(&slot).chain(removed) {
+            let entry = table.entry(slot);
+            let dirty = self.dirty.iter().find(|dirty| (dirty.slot, dirty.id) == (slot, entry.id));
+            is_dirty |= dirty.is_some();
+            let saved = dirty.map_or((entry.totals.denied, entry.totals.denied_cost), |d| (d.denied, d.denied_cost));
+            kept.denied = kept.denied.saturating_add(saved.0);
+            kept.denied_cost = kept.denied_cost.saturating_add(saved.1);
+        }
+        if is_dirty {
+            self.dirty.retain(|dirty| dirty.slot != slot && !removed.contains(&dirty.slot));
+            self.dirty.push(kept);
+            self.view.table.mark_denials_unsaved(slot);
+        }
+    }
+
+    /// Gives a key's counters their full limits back.
+    pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Blocked> {
+        self.change_all(key, (Kind::Reset, Purpose::Reset), push_reset, |table, slot, now, seq| {
+            table.reset(slot, now, seq);
+        })
+    }
+
+    /// Forgets a key.
+    pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Blocked> {
+        self.change_all(key, (Kind::Delete, Purpose::Delete), push_delete, |table, slot, _, _| table.remove(slot))
+    }
+
+    /// Changes all counters of a key, in one record: a group if there are several.
+    fn change_all(
+        &mut self,
+        key: &str,
+        (kind, purpose): (Kind, Purpose),
+        push: fn(&mut Vec<u8>, u64),
+        change: fn(&mut Table, Slot, u64, u64),
+    ) -> Result<u64, Blocked> {
+        let now = self.view.time.now();
+        let table = &self.view.table;
+        let counters: Vec<(Slot, u64)> =
+            table.counters(self.view.known(key)?).map(|slot| (slot, table.entry(slot).id)).collect();
+        let seq = if let [(_, id)] = counters[..] {
+            self.reserve(MIN_RECORD_LEN + ID_LEN)?;
+            self.writer.push(kind, now, |buf| push(buf, id))
+        } else {
+            self.reserve(MIN_RECORD_LEN + 8 + counters.len() * (OP_LEN + ID_LEN))?;
+            self.writer.push(Kind::Group, now, |buf| {
+                let mut group = GroupWriter::begin(buf, purpose);
+                for &(_, id) in &counters {
+                    group.op(buf, kind, |buf| push(buf, id));
+                }
+                group.finish(buf);
+            })
+        };
+        for (slot, _) in counters {
+            change(&mut self.view.table, slot, now, seq);
+        }
+        self.unsynced_events += 1;
+        Ok(seq)
+    }
+}
+
+/// Sets the limit of a key, and appends the body of its operation.
+fn set_limit(view: &mut View, change: &Change<'_>, buf: &mut Vec<u8>, now: u64, seq: u64) {
+    let View { table, listings, .. } = view;
+    let Change { slot, key, plan, .. } = change;
+    let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
+    push_configure(buf, &ConfigureOp { id, key, origin: Origin::Explicit, rates: plan });
+    let configured = table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
+    if slot.is_none() {
+        listings.created().push(configured, id);
+    }
+}
+
+/// Removes the counters that a limit that was set replaces, and adds their totals to those of the one that has it.
+fn replace_counters(view: &mut View, change: &Change<'_>, group: &mut GroupWriter, buf: &mut Vec<u8>, seq: u64) {
+    let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) else { return };
+    let (id, totals) = (view.table.entry(slot).id, view.table.merge_totals(slot, &change.replaced, seq));
+    group.op(buf, Kind::Totals, |buf| push_totals(buf, id, &totals));
+    for &replaced in &change.replaced {
+        let id = view.table.entry(replaced).id;
+        group.op(buf, Kind::Delete, |buf| push_delete(buf, id));
+        view.table.remove(replaced);
+    }
+}
