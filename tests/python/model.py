@@ -151,8 +151,25 @@ class MultiAnswer(NamedTuple):
     results: tuple[Answer, ...]
 
 
+class CounterStatus(NamedTuple):
+    """One counter of a key as people see it. Times are on the engine's timeline."""
+
+    rates: Limit
+    binding: int
+    remaining: int
+    retry_after_ns: int
+    reset_after_ns: int
+    total_allowed: int
+    total_denied: int
+    total_allowed_cost: int
+    total_denied_cost: int
+    last_allowed: int | None
+    last_denied: int | None
+    last_reset: int | None
+
+
 class Status(NamedTuple):
-    """A key as people see it. Times are on the engine's timeline."""
+    """A key as people see it: its most recently used counter, with the totals of all. Times are on the engine's timeline."""
 
     key: str
     rates: Limit
@@ -168,6 +185,7 @@ class Status(NamedTuple):
     last_allowed: int | None
     last_denied: int | None
     last_reset: int | None
+    counters: tuple[CounterStatus, ...]
 
 
 class Refused(Exception):
@@ -188,8 +206,8 @@ class Denials:
 
 
 @dataclass
-class Key:
-    """One key: its limit, what each rate remembers, its totals."""
+class Counter:
+    """One counter of a key: its limit, what each rate remembers, its totals."""
 
     origin: str
     limit: Limit
@@ -202,30 +220,61 @@ class Key:
     # The denials that no death can take away any more.
     saved_denials: Denials = field(default_factory=Denials)
 
+    def add(self, other: Counter) -> None:
+        """Take over the totals of a counter that this one replaces."""
+        self.allowed += other.allowed
+        self.allowed_cost += other.allowed_cost
+        self.last_allowed = latest(self.last_allowed, other.last_allowed)
+        self.last_reset = latest(self.last_reset, other.last_reset)
+        self.denials = both_denials(self.denials, other.denials)
+        self.saved_denials = both_denials(self.saved_denials, other.saved_denials)
+
+
+def latest(*times: int | None) -> int | None:
+    return max((time for time in times if time is not None), default=None)
+
+
+def both_denials(one: Denials, other: Denials) -> Denials:
+    return Denials(one.count + other.count, one.cost + other.cost, latest(one.last, other.last))
+
+
+# The most recently used first.
+Counters: TypeAlias = list[Counter]
+MOST_COUNTERS = 8
+
 
 @dataclass
 class Resolved:
-    """An item of a call: the key as it would be with the limit that decides, and what the check says."""
+    """An item of a call: the counter that decides, or the limit of a new one, and what the check says."""
 
     key: str
     cost: int
     limit: Limit
     states: list[State]
-    stored: Key | None
+    stored: Counter | None
+    replaced: Counter | None
     answer: Answer
+    # What the counter takes from all items of the call.
+    together: int
 
 
-def carried(old: Key | None, limit: Limit, now: int, *, afresh: bool = False) -> list[State]:
-    """What the rates of a new limit start with: an unchanged one goes on, others start with the most in use."""
-    if old is None or afresh:
+def carried(limit: Limit, now: int, counters: Counters, kept: Counter | None) -> list[State]:
+    """What the rates of a new limit start with: an unchanged one of the kept counter goes on, unless another counter has
+    more of the same in use; others start with the most in use."""
+    if kept is None:
         return [ALGORITHMS[rate.algorithm](rate, 0, now) for rate in limit]
-    most = max(math.ceil(state.used(now)) for state in old.states)
-    left = list(zip(old.limit, old.states, strict=True))
+
+    def most(counters: Counters, rate: Rate | None = None) -> int:
+        pairs = [pair for counter in counters for pair in zip(counter.limit, counter.states, strict=True)]
+        return max((math.ceil(state.used(now)) for same, state in pairs if rate in (None, same)), default=0)
+
+    others = [counter for counter in counters if counter is not kept]
+    left = list(zip(kept.limit, kept.states, strict=True))
     states: list[State] = []
     for rate in limit:
         same = next((pair for pair in left if pair[0] == rate), None)
-        if same is None:
-            states.append(ALGORITHMS[rate.algorithm](rate, min(most, rate.burst), now))
+        if same is None or math.ceil(same[1].used(now)) < most(others, rate):
+            states.append(ALGORITHMS[rate.algorithm](rate, min(most(counters), rate.burst), now))
         else:
             left.remove(same)
             states.append(copy.copy(same[1]))
@@ -264,58 +313,113 @@ class Model:
 
     def __init__(self, now: int) -> None:
         self.now = now
-        self.keys: dict[str, Key] = {}
+        self.keys: dict[str, Counters] = {}
         # Since opening.
         self.allowed = self.denied = 0
 
     # Calls
 
-    def _resolve(self, key: str, cost: int, limit: Limit | None) -> Resolved:
-        stored = self.keys.get(key)
-        if stored is None and limit is None:
-            raise Refused("LimitNotFound", *(["InvalidCost"] if cost < 1 else []))
-        if stored is not None and (limit is None or stored.origin == "explicit" or stored.limit == limit):
-            limit, states = stored.limit, stored.states
-        else:
-            assert limit is not None
-            states = carried(stored, limit, self.now)
-        if not 1 <= cost <= capacity(limit):
-            raise Refused("InvalidCost")
-        answer, _ = look(key, limit, states, self.now, cost)
-        return Resolved(key, cost, limit, states, stored, answer)
+    def newest(self, key: str) -> Counter | None:
+        """The most recently used counter."""
+        return self.keys[key][0] if key in self.keys else None
 
-    def _count(self, resolved: Resolved) -> None:
-        """Take what was allowed, count what was denied."""
-        cost = resolved.cost
-        if resolved.answer.allowed:
-            key = self.keys.setdefault(resolved.key, Key("call", resolved.limit, resolved.states))
-            key.limit, key.states = resolved.limit, take(resolved.states, self.now, cost)
-            key.allowed, key.allowed_cost, key.last_allowed = key.allowed + 1, key.allowed_cost + cost, self.now
-            self.allowed += 1
-        else:
-            assert resolved.stored is not None, "a new key has everything left"
-            old = resolved.stored.denials
-            resolved.stored.denials = Denials(old.count + 1, old.cost + cost, self.now)
-            self.denied += 1
+    def _counter(self, key: str, limit: Limit | None) -> Counter | None:
+        """The counter that decides on a call; None where it has to be made."""
+        newest = self.newest(key)
+        if newest is None or newest.origin == "explicit" or limit is None:
+            return newest
+        same = [counter for counter in self.keys[key] if sorted(counter.limit) == sorted(limit)]
+        return same[0] if same else None
+
+    def _replaced(self, key: str, used: Counters, created: int) -> Counter | None:
+        """The counter that makes room for a new one."""
+        counters = self.keys.get(key, [])
+        if len(counters) + created < MOST_COUNTERS:
+            return None
+        for counter in reversed(counters):
+            if not any(counter is other for other in used) and not any(s.used(self.now) for s in counter.states):
+                return counter
+        raise Refused("InvalidLimit")
+
+    def _resolve_all(self, items: list[tuple[str, int, Limit | None]]) -> list[Resolved]:
+        errors: list[str] = []
+        resolved: list[Resolved] = []
+        stored = [self._counter(key, limit) for key, _, limit in items]
+        used = [counter for counter in stored if counter is not None]
+        created = dict.fromkeys((key for key, _, _ in items), 0)
+        for (key, cost, limit), counter in zip(items, stored, strict=True):
+            together = sum(c for (_, c, _), other in zip(items, stored, strict=True) if other is counter)
+            replaced = None
+            if counter is not None:
+                limit, states = counter.limit, counter.states
+            elif limit is None:
+                errors.extend(["LimitNotFound", *(["InvalidCost"] if cost < 1 else [])])
+                continue
+            else:
+                together, states = cost, carried(limit, self.now, [], None)
+            if not 1 <= cost <= capacity(limit) or together > capacity(limit):
+                errors.append("InvalidCost")
+            if counter is None:
+                try:
+                    replaced = self._replaced(key, used, created[key])
+                except Refused as refused:
+                    errors.extend(refused.errors)
+                    continue
+                if replaced is None:
+                    created[key] += 1
+                else:
+                    used.append(replaced)
+            if not errors:
+                answer, _ = look(key, limit, states, self.now, together)
+                answer = answer._replace(cost=cost)
+                resolved.append(Resolved(key, cost, limit, states, counter, replaced, answer, together))
+        if errors:
+            raise Refused(*errors)
+        return resolved
+
+    def _deny(self, resolved: Resolved) -> None:
+        assert resolved.stored is not None, "a new counter has everything left"
+        old = resolved.stored.denials
+        resolved.stored.denials = Denials(old.count + 1, old.cost + resolved.cost, self.now)
+        self.denied += 1
+
+    def _take(self, resolved: list[Resolved]) -> None:
+        """Take what was allowed: of a counter once, however many items share it."""
+        self.allowed += len(resolved)
+        taken: Counters = []
+        for item in resolved:
+            if any(item.stored is counter for counter in taken):
+                continue
+            counter = item.stored or Counter("call", item.limit, item.states)
+            counters = self.keys.setdefault(item.key, [])
+            counters[:] = [other for other in counters if other is not counter and other is not item.replaced]
+            if item.replaced is not None:
+                counter.add(item.replaced)
+            counters.insert(0, counter)
+            counter.states = take(counter.states, self.now, item.together)
+            counter.allowed += 1
+            counter.allowed_cost += item.together
+            counter.last_allowed = self.now
+            taken.append(counter)
 
     def peek(self, key: str, cost: int, limit: Limit | None) -> Answer:
-        return self._resolve(key, cost, limit).answer
+        return self._resolve_all([(key, cost, limit)])[0].answer
 
     def check(self, key: str, cost: int, limit: Limit | None) -> Answer:
-        resolved = self._resolve(key, cost, limit)
-        self._count(resolved)
+        (resolved,) = self._resolve_all([(key, cost, limit)])
+        if resolved.answer.allowed:
+            self._take([resolved])
+        else:
+            self._deny(resolved)
         return resolved.answer
 
     def check_all(self, items: list[tuple[str, int, Limit | None]]) -> MultiAnswer:
-        errors: list[str] = []
-        resolved: list[Resolved] = []
-        if len({key for key, _, _ in items}) < len(items):
-            errors.append("InvalidKey")
-        for key, cost, limit in items:
-            try:
-                resolved.append(self._resolve(key, cost, limit))
-            except Refused as refused:
-                errors.extend(refused.errors)
+        named = {(key, None if limit is None else tuple(sorted(limit))) for key, _, limit in items}
+        errors = ["InvalidKey"] if len(named) < len(items) else []
+        try:
+            resolved = self._resolve_all(items)
+        except Refused as refused:
+            errors.extend(refused.errors)
         if errors:
             raise Refused(*errors)
         denied = [item for item in resolved if not item.answer.allowed]
@@ -327,20 +431,31 @@ class Model:
                 results.append(looked._replace(cost=item.cost))
             else:
                 results.append(item.answer)
-                self._count(item)
+        if not denied:
+            self._take(resolved)
+        for item in denied:
+            self._deny(item)
         wait = max(item.answer.retry_after_ns for item in resolved)
         return MultiAnswer(not denied, denied[0].key if denied else None, wait, tuple(results))
 
     def limit(self, key: str, limit: Limit, on_change: str) -> bool:
         """Gives whether anything changed."""
-        stored = self.keys.get(key)
-        if stored is None:
-            self.keys[key] = Key("explicit", limit, carried(None, limit, self.now))
-            return True
-        if stored.origin == "explicit" and stored.limit == limit:
+        counters = self.keys.get(key, [])
+        if counters and counters[0].origin == "explicit" and counters[0].limit == limit:
             return False
-        states = carried(stored, limit, self.now, afresh=on_change == "reset")
-        stored.origin, stored.limit, stored.states = "explicit", limit, states
+
+        def shared(counter: Counter) -> int:
+            left = list(counter.limit)
+            return sum(rate in left and left.remove(rate) is None for rate in limit)
+
+        kept = max(counters, key=shared) if counters else None
+        states = carried(limit, self.now, counters, None if on_change == "reset" else kept)
+        explicit = Counter("explicit", limit, states)
+        for counter in counters:
+            explicit.add(counter)
+        if len(counters) > 1:
+            explicit.saved_denials = explicit.denials
+        self.keys[key] = [explicit]
         return True
 
     def limit_many(self, specs: list[tuple[str, Limit, str]]) -> bool:
@@ -350,42 +465,48 @@ class Model:
         return any(changed)
 
     def reset(self, key: str) -> None:
-        stored = self._known(key)
-        stored.states = carried(None, stored.limit, self.now)
-        stored.last_reset = self.now
+        for counter in self._known(key):
+            counter.states = carried(counter.limit, self.now, [], None)
+            counter.last_reset = self.now
 
     def delete(self, key: str) -> None:
         self._known(key)
         del self.keys[key]
 
-    def _known(self, key: str) -> Key:
+    def _known(self, key: str) -> Counters:
         if key not in self.keys:
             raise Refused("LimitNotFound")
         return self.keys[key]
 
     # Reads
 
-    def status(self, key: str) -> Status | None:
-        stored = self.keys.get(key)
-        if stored is None:
-            return None
-        looked, binding = look(key, stored.limit, stored.states, self.now, 0)
-        return Status(
-            key,
-            stored.limit,
+    def _shown(self, counter: Counter) -> CounterStatus:
+        looked, binding = look("", counter.limit, counter.states, self.now, 0)
+        return CounterStatus(
+            counter.limit,
             binding,
-            stored.origin,
             looked.remaining,
-            max(state.until(self.now, 1) for state in stored.states),
+            max(state.until(self.now, 1) for state in counter.states),
             looked.reset_after_ns,
-            stored.allowed,
-            stored.denials.count,
-            stored.allowed_cost,
-            stored.denials.cost,
-            stored.last_allowed,
-            stored.denials.last,
-            stored.last_reset,
+            counter.allowed,
+            counter.denials.count,
+            counter.allowed_cost,
+            counter.denials.cost,
+            counter.last_allowed,
+            counter.denials.last,
+            counter.last_reset,
         )
+
+    def status(self, key: str) -> Status | None:
+        if key not in self.keys:
+            return None
+        newest, *others = self.keys[key]
+        whole = copy.copy(newest)
+        for counter in others:
+            whole.add(counter)
+        shown = self._shown(whole)
+        counters = tuple(self._shown(counter) for counter in self.keys[key])
+        return Status(key, shown.rates, shown.binding, newest.origin, *shown[2:], counters)
 
     def statuses(self, prefix: str = "", limit: int | None = None, after: str | None = None) -> list[Status]:
         names = sorted(self.keys, key=str.encode)
@@ -399,8 +520,9 @@ class Model:
     # Ends
 
     def save_denials(self) -> None:
-        for key in self.keys.values():
-            key.saved_denials = key.denials
+        for counters in self.keys.values():
+            for counter in counters:
+                counter.saved_denials = counter.denials
 
     def opened(self, now: int) -> None:
         """A session begins at `now`."""

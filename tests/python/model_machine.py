@@ -16,7 +16,20 @@ import pytest
 import flint
 from flint.testing import ManualClock
 
-from .model import Answer, Denials, Key, Limit, Model, MultiAnswer, Rate, Refused, Status, Timeline, capacity
+from .model import (
+    Answer,
+    CounterStatus,
+    Denials,
+    Limit,
+    Model,
+    MultiAnswer,
+    Rate,
+    Refused,
+    Status,
+    Timeline,
+    capacity,
+)
+from .model import Counter as ModelCounter
 from .model_steps import CLOCK_KEY, EPOCH, GIVEN, KEYS, LIMITS, START, Step
 
 T = TypeVar("T")
@@ -47,26 +60,37 @@ def status_of(status: flint.LimitStatus, offset: int) -> Status:
         status.rates[status.binding].burst,
         status.rates[status.binding].algorithm,
     )
-    return Status(
-        status.key,
-        tuple(Rate(rate.rate, rate.per_millis, rate.burst, rate.algorithm) for rate in status.rates),
-        status.binding,
-        status.origin,
-        status.remaining,
-        status.retry_after_ns,
-        status.reset_at_ns - offset,
-        status.total_allowed,
-        status.total_denied,
-        status.total_allowed_cost,
-        status.total_denied_cost,
-        engine(status.last_allowed_at_ns),
-        engine(status.last_denied_at_ns),
-        engine(status.last_reset_at_ns),
-    )
+
+    def shown(found: flint.LimitStatus | flint.CounterStatus) -> CounterStatus:
+        return CounterStatus(
+            tuple(Rate(rate.rate, rate.per_millis, rate.burst, rate.algorithm) for rate in found.rates),
+            found.binding,
+            found.remaining,
+            found.retry_after_ns,
+            found.reset_at_ns - offset,
+            found.total_allowed,
+            found.total_denied,
+            found.total_allowed_cost,
+            found.total_denied_cost,
+            engine(found.last_allowed_at_ns),
+            engine(found.last_denied_at_ns),
+            engine(found.last_reset_at_ns),
+        )
+
+    whole = shown(status)
+    counters = tuple(shown(counter) for counter in status.counters)
+    return Status(status.key, whole.rates, whole.binding, status.origin, *whole[2:], counters)
 
 
 def without_denials(status: Status) -> Status:
-    return status._replace(total_denied=0, total_denied_cost=0, last_denied=None)
+    counters = tuple(
+        counter._replace(total_denied=0, total_denied_cost=0, last_denied=None) for counter in status.counters
+    )
+    return status._replace(total_denied=0, total_denied_cost=0, last_denied=None, counters=counters)
+
+
+def denials_of(counter: CounterStatus) -> Denials:
+    return Denials(counter.total_denied, counter.total_denied_cost, counter.last_denied)
 
 
 class Machine:
@@ -124,7 +148,10 @@ class Machine:
     # Comparing
 
     def expected(self, status: Status, now: int) -> Status:
-        return status._replace(reset_after_ns=now + status.reset_after_ns)
+        counters = tuple(
+            counter._replace(reset_after_ns=now + counter.reset_after_ns) for counter in status.counters
+        )
+        return status._replace(reset_after_ns=now + status.reset_after_ns, counters=counters)
 
     def compare_keys(self) -> None:
         self.steps += 1
@@ -157,7 +184,7 @@ class Machine:
 
     def cost(self, key: str, code: int, limit: Limit | None) -> int:
         """The cost that a code means under the limit that decides."""
-        stored = self.model.keys.get(key)
+        stored = self.model.newest(key)
         if stored is not None and (stored.origin == "explicit" or limit is None):
             limit = stored.limit
         most = 10 if limit is None else capacity(limit)
@@ -208,8 +235,8 @@ class Machine:
     ) -> tuple[MultiAnswer, T] | None:
         chosen = [(key, self.cost(key, code, limit), limit) for key, code, limit in drawn]
         if drawn[0][1] != 0:
-            # Else a key that occurs twice is left in.
-            chosen = list({item[0]: item for item in chosen}.values())
+            # Else a key that occurs twice with one limit is left in.
+            chosen = list({(key, limit and tuple(sorted(limit))): (key, cost, limit) for key, cost, limit in chosen}.values())
         given: list[Any] = []
         for key, cost, limit in chosen:
             if limit is not None:
@@ -275,7 +302,7 @@ class Machine:
 
     def wait_as_told(self, key: str, code: int) -> None:
         """Denied just before, allowed then."""
-        stored = self.model.keys.get(key)
+        stored = self.model.newest(key)
         cost = self.cost(key, code, None)
         if stored is None or not 1 <= cost <= capacity(stored.limit):
             return
@@ -349,7 +376,7 @@ class Machine:
             return open_to[0][0]
         self.done["times inferred"] += 1
         (shown,) = [status.last_reset_at_ns for status in statuses if status.key == CLOCK_KEY]
-        meant = self.model.keys[CLOCK_KEY].last_reset
+        meant = self.model.keys[CLOCK_KEY][0].last_reset
         assert shown is not None
         assert meant is not None
         engine = meant + wall - shown
@@ -360,12 +387,12 @@ class Machine:
         """A death may cost the newest denials, nothing else."""
         assert [status.key for status in statuses] == sorted(self.model.keys, key=str.encode)
         for status in statuses:
-            known = self.model.keys[status.key]
-            left = Denials(status.total_denied, status.total_denied_cost, status.last_denied)
-            self.same_or_older(left, known)
-            known.denials = known.saved_denials = left
+            for counter, known in zip(status.counters, self.model.keys[status.key], strict=True):
+                left = denials_of(counter)
+                self.same_or_older(left, known)
+                known.denials = known.saved_denials = left
 
-    def same_or_older(self, left: Denials, known: Key) -> None:
+    def same_or_older(self, left: Denials, known: ModelCounter) -> None:
         newest, saved = known.denials, known.saved_denials
         if left not in (newest, saved):
             # Saved meanwhile, as happens once a minute.
@@ -388,8 +415,8 @@ class Machine:
             assert got == [without_denials(self.expected(status, engine)) for status in self.model.statuses()]
             for status in statuses:
                 told = status_of(status, self.time.wall - engine)
-                left = Denials(told.total_denied, told.total_denied_cost, told.last_denied)
-                self.same_or_older(left, self.model.keys[told.key])
+                for counter, known in zip(told.counters, self.model.keys[told.key], strict=True):
+                    self.same_or_older(denials_of(counter), known)
             for key in KEYS:
                 with pytest.raises(flint.StorageError):
                     viewer.check(key)

@@ -42,7 +42,7 @@ def read(limiter: Reports, options: Options) -> tuple[list[Row], int]:
     scan = _Scan(limiter)
     if options.include_key_label and options.key_label_func is None:
         largest = _largest(scan, options.max_series, lambda status: status.total_allowed + status.total_denied)
-        rows = [Row(status.key, specs.of(status), status) for status in in_slices(largest)]
+        rows = [Row(status.key, specs.of(status), status, status.counters) for status in in_slices(largest)]
     else:
         rows = _merged(scan, specs, options)
     return _kept(rows, scan.keys, options)

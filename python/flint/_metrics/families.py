@@ -56,6 +56,12 @@ _OF_KEYS = (
     _About("request_cost_allowed", "counter", "allowed_cost", "Total cost of allowed checks."),
     _About("request_cost_denied", "counter", "denied_cost", "Total cost of denied checks."),
 )
+# Of keys to which calls brought several limits.
+_OF_COUNTERS = (
+    _About("counter_remaining", "gauge", "remaining", "Tokens left of one of a key's several limits."),
+    _About("counter_requests_allowed", "counter", "allowed", "Allowed checks of one of a key's several limits."),
+    _About("counter_requests_denied", "counter", "denied", "Denied checks of one of a key's several limits."),
+)
 _OF_ENGINE = (
     _About("keys", "gauge", "keys", "Keys that have a limit."),
     _About("checks_allowed", "counter", "allowed", "Allowed checks of all keys since the limiter was opened."),
@@ -86,7 +92,7 @@ class Families:
 
     def describe(self) -> Iterator[Metric]:
         """All families that are possible, without samples."""
-        for about in (_INFO, *_OF_RATES, *_OF_KEYS, _LEFT_OUT, *_OF_ENGINE):
+        for about in (_INFO, *_OF_RATES, *_OF_KEYS, *_OF_COUNTERS, _LEFT_OUT, *_OF_ENGINE):
             yield Metric(self._name(about), about.help, about.type)
 
     def collect(self) -> Iterator[Metric]:
@@ -97,6 +103,9 @@ class Families:
             yield self._of_rates(about, rows)
         for about in _OF_KEYS:
             yield self._of_keys(about, rows)
+        if any(row.counters for row in rows):
+            for about in _OF_COUNTERS:
+                yield self._of_counters(about, rows)
         yield GaugeMetricFamily(self._name(_LEFT_OUT), _LEFT_OUT.help, left_out)
         yield from self._of_engine(self._limiter.counters())
 
@@ -146,6 +155,15 @@ class Families:
         for row in in_slices(rows):
             number = value(row)
             family.add_metric(self._labels(row, row.algorithm), number / about.unit if about.unit else number)
+        return family
+
+    def _of_counters(self, about: _About, rows: list[Row]) -> Metric:
+        kind = CounterMetricFamily if about.type == "counter" else GaugeMetricFamily
+        family = kind(self._name(about), about.help, labels=[*self._key, "algorithm", "limit"])
+        value = attrgetter(about.source)
+        for row in in_slices([row for row in rows if row.counters]):
+            for counter in row.counters:
+                family.add_metric(self._labels(row, counter.algorithm, counter.limit), value(counter))
         return family
 
     def _of_engine(self, counters: Mapping[str, Any]) -> Iterator[Metric]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flint._native import LimitStatus, Rate, _limit_of
+from flint._native import CounterStatus, LimitStatus, Rate, _limit_of
 from flint._types import Aggregate
 
 
@@ -17,6 +17,20 @@ class RateSeries:
     text: str | None
     rate: int
     per_millis: int
+
+
+class CounterSeries:
+    """One counter of a key that has several."""
+
+    __slots__ = ("algorithm", "allowed", "denied", "limit", "remaining")
+
+    def __init__(self, counter: CounterStatus) -> None:
+        # Both texts together name each rate, in order, so that no two counters of a key share their labels.
+        self.limit = str(_limit_of(counter.rates))
+        self.algorithm = ",".join(rate.algorithm for rate in counter.rates)
+        self.remaining = counter.remaining
+        self.allowed = counter.total_allowed
+        self.denied = counter.total_denied
 
 
 class Spec:
@@ -38,13 +52,14 @@ class Row:
     """Keys that share their labels.
 
     `spec` is None where their limits differ. `rate` and `per_millis` are what their limits have in common: None where
-    they differ or where a limit has several rates.
+    they differ or where a limit has several rates. `counters` are those of a single key, if it has several.
     """
 
     __slots__ = (
         "algorithm",
         "allowed",
         "allowed_cost",
+        "counters",
         "denied",
         "denied_cost",
         "keys",
@@ -56,8 +71,11 @@ class Row:
         "spec",
     )
 
-    def __init__(self, label: str | None, spec: Spec, status: LimitStatus) -> None:
+    def __init__(
+        self, label: str | None, spec: Spec, status: LimitStatus, counters: tuple[CounterStatus, ...] = ()
+    ) -> None:
         self.label = label
+        self.counters = [CounterSeries(counter) for counter in counters] if len(counters) > 1 else []
         self.algorithm = spec.algorithm
         self.spec: Spec | None = spec
         self.rate = spec.one.rate if spec.one else None
@@ -91,10 +109,11 @@ class Row:
         row.label = None
         row.algorithm, rates, row.rate, row.per_millis, row.keys, row.remaining, row.reset_at_ns, *totals = sums
         row.spec = None if rates is None else Spec(rates)
+        row.counters = []
         row.allowed, row.denied, row.allowed_cost, row.denied_cost = totals
         return row
 
     @property
     def series(self) -> int:
         """The largest number of series that this row has in one metric."""
-        return 1 if self.spec is None else len(self.spec.series)
+        return max(1 if self.spec is None else len(self.spec.series), len(self.counters))

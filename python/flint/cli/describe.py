@@ -65,9 +65,10 @@ def rates(of: tuple[flint.Rate, ...]) -> tuple[str, str]:
 def status_row(status: flint.LimitStatus) -> tuple[Cell, ...]:
     """The cells under STATUS."""
     limit, algorithms = rates(status.rates)
+    more = len(status.counters) - 1
     return (
         Cell(printable_key(status.key)),
-        Cell(limit),
+        Cell(f"{limit} (and {more} more)" if more else limit),
         Cell(algorithms),
         remaining(status),
         Cell(str(status.total_allowed)),
@@ -146,6 +147,17 @@ def _both(exact: str, shown: str) -> str:
     return exact if shown == exact else f"{shown} ({exact})"
 
 
+def other_limits(status: flint.LimitStatus) -> list[tuple[str, str]]:
+    """Each limit that calls brought besides the most recently used one, as facts."""
+    facts = []
+    for counter in status.counters[1:]:
+        limit, algorithms = rates(counter.rates)
+        totals = f"{counter.total_allowed} allowed, {counter.total_denied} denied"
+        full = f"full again {moment(counter.reset_at)}"
+        facts.append(("another limit", f"{limit} ({algorithms}): remaining {counter.remaining}, {full}, {totals}"))
+    return facts
+
+
 def print_status(as_json: bool, status: flint.LimitStatus) -> None:
     """Prints all that is known of a key."""
     if as_json:
@@ -165,5 +177,6 @@ def print_status(as_json: bool, status: flint.LimitStatus) -> None:
             ("last allowed", moment(status.last_allowed_at)),
             ("last denied", moment(status.last_denied_at)),
             ("last reset", moment(status.last_reset_at)),
+            *other_limits(status),
         ]
     )
