@@ -20,7 +20,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "check_all": lambda: _native._CheckAllCall(["k", ("l", 2)]),
     "peek": lambda: _native._PeekCall("k", 1, None),
     "forecast": lambda: _native._ForecastCall("k", 1, None, [1, 2]),
-    "deny": lambda: _native._DenyCall("k", 1),
+    "deny": lambda: _native._DenyCall("k", 1, None),
     "limit": lambda: _native._LimitCall("k", "5/day", None, None, "keep"),
     "limit_many": lambda: _native._LimitManyCall([{"key": "k", "rate": "7/day"}]),
     "reset": lambda: _native._ResetCall("k"),

@@ -86,6 +86,8 @@ KINDS = (
                 uses={
                     "crates/flint-core/src/legacy/snapshot.rs": "a field of old snapshots has the same name",
                     "python/flint/cli/describe.py": "shows it",
+                    "crates/flint-server/src/wire/counter.rs": "a counter has this field too",
+                    "crates/flint-py/src/results/counter.rs": "a counter has this field too",
                 },
             ),
             Example(
@@ -94,6 +96,8 @@ KINDS = (
                 uses={
                     "crates/flint-core/src/legacy/snapshot.rs": "a field of old snapshots has the same name",
                     "python/flint/cli/describe.py": "shows it",
+                    "crates/flint-server/src/wire/counter.rs": "a counter has this field too",
+                    "crates/flint-py/src/results/counter.rs": "a counter has this field too",
                 },
             ),
         ),
@@ -104,7 +108,11 @@ KINDS = (
         owns=False,
         examples=(
             Example("denials", r"\b(?:Op|Kind)::Denials\b"),
-            Example("configure", r"\b(?:Op|Kind)::Configure\b"),
+            Example(
+                "configure",
+                r"\b(?:Op|Kind)::Configure\b",
+                uses={"crates/flint-core/src/store/configure.rs": "writes it where limits are set, instead of core.rs"},
+            ),
         ),
     ),
     Kind(

@@ -77,7 +77,7 @@ class Segment:
 def read_segment(path: Path) -> Segment:
     data = path.read_bytes()
     magic, version, prev_crc, features, store_id, first_seq, length, header_crc = HEADER.unpack_from(data)
-    assert (magic, version, features, length) == (b"FLINTSEG", 1, 0, len(data))
+    assert (magic, version, features, length) == (b"FLINTSEG", 2, 0, len(data))
     assert len(data) % 4096 == 0
     assert header_crc == crc32c(data[:60])
     assert path.name == f"flint-{first_seq:020}.aof"
@@ -118,6 +118,13 @@ def store(tmp_path: Path) -> Path:
         limiter.reset("bucket")
         limiter.limit_many([{"key": "gone", "rate": "1/s"}, {"key": "stays", "rate": "1/s"}])
         limiter.delete("gone")
+        for limit in ("5/minute", "9/hour"):
+            for key in ("several", "replaced", "reset", "deleted"):
+                limiter.check(key, limit=limit)
+        limiter.check_all([{"key": "several", "limit": "9/hour"}, {"key": "several", "limit": "5/minute"}])
+        limiter.limit("replaced", "20/hour")
+        limiter.reset("reset")
+        limiter.delete("deleted")
         limiter.compact()
         limiter.check("ключ", cost=4)
     return tmp_path / "data"
@@ -165,7 +172,14 @@ def test_bodies(store: Path) -> None:
     assert start_ns <= allowed[2].engine_ns
 
     purposes = [struct.unpack_from("<II", record.body) for record in records if record.kind == 6]
-    assert purposes == [(2, 3), (2, 2), (2, 1)]
+    brought = [(2, 3)] * 8
+    assert purposes == [(2, 3), (2, 2), (2, 1), *brought, (2, 2), (3, 5), (2, 6), (2, 7)]
+    grouped = [list(operations(record.body)) for record in records if record.kind == 6]
+    assert [[kind for kind, _ in group] for group in grouped[-4:]] == [[1, 1], [2, 11, 4], [3, 3], [4, 4]]
+    (_, configured), (_, totals), (_, removed) = grouped[-3]
+    heir, *numbers = struct.unpack("<8Q", totals)
+    assert (heir, numbers[:4], numbers[6]) == (struct.unpack_from("<Q", configured)[0], [2, 2, 0, 0], 0)
+    assert struct.unpack("<Q", removed)[0] != heir
 
     denials = next(record.body for record in records if record.kind == 5)
     assert struct.unpack_from("<QQQQ", denials) == (1, 3, 1, 5)
@@ -184,7 +198,7 @@ def test_snapshot(store: Path) -> None:
     segment = read_segment(store / "flint-00000000000000000001.aof")
     assert header == {
         "format": "flint-snapshot",
-        "version": 1,
+        "version": 2,
         "features": 0,
         "store": f"{segment.store_id:016x}",
         "start": int(path.stem.removeprefix("flint-")),
@@ -193,10 +207,15 @@ def test_snapshot(store: Path) -> None:
         "migrated": None,
     }
     assert list(trailer) == ["end", "next_id", "keys", "sha256"]
-    assert (trailer["keys"], trailer["next_id"]) == (len(keys), 6)
+    assert (trailer["keys"], trailer["next_id"]) == (len(keys), 14)
     assert trailer["sha256"] == hashlib.sha256(content[: content.rindex(trailer["sha256"].encode())]).hexdigest()
     by_key = {each["key"]: each for each in keys}
-    assert set(by_key) == {"bucket", "ключ", "log", "stays"}
+    assert set(by_key) == {"bucket", "ключ", "log", "stays", "several", "replaced", "reset"}
+    both = [each for each in keys if each["key"] == "several"]
+    last = both[0]["seq"]
+    assert [(each["seq"], each.get("used")) for each in both] == [(last, [last, 1]), (last, None)]
+    reset = [each for each in keys if each["key"] == "reset"]
+    assert [each["used"][0] < each["seq"] for each in reset] == [True, True]
     assert by_key["bucket"]["rates"] == [["token_bucket", 10, 60_000, 10], ["token_bucket", 100, 86_400_000, 100]]
     assert by_key["log"]["origin"] == "call"
     assert by_key["log"]["rates"] == [["sliding_window_log", 5, 60_000]]
@@ -210,7 +229,7 @@ def test_snapshot(store: Path) -> None:
         assert json.dumps(json.loads(line), separators=(",", ":"), ensure_ascii=False).encode() == line
 
 
-GOLDEN = Path(__file__).parents[1] / "golden/format-1/repeatable/data"
+GOLDEN = Path(__file__).parents[1] / "golden/format-2/repeatable/data"
 
 
 class Answer:

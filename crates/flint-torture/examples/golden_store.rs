@@ -136,9 +136,35 @@ fn first_half(engine: &Engine, clock: &ManualClock) -> Result {
     engine.delete("forgotten")?;
     engine.limit("forgotten", &limit("2/hour", TokenBucket)?, OnChange::Keep)?;
     engine.check("forgotten", 2, None)?;
+    several(engine, clock)?;
     // After a minute the totals of what was denied go into the log.
     clock.advance_ns(61_000 * MS);
     Ok(engine.turn()?)
+}
+
+/// Limits of one key that calls bring, each with a counter of its own.
+fn several(engine: &Engine, clock: &ManualClock) -> Result {
+    use Algorithm::{FixedWindowCounter, SlidingWindowLog, TokenBucket};
+    let (daily, burst) = (limit("20/day", FixedWindowCounter)?, limit("5/minute; 9/hour", TokenBucket)?);
+    let together = limit("7/hour", SlidingWindowLog)?;
+    for key in ["several", "several replaced", "several refilled", "several forgotten"] {
+        clock.advance_ns(3 * MS);
+        engine.check(key, 2, Some(&daily))?;
+        engine.check(key, 3, Some(&burst))?;
+        engine.check(key, 3, Some(&burst))?;
+    }
+    let item = |limit, cost| Item { key: "several", cost, limit: Some(limit) };
+    engine.check_all(&[item(&together, 1), item(&daily, 4), item(&burst, 1)])?;
+    engine.check_all(&[item(&together, 2), item(&daily, 1)])?;
+    engine.limit("several replaced", &limit("9/hour; 30/day", TokenBucket)?, OnChange::Keep)?;
+    engine.reset("several refilled")?;
+    engine.delete("several forgotten")?;
+    // The ninth takes the place of the first, which is full again.
+    for count in 1..=9 {
+        clock.advance_ns(1_100 * MS);
+        engine.check("crowded", 1, Some(&limit(&format!("{count}/{count}s"), TokenBucket)?))?;
+    }
+    Ok(())
 }
 
 /// Enough to fill segments.
@@ -166,6 +192,8 @@ fn second_half(engine: &Engine, clock: &ManualClock) -> Result {
     engine.check("brought late", 1, None)?;
     engine.check_all(&[item("bucket", 1), item("sliding", 1), item("🔑", 1)])?;
     engine.reset("windows")?;
+    engine.check("several", 2, Some(&limit("20/day", Algorithm::FixedWindowCounter)?))?;
+    engine.check("crowded", 1, Some(&limit("7/7s", Algorithm::TokenBucket)?))?;
     clock.advance_ns(61_000 * MS);
     engine.turn()?;
     engine.check("bucket", 1, None)?;

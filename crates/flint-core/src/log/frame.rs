@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn every_code_names_its_kind() {
         let known: Vec<u8> = (0..=255).filter(|&code| Kind::from_code(code).is_some()).collect();
-        assert_eq!(known, (1..=10).chain([34]).collect::<Vec<u8>>());
+        assert_eq!(known, (1..=11).chain([34]).collect::<Vec<u8>>());
         for code in known {
             assert_eq!(Kind::from_code(code).unwrap().code(), code);
         }

@@ -435,7 +435,7 @@ fn a_record_out_of_order_is_invalid() {
 
 #[test]
 fn unknown_and_reserved_kinds_are_unsupported_and_not_damage() {
-    for code in [0, 11, 32, 33, 35, 255] {
+    for code in [0, 12, 32, 33, 35, 255] {
         let (mut bytes, _) = segment(&twenty()[..1], |_| 0);
         bytes[HEADER_LEN + 16] = code;
         let crc = crc32c::crc32c_append(SEED, &bytes[HEADER_LEN + 4..HEADER_LEN + 64]);
@@ -488,7 +488,12 @@ fn nonsense_with_a_right_checksum_is_refused() {
     assert_eq!(refused(Kind::Denials, &[u64::MAX]), "its count does not fit its length");
     assert_eq!(refused(Kind::Group, &[9 << 32]), "its purpose is unknown");
     assert_eq!(refused(Kind::Group, &[1 << 32 | 1]), "its count does not fit its operations");
-    assert_eq!(refused(Kind::Group, &[1 << 32 | 1, 1 << 8 | 3, 5]), "it groups an operation that cannot be grouped");
+    let misplaced = "it holds an operation that is none of its purpose";
+    assert_eq!(refused(Kind::Group, &[1 << 32 | 1, 1 << 8 | 3, 5]), misplaced);
+    assert_eq!(refused(Kind::Group, &[2 << 32 | 1, 1 << 8 | 4, 5]), misplaced);
+    assert_eq!(refused(Kind::Group, &[6 << 32 | 1, 1 << 8 | 4, 5]), misplaced);
+    assert_eq!(refused(Kind::Group, &[7 << 32 | 1, 1 << 8 | 3, 5]), misplaced);
+    assert_eq!(refused(Kind::Totals, &[0; 8]), "the totals of a counter are not in a group");
     assert_eq!(
         refused(Kind::Group, &[1 << 32 | 1, 1 << 8 | 6, 2 << 32]),
         "it groups an operation that cannot be grouped"

@@ -16,18 +16,17 @@ fn left(engine: &Engine, limit: &Limit) -> u64 {
     engine.peek("k", 1, Some(limit)).unwrap().remaining + u64::from(engine.peek("k", 1, Some(limit)).unwrap().allowed)
 }
 
-/// What is there must be what is in the files, whichever way they are read.
-fn survives(world: &World, engine: Engine) -> Engine {
-    let (images, list) = (engine.images().unwrap(), engine.list(None, None, None).unwrap());
-    let killed = World { disk: world.disk.kill(), ..world.clone() };
-    let engine = {
-        drop(engine);
-        killed.open()
-    };
+/// What is there must be what is in the files, whichever way they are read. Goes on with what a killed process left.
+fn survives(world: &mut World, engine: Engine) -> Engine {
+    let images = engine.images().unwrap();
+    world.disk = world.disk.kill();
+    drop(engine);
+    let engine = world.open();
     assert_eq!(engine.images().unwrap(), images, "from the log");
+    let list = engine.list(None, None, None).unwrap();
     engine.compact().unwrap();
     engine.close().unwrap();
-    let engine = killed.open();
+    let engine = world.open();
     assert_eq!(engine.images().unwrap(), images, "from a snapshot");
     assert_eq!(engine.list(None, None, None).unwrap(), list);
     engine
@@ -36,7 +35,7 @@ fn survives(world: &World, engine: Engine) -> Engine {
 #[test]
 fn limits_of_one_key_do_not_touch_each_other() {
     for mode in MODES {
-        let world = World::new(mode);
+        let mut world = World::new(mode);
         let engine = world.open();
         let (reports, searches) = (bucket("200/day"), bucket("30/minute"));
         let mut allowed = 0;
@@ -48,7 +47,7 @@ fn limits_of_one_key_do_not_touch_each_other() {
             world.clock.advance_ns(MINUTE);
         }
         assert!((200..400).contains(&allowed), "{allowed}: one day's limit, and what flowed back in it");
-        let engine = survives(&world, engine);
+        let engine = survives(&mut world, engine);
         let status = engine.status("k").unwrap().unwrap();
         assert_eq!(status.counters.len(), 2);
         assert_eq!(status.counters[0].rates, searches.rates(), "the most recently used comes first");
@@ -87,7 +86,7 @@ fn limits_are_equal_in_any_order_and_spelling() {
 
 #[test]
 fn only_consumption_creates_or_promotes() {
-    let world = World::new(SyncMode::Batch);
+    let mut world = World::new(SyncMode::Batch);
     let engine = world.open();
     let (a, b, c) = (bucket("2/minute"), bucket("5/minute"), bucket("9/minute"));
     engine.check("k", 2, Some(&a)).unwrap();
@@ -106,12 +105,12 @@ fn only_consumption_creates_or_promotes() {
     world.clock.advance_ns(MINUTE);
     engine.check("k", 1, Some(&a)).unwrap();
     assert_eq!(engine.check("k", 1, None).unwrap().limit, 2);
-    survives(&world, engine);
+    survives(&mut world, engine);
 }
 
 #[test]
 fn at_most_eight_and_only_a_refilled_one_gives_way() {
-    let world = World::new(SyncMode::Batch);
+    let mut world = World::new(SyncMode::Batch);
     let engine = world.open();
     let limits: Vec<Limit> = (1..=10).map(|n| bucket(&format!("{n}/{n}h"))).collect();
     for limit in &limits[..8] {
@@ -139,19 +138,19 @@ fn at_most_eight_and_only_a_refilled_one_gives_way() {
     let status = engine.status("k").unwrap().unwrap();
     assert_eq!(status.total_allowed, 10, "what a key has counted stays");
     assert_eq!((engine.counters().keys, engine.list(None, None, None).unwrap().len()), (1, 1));
-    let engine = survives(&world, engine);
+    let engine = survives(&mut world, engine);
     assert_eq!(rates(&engine), [9, 1, 8, 7, 6, 5, 4, 3]);
     // A call uses none of those that it would replace.
     world.clock.advance_ns(HOUR);
     let got = engine.check_all(&[with("k", 1, &limits[9]), with("k", 1, &limits[2])]).unwrap();
     assert!(got.allowed);
     assert_eq!(rates(&engine), [3, 10, 9, 1, 8, 7, 6, 5]);
-    survives(&world, engine);
+    survives(&mut world, engine);
 }
 
 #[test]
 fn reset_and_delete_are_about_all_of_them() {
-    let world = World::new(SyncMode::Always);
+    let mut world = World::new(SyncMode::Always);
     let engine = world.open();
     let (a, b) = (bucket("2/minute"), bucket("5/hour; 7/day"));
     let fill = |engine: &Engine| {
@@ -171,7 +170,7 @@ fn reset_and_delete_are_about_all_of_them() {
         vec![LimitConfigured, Allow, LimitConfigured, Allow, Reset, Allow, Allow]
     };
     assert_eq!(kinds(&engine), before);
-    let engine = survives(&world, engine);
+    let engine = survives(&mut world, engine);
     assert_eq!(kinds(&engine), before);
     engine.delete("k").unwrap();
     assert!(engine.status("k").unwrap().is_none());
@@ -187,7 +186,7 @@ fn reset_and_delete_are_about_all_of_them() {
 #[test]
 fn an_explicit_limit_replaces_all_with_the_largest_use() {
     for many in [false, true] {
-        let world = World::new(SyncMode::Batch);
+        let mut world = World::new(SyncMode::Batch);
         let engine = world.open();
         let set = |engine: &Engine, text: &str, on_change| -> Result<()> {
             if many {
@@ -207,7 +206,7 @@ fn an_explicit_limit_replaces_all_with_the_largest_use() {
         let status = engine.status("k").unwrap().unwrap();
         assert_eq!((status.remaining, status.origin, status.counters.len()), (13, Origin::Explicit, 0));
         assert_eq!((status.total_allowed, status.total_allowed_cost, status.total_denied), (3, 11, 1));
-        let engine = survives(&world, engine);
+        let engine = survives(&mut world, engine);
         assert_eq!(engine.history("k", 2).unwrap().len(), 2);
 
         engine.delete("k").unwrap();
@@ -226,7 +225,7 @@ fn an_explicit_limit_replaces_all_with_the_largest_use() {
         fill(&engine);
         set(&engine, "5/day", OnChange::Reset).unwrap();
         assert_eq!(engine.status("k").unwrap().unwrap().remaining, 5);
-        let engine = survives(&world, engine);
+        let engine = survives(&mut world, engine);
         assert_eq!(engine.peek("k", 1, Some(&bucket("10/day"))).unwrap().limit, 5, "it takes precedence");
         engine.close().unwrap();
     }
@@ -243,7 +242,7 @@ fn of_two_equal_rates_the_one_with_more_in_use_stays() {
 
 #[test]
 fn one_call_may_name_a_key_under_several_limits() {
-    let world = World::new(SyncMode::Always);
+    let mut world = World::new(SyncMode::Always);
     let engine = world.open();
     let (a, b) = (bucket("2/minute"), bucket("5/minute"));
     let seq = engine.counters().seq;
@@ -252,10 +251,10 @@ fn one_call_may_name_a_key_under_several_limits() {
     assert_eq!(engine.counters().seq, seq + 1);
     assert_eq!(got.items.iter().map(|outcome| outcome.remaining).collect::<Vec<_>>(), [1, 3, 1]);
     assert_eq!(engine.peek("k", 1, None).unwrap().limit, 5, "the last item was used last");
-    let engine = survives(&world, engine);
+    let engine = survives(&mut world, engine);
     assert_eq!(engine.peek("k", 1, None).unwrap().limit, 5);
     engine.check_all(&[with("k", 1, &b), with("k", 1, &a)]).unwrap();
-    let engine = survives(&world, engine);
+    let engine = survives(&mut world, engine);
     assert_eq!(engine.peek("k", 1, None).unwrap().limit, 2);
     let denied = engine.check_all(&[with("k", 1, &b), with("k", 1, &a)]).unwrap();
     assert_eq!((denied.allowed, denied.denied, denied.items[0].remaining), (false, Some(1), 2));
@@ -266,7 +265,7 @@ fn one_call_may_name_a_key_under_several_limits() {
 
 #[test]
 fn items_that_come_to_one_counter_are_decided_on_their_sum() {
-    let world = World::new(SyncMode::Batch);
+    let mut world = World::new(SyncMode::Batch);
     let engine = world.open();
     let (a, b) = (bucket("2/minute"), bucket("5/minute"));
     engine.limit("k", &bucket("6/hour"), OnChange::Keep).unwrap();
@@ -285,7 +284,7 @@ fn items_that_come_to_one_counter_are_decided_on_their_sum() {
     assert_eq!((got.items[0].limit, got.items[1].limit), (2, 5));
     let shared = engine.check_all(&[item("m", 1), with("m", 1, &b)]).unwrap();
     assert_eq!((shared.items[0].limit, shared.items[0].remaining, shared.items[1].remaining), (5, 2, 2));
-    survives(&world, engine);
+    survives(&mut world, engine);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn every_kind_of_denial_is_free() {
         let (ops, seq) = (world.disk.ops(), engine.counters().seq);
         for _ in 0..1_000 {
             assert!(!engine.check("k", 1, None).unwrap().allowed);
-            assert!(!engine.check("call", 2, Some(&bucket("3/week"))).unwrap().allowed);
+            assert!(!engine.check("call", 2, Some(&bucket("2/day"))).unwrap().allowed);
             assert!(!engine.check_all(&[item("free", 1), item("k", 1)]).unwrap().allowed);
         }
         assert_eq!((world.disk.ops(), engine.counters().seq), (ops, seq));

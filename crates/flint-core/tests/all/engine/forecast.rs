@@ -60,10 +60,13 @@ fn a_forecast_for_a_limit_that_comes_with_the_call() {
     assert_eq!(engine.forecast("k", Some(&ten), &[10, 1, 1]).unwrap(), SECOND / 5);
     assert_eq!(engine.forecast("k", Some(&ten), &[11]).unwrap(), u64::MAX, "it never fits");
     engine.check("k", 10, Some(&ten)).unwrap();
-    // Ten of ten are used; of a hundred that leaves ninety.
-    assert_eq!(engine.forecast("k", Some(&bucket("100/s")), &[90]).unwrap(), 0);
-    assert_eq!(engine.forecast("k", Some(&bucket("100/s")), &[91]).unwrap(), SECOND / 100);
+    // Another limit has a counter of its own.
+    assert_eq!(engine.forecast("k", Some(&bucket("100/s")), &[100]).unwrap(), 0);
+    assert_eq!(engine.forecast("k", Some(&bucket("100/s")), &[100, 1]).unwrap(), SECOND / 100);
     assert_eq!(engine.forecast("k", None, &[1]).unwrap(), SECOND / 10, "nothing was changed by asking");
+    engine.check("k", 1, Some(&bucket("100/s"))).unwrap();
+    assert_eq!(engine.forecast("k", Some(&ten), &[1]).unwrap(), SECOND / 10);
+    assert_eq!(engine.forecast("k", None, &[100]).unwrap(), SECOND / 100);
 }
 
 fn mixed() -> Limit {
@@ -107,7 +110,7 @@ fn a_limit_with_the_call_tells_what_each_rate_says() {
     assert_eq!(remaining(&first.rates()), [(10, 8, 0), (3, 1, 0)]);
     let single = engine.check("k", 1, Some(&bucket("100/250ms"))).unwrap();
     let rates = single.rates();
-    assert_eq!((rates.len(), rates[0].rate.per_ms(), rates[0].verdict.remaining), (1, 250, 97));
+    assert_eq!((rates.len(), rates[0].rate.per_ms(), rates[0].verdict.remaining), (1, 250, 99));
     assert_eq!(rates[0].verdict.reset_after_ns, single.reset_after_ns);
     assert!(rates[0].verdict.reset_after_ns <= 250 * MS);
 }

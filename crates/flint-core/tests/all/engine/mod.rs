@@ -14,6 +14,7 @@ mod first_path;
 mod forecast;
 mod history;
 mod idempotent;
+mod independence;
 mod listing;
 mod model;
 mod read_only;

@@ -154,11 +154,11 @@ fn newer_formats_are_refused_and_not_touched() {
         (last.clone(), bytes)
     };
     let cases = [
-        header_with(last, 8, 2),
+        header_with(last, 8, 3),
         header_with(last, 16, 1),
-        header_with(&segments[0], 8, 2),
+        header_with(&segments[0], 8, 3),
         header_with(&segments[0], 23, 0x80),
-        snapshot_with("\"version\":1", "\"version\":2"),
+        snapshot_with("\"version\":2", "\"version\":3"),
         snapshot_with("\"features\":0", "\"features\":4"),
         unknown_kind,
     ];

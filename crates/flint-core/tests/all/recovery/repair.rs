@@ -569,7 +569,7 @@ fn formats_to_come_are_left_alone() {
     // Damage in front, so that opening would stop there.
     let mut damaged = with(&store, &names[1], |bytes| bytes[200] ^= 1);
     let newer = damaged.get_mut(&names[2]).unwrap();
-    newer[8] = 2;
+    newer[8] = 3;
     let crc = crc32c::crc32c(&newer[..60]);
     newer[60..64].copy_from_slice(&crc.to_le_bytes());
     let (disk, copy) = (disk_of(&damaged), SimDisk::new());

@@ -378,7 +378,8 @@ impl Driver {
         let mut taken: BTreeMap<(usize, usize), u64> = BTreeMap::new();
         for ((key, cost, _), decided) in calls.iter().zip(&decided) {
             if let Choice::Counter(index) = decided.choice {
-                *taken.entry((*key, index)).or_default() += cost;
+                let together = taken.entry((*key, index)).or_default();
+                *together = together.saturating_add(*cost);
             }
         }
         let mut moved: BTreeMap<usize, Vec<usize>> =
