@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter as Multiset
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, NamedTuple, Protocol, TypeAlias
@@ -259,8 +260,11 @@ class Resolved:
 
 
 def carried(limit: Limit, now: int, counters: Counters, kept: Counter | None) -> list[State]:
-    """What the rates of a new limit start with: an unchanged one of the kept counter goes on, unless another counter has
-    more of the same in use; others start with the most in use."""
+    """What the rates of a new limit start with.
+
+    An unchanged one of the kept counter goes on, unless another counter has more of the same in use; others start with
+    the most in use.
+    """
     if kept is None:
         return [ALGORITHMS[rate.algorithm](rate, 0, now) for rate in limit]
 
@@ -445,8 +449,7 @@ class Model:
             return False
 
         def shared(counter: Counter) -> int:
-            left = list(counter.limit)
-            return sum(rate in left and left.remove(rate) is None for rate in limit)
+            return (Multiset(counter.limit) & Multiset(limit)).total()
 
         kept = max(counters, key=shared) if counters else None
         states = carried(limit, self.now, counters, None if on_change == "reset" else kept)

@@ -148,9 +148,7 @@ class Machine:
     # Comparing
 
     def expected(self, status: Status, now: int) -> Status:
-        counters = tuple(
-            counter._replace(reset_after_ns=now + counter.reset_after_ns) for counter in status.counters
-        )
+        counters = tuple(counter._replace(reset_after_ns=now + counter.reset_after_ns) for counter in status.counters)
         return status._replace(reset_after_ns=now + status.reset_after_ns, counters=counters)
 
     def compare_keys(self) -> None:
@@ -236,7 +234,9 @@ class Machine:
         chosen = [(key, self.cost(key, code, limit), limit) for key, code, limit in drawn]
         if drawn[0][1] != 0:
             # Else a key that occurs twice with one limit is left in.
-            chosen = list({(key, limit and tuple(sorted(limit))): (key, cost, limit) for key, cost, limit in chosen}.values())
+            chosen = list(
+                {(key, limit and tuple(sorted(limit))): (key, cost, limit) for key, cost, limit in chosen}.values()
+            )
         given: list[Any] = []
         for key, cost, limit in chosen:
             if limit is not None:

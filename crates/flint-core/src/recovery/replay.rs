@@ -291,13 +291,10 @@ impl Replayer {
                 format!("the record is about key id {id}, which is neither in the snapshot nor deleted later"),
             ));
         }
-        self.replayed
-            .table
-            .build_index()
-            .map_err(|key| {
-                let detail = format!("key {key:?} has counters after the replay that cannot all be of one key");
-                Error::corrupt(dir.path(), 0, detail)
-            })?;
+        self.replayed.table.build_index().map_err(|key| {
+            let detail = format!("key {key:?} has counters after the replay that cannot all be of one key");
+            Error::corrupt(dir.path(), 0, detail)
+        })?;
         Ok(self.replayed)
     }
 }

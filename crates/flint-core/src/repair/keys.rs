@@ -201,7 +201,12 @@ impl Keys {
         }
         renumber(&mut images);
         doubts.sort_by(|a, b| a.key.cmp(&b.key));
-        doubts.dedup_by(|other, doubt| other.key == doubt.key && { doubt.add(other); true });
+        doubts.dedup_by(|other, doubt| {
+            other.key == doubt.key && {
+                doubt.add(other);
+                true
+            }
+        });
         let unknown = self.unknown.iter().map(|(&id, &operations)| UnknownId { id, operations }).collect();
         (images, doubts, unknown)
     }

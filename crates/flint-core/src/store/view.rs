@@ -166,8 +166,7 @@ impl View {
             return Ok(None);
         }
         let refilled = |&slot: &Slot| {
-            !others.contains(&Some(slot))
-                && (self.table.is_refilled(slot, now) || hooks::has(Defect::DropUsedCounter))
+            !others.contains(&Some(slot)) && (self.table.is_refilled(slot, now) || hooks::has(Defect::DropUsedCounter))
         };
         self.table.counters(head).filter(refilled).last().map(Some).ok_or_else(|| {
             Error::InvalidLimit(format!(

@@ -12,11 +12,10 @@ mod keys;
 pub(crate) mod plan;
 mod replay;
 
-
 pub(crate) use counters::{MAX_COUNTERS, same_rates};
 pub(crate) use entry::{BehindGap, Decision, Slot};
-pub(crate) use plan::Change;
 use entry::{Entry, Extra, NO_EXTRA};
+pub(crate) use plan::Change;
 
 use crate::algorithm::{AfterImage, RunArena, Verdict};
 use crate::chunked::Chunked;

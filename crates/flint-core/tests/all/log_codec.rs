@@ -3,8 +3,8 @@
 
 use flint_core::algorithm::Verdict;
 use flint_core::engine::{CallId, MultiOutcome, Outcome, RateVerdicts};
-use flint_core::idempotency::{push_multi, push_one};
 use flint_core::files;
+use flint_core::idempotency::{push_multi, push_one};
 use flint_core::image::{Origin, RateChange, Source, Totals};
 use flint_core::limit::{Algorithm, Rate, RateVerdict};
 use flint_core::log::frame::{self, Head, Kind};
@@ -179,10 +179,8 @@ fn any_op() -> impl Strategy<Value = Owned> {
     let limits = prop_oneof![Just(Purpose::LimitMany), Just(Purpose::Limit)];
     let (any_reset, any_delete) = (any::<u64>().prop_map(Owned::Reset), any::<u64>().prop_map(Owned::Delete));
     let of_limits = (limits, vec(prop_oneof![any_configure(), any_totals(), any_delete.clone()], 0..6));
-    let of_keys = prop_oneof![
-        (Just(Purpose::Reset), vec(any_reset, 0..6)),
-        (Just(Purpose::Delete), vec(any_delete, 0..6)),
-    ];
+    let of_keys =
+        prop_oneof![(Just(Purpose::Reset), vec(any_reset, 0..6)), (Just(Purpose::Delete), vec(any_delete, 0..6)),];
     let receipt = option::of((any::<([u8; 16], [u8; 8])>(), vec(any_outcome(), 1..4)));
     let group = (prop_oneof![of_checks, of_limits, of_keys], receipt).prop_map(|((purpose, mut ops), receipt)| {
         let repeatable = matches!(purpose, Purpose::CheckAll | Purpose::CheckWithLimit | Purpose::Check);

@@ -8,7 +8,8 @@ use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::reader::{Frame, Step, Walker, find_proof, has_nonzero};
 use flint_core::log::record::{
     AllowOp, ConfigureOp, ConfigureRef, Denial, GroupOp, GroupWriter, Op, decode, push_allow, push_anchor,
-    push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset, push_snapshot_mark, push_totals,
+    push_configure, push_delete, push_denials, push_event, push_idempotency, push_reset, push_snapshot_mark,
+    push_totals,
 };
 use flint_core::log::segment::{HEADER_LEN, HeaderProblem, SEAL_LEN, Seal, SegmentHeader};
 

@@ -367,7 +367,8 @@ impl Specification for Limiter {
                 Op::Status(key) => match (self.keys.get(key), answer) {
                     (Some(counters), Answer::Status(Some(status))) => {
                         let shown = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
-                        (shown.shows(self.now, status) && status.counters().len() == counters.len()).then(|| self.clone())
+                        (shown.shows(self.now, status) && status.counters().len() == counters.len())
+                            .then(|| self.clone())
                     }
                     (None, Answer::Status(None)) => Some(self.clone()),
                     _ => None,

@@ -30,15 +30,8 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Self; 7] = [
-        Self::LimitMany,
-        Self::CheckAll,
-        Self::CheckWithLimit,
-        Self::Check,
-        Self::Limit,
-        Self::Reset,
-        Self::Delete,
-    ];
+    const ALL: [Self; 7] =
+        [Self::LimitMany, Self::CheckAll, Self::CheckWithLimit, Self::Check, Self::Limit, Self::Reset, Self::Delete];
 
     /// Whether a group of this purpose may hold the operation.
     const fn holds(self, op: &GroupOp<'_>) -> bool {

@@ -299,7 +299,8 @@ fn scans_show_each_key_once() {
     let all = engine.list(None, None, None).unwrap();
     assert_eq!(all.len(), 600);
     let mut paged = Vec::new();
-    while let page @ [_, ..] = &engine.list(None, Some(7), paged.last().map(|last: &String| last.as_str())).unwrap()[..] {
+    while let page @ [_, ..] = &engine.list(None, Some(7), paged.last().map(|last: &String| last.as_str())).unwrap()[..]
+    {
         paged.extend(page.iter().map(|status| status.key.clone()));
     }
     assert_eq!(paged, all.iter().map(|status| status.key.clone()).collect::<Vec<_>>());

@@ -29,20 +29,33 @@ fn pool(algorithm: Algorithm) -> Vec<Limit> {
         "70/10m; 20/hour",
     ];
     let mut limits: Vec<Limit> = texts.iter().map(|text| parse_limit(text, algorithm).unwrap()).collect();
-    let other = if algorithm == Algorithm::TokenBucket { Algorithm::FixedWindowCounter } else { Algorithm::TokenBucket };
+    let other =
+        if algorithm == Algorithm::TokenBucket { Algorithm::FixedWindowCounter } else { Algorithm::TokenBucket };
     limits.push(parse_limit(texts[0], other).unwrap());
     limits
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Check { limit: usize, cost: u64 },
+    Check {
+        limit: usize,
+        cost: u64,
+    },
     /// The same limit with its rates in another order.
-    Reversed { cost: u64 },
-    CheckAll { limits: Vec<usize>, cost: u64 },
-    Peek { limit: usize },
+    Reversed {
+        cost: u64,
+    },
+    CheckAll {
+        limits: Vec<usize>,
+        cost: u64,
+    },
+    Peek {
+        limit: usize,
+    },
     Advance(u64),
-    Reopen { kill: bool },
+    Reopen {
+        kill: bool,
+    },
     Compact,
     /// The newest snapshot is damaged, and the repaired copy is what goes on.
     Repair,
@@ -150,7 +163,10 @@ fn a_limit_admits_what_it_would_admit_alone() {
         let compare = |both: &Outcome, alone: &Outcome| {
             compared.set(compared.get() + 1);
             denied.set(denied.get() + u64::from(!both.allowed));
-            assert_eq!((both.allowed, both.remaining, both.retry_after_ns), (alone.allowed, alone.remaining, alone.retry_after_ns));
+            assert_eq!(
+                (both.allowed, both.remaining, both.retry_after_ns),
+                (alone.allowed, alone.remaining, alone.retry_after_ns)
+            );
         };
         for step in &steps {
             match step {
@@ -166,8 +182,10 @@ fn a_limit_admits_what_it_would_admit_alone() {
                     compare(&got, &alone.engine().check("k", *cost, Some(&limits[0])).unwrap());
                 }
                 Step::CheckAll { limits: named, cost } => {
-                    let items: Vec<_> =
-                        named.iter().map(|limit| Item { key: "k", cost: *cost, limit: Some(&limits[*limit]) }).collect();
+                    let items: Vec<_> = named
+                        .iter()
+                        .map(|limit| Item { key: "k", cost: *cost, limit: Some(&limits[*limit]) })
+                        .collect();
                     let Some(got) = accepted(both.engine().check_all(&items)) else { continue };
                     if let Some(at) = named.iter().position(|limit| *limit == 0) {
                         let alone_would = alone.engine().peek("k", *cost, Some(&limits[0])).unwrap();
