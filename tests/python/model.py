@@ -170,7 +170,7 @@ class CounterStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """A key as people see it: its most recently used counter, with the totals of all. Times are on the engine's timeline."""
+    """A key as people see it: its most recently used counter, with the totals of all."""
 
     key: str
     rates: Limit

@@ -2,6 +2,7 @@
 //! `flint-torture`.
 
 mod corrupt;
+mod counters;
 mod forged;
 mod io_errors;
 mod migration;
