@@ -199,10 +199,19 @@ fn rotation() -> Scenario {
     Scenario { name: "rotation".to_owned(), before: Vec::new(), history_bytes: 20 << 10, steps }
 }
 
+/// A check that brings one of two limits, each with a counter of its own.
+fn with(key: &str, cost: u64, first: bool) -> Step {
+    let (text, algorithm) = if first { ("5/minute; 9/hour", BUCKET) } else { ("7/hour", WINDOW) };
+    Step::CheckWith(key.to_owned(), cost, text, algorithm)
+}
+
 /// Snapshots come and go, with calls between their slices.
 fn compaction() -> Scenario {
     let key = |n: usize| many(n + 1, 12).pop().expect("one more than none");
-    let mut steps = vec![Step::LimitMany { keys: 80, len: 12, rate: 9 }, set("zz", "6/minute", LOG)];
+    // Counters of one key in both slices, and all of them in one.
+    let mut steps: Vec<Step> = ["two", "replaced", "gone"].map(|key| with(key, 2, true)).to_vec();
+    steps.extend([Step::LimitMany { keys: 80, len: 12, rate: 9 }, set("zz", "6/minute", LOG)]);
+    steps.extend(["two", "replaced", "gone", "late"].map(|key| with(key, 1, false)));
     steps.extend(checks("zz", 1, 2));
     steps.extend([once(1, "zz", 1), once(2, &key(1), 1)]);
     steps.push(Step::Compact(vec![
@@ -215,12 +224,22 @@ fn compaction() -> Scenario {
         Step::Delete(key(77)),
         Step::Check("zz".to_owned(), 1),
         set("new", "7/minute", WINDOW),
+        with("two", 1, true),
+        set("replaced", "20/hour", BUCKET),
+        Step::Delete("gone".to_owned()),
+        with("late", 1, true),
     ]));
     steps.extend(checks(&key(1), 1, 1));
     steps.extend(checks("new", 2, 2));
     steps.push(Step::Die);
     steps.extend([once(4, &key(79), 1), once(5, "new", 1)]);
-    steps.push(Step::Compact(vec![Step::Check("new".to_owned(), 1), Step::Reset(key(70)), Step::Delete(key(3))]));
+    steps.push(Step::Compact(vec![
+        Step::Check("new".to_owned(), 1),
+        Step::Reset(key(70)),
+        Step::Delete(key(3)),
+        Step::Reset("two".to_owned()),
+        with("two", 1, false),
+    ]));
     steps.extend(checks("zz", 1, 3));
     steps.extend([Step::Compact(Vec::new()), Step::Turn, Step::Compact(Vec::new())]);
     steps.extend(checks("new", 1, 1));

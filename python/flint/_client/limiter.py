@@ -103,8 +103,10 @@ class SharedLimiter(LimiterBase):
     def check(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Take `cost` tokens of `key` if they are there.
 
-        cost: an integer from 1 to the limit's capacity. limit: a flint.Limit or text such as "100/minute", used and
-        stored when no limit was set for the key with limit().
+        cost: an integer from 1 to the limit's capacity. limit: a flint.Limit or text such as "100/minute", which
+        decides when no limit was set for the key with limit(). Each limit has a counter of its own under the key, at
+        most 8: a changed one starts unused, so set it with limit() to keep what was used. Without it, the most recently
+        used counter decides.
 
         Raises LimitNotFound, InvalidKey, InvalidCost, InvalidLimit, FlintConnectionError, FlintServerError.
         """
@@ -128,7 +130,7 @@ class SharedLimiter(LimiterBase):
     def check_all(self, items: Iterable[Item]) -> MultiCheckResult:
         """Take tokens of several keys, all or nothing.
 
-        items: 1 to 1,000 of "key", ("key", cost) or {"key": ..., "cost": ..., "limit": ...}, each key once.
+        items: 1 to 1,000 of "key", ("key", cost) or {"key": ..., "cost": ..., "limit": ...}, each key and limit once.
 
         Raises what check() raises, and InvalidArgument.
         """

@@ -108,8 +108,9 @@ impl Limiter {
 
     /// Take `cost` tokens of `key` if it has them.
     ///
-    /// cost: an integer from 1 to the limit's capacity. limit: a flint.Limit or text such as "100/minute", used and stored when no limit
-    /// was set for the key with limit().
+    /// cost: an integer from 1 to the limit's capacity. limit: a flint.Limit or text such as "100/minute", which decides when no limit
+    /// was set for the key with limit(). Each limit has a counter of its own under the key, at most 8: a changed one starts unused, so set
+    /// it with limit() to keep what was used. Without it, the most recently used counter decides.
     ///
     /// Raises LimitNotFound, InvalidKey, InvalidCost, InvalidLimit, StorageError.
     #[pyo3(signature = (key, cost = Cost(1), *, limit = None), text_signature = "($self, key, cost=1, *, limit=None)")]
