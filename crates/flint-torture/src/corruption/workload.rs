@@ -151,7 +151,8 @@ impl Workload {
         }
         let key = KEYS[usize::try_from(self.random.below(6)).unwrap_or(0)];
         let number = self.random.below(40) + 3;
-        let given = limit(&format!("{number}/minute"), Algorithm::FixedWindowCounter);
+        // A key has room for eight limits that come with calls.
+        let given = limit(&format!("{}/minute", number % 8 + 3), Algorithm::FixedWindowCounter);
         // A call may be denied, and a key may not be there: both are part of a workload.
         match self.random.below(20) {
             0 => drop(engine.reset(key)),

@@ -72,6 +72,7 @@ impl Session {
         }
         let brought = tokens("3/s");
         engine.check("\"brought\"\n", 2, Some(&brought)).expect("a check");
+        engine.check("\"brought\"\n", 1, Some(&tokens("9/hour; 2/s"))).expect("a check with another limit");
         let item = |key, limit| Item { key, cost: 1, limit };
         engine.check_all(&[item("bucket", None), item("log", None), item("new", Some(&brought))]).expect("a check");
         let call = |number| CallId { id: [number; 16], fingerprint: [0; 8] };
