@@ -25,7 +25,7 @@ fn pool(algorithm: Algorithm) -> Vec<Limit> {
         "3/minute; 9/day",
         "8/minute; 20/hour",
         "5/10s",
-        "1/ms",
+        "4/ms",
         "70/10m; 20/hour",
     ];
     let mut limits: Vec<Limit> = texts.iter().map(|text| parse_limit(text, algorithm).unwrap()).collect();
