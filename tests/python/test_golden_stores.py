@@ -126,6 +126,9 @@ def test_opens_for_writing_as_it_was_and_goes_on(store: Path, data: Path) -> Non
             again.compact()
             assert [status.to_dict() for status in again.list()] == after
     assert _native.doctor(data)["ok"]
+    newest = max(data.glob("flint-*.aof")).read_bytes()
+    (snapshot,) = data.glob("flint-*.snapshot")
+    assert (newest[8], json.loads(snapshot.read_text(encoding="utf-8").splitlines()[0])["version"]) == (2, 2)
 
 
 def test_the_current_format_has_golden_stores(data_dir: Path) -> None:

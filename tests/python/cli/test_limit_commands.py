@@ -140,6 +140,18 @@ def test_check_and_peek_answer_with_their_exit_status(cli: Cli) -> None:
     assert cli("limit", "status", "k", "--json").json["total_denied"] == 1
 
 
+def test_each_limit_given_with_checks_is_shown(cli: Cli) -> None:
+    cli("limit", "check", "k", "--rate", "3/day")
+    cli("limit", "check", "k", "--rate", "5/minute")
+    status = cli("limit", "status", "k").out.splitlines()
+    assert status[1].split() == ["limit", "5/minute"]
+    assert status[5].startswith("checks") and "2 allowed (cost 2)" in status[5]
+    assert status[-1].startswith("another limit  3/day (token_bucket): remaining 2, full again ")
+    assert status[-1].endswith(", 1 allowed, 0 denied")
+    assert "5/minute (and 1 more)" in cli("limit", "list").out
+    assert [each["rate"] for each in cli("limit", "status", "k", "--json").json["counters"]] == [5, 3]
+
+
 def test_a_limit_given_with_the_check(cli: Cli) -> None:
     assert cli("limit", "check", "new", "--rate", "3/day", "--json").json["remaining"] == 2
     assert cli("limit", "peek", "other", "--rate", "3/day", "--json").json["allowed"] is True

@@ -151,13 +151,11 @@ impl Engine {
         let mut largest: BinaryHeap<(Reverse<u64>, String)> = BinaryHeap::new();
         Scan::new(self).run(|view, slots| {
             for slot in slots.filter(|_| limit > 0) {
-                let total = if view.table.get(slot).is_some() { view.total(slot, by) } else { continue };
-                let key = view.table.key(slot);
-                if total == 0 {
+                if view.table.get(slot).is_none() || !view.table.represents_key(slot) {
                     continue;
                 }
-                // Its other counter has put the key there.
-                if view.table.has_several(slot) && largest.iter().any(|(_, other)| other == key) {
+                let (total, key) = (view.total(slot, by), view.table.key(slot));
+                if total == 0 {
                     continue;
                 }
                 if largest.len() == limit {
