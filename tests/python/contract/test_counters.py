@@ -84,6 +84,8 @@ def test_statuses_and_histories_are_of_the_whole_key(limiter: flint.Limiter) -> 
     assert json.loads(json.dumps(status.to_dict()))["counters"][1]["remaining"] == 1
     assert limiter.list() == [status]
     assert limiter.top(by="allowed") == [status]
+    # Deleting a key forgets denials that no record has yet.
+    limiter.compact()
     limiter.reset("k")
     assert counters_of(limiter, "k") == [(4, 4), (5, 5)]
     limiter.limit("k", "7/day")

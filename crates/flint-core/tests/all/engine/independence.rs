@@ -131,8 +131,9 @@ impl Side {
     }
 }
 
-fn shown(outcome: &Outcome) -> (bool, u64, u64, u64, u64) {
-    (outcome.allowed, outcome.limit, outcome.remaining, outcome.retry_after_ns, outcome.reset_after_ns)
+/// What does not depend on the order of the rates, which is that of the call that made the counter.
+fn shown(outcome: &Outcome) -> (bool, u64, u64) {
+    (outcome.allowed, outcome.remaining, outcome.retry_after_ns)
 }
 
 /// The answer, unless the key has too many limits.
@@ -163,10 +164,7 @@ fn a_limit_admits_what_it_would_admit_alone() {
         let compare = |both: &Outcome, alone: &Outcome| {
             compared.set(compared.get() + 1);
             denied.set(denied.get() + u64::from(!both.allowed));
-            assert_eq!(
-                (both.allowed, both.remaining, both.retry_after_ns),
-                (alone.allowed, alone.remaining, alone.retry_after_ns)
-            );
+            assert_eq!(shown(both), shown(alone));
         };
         for step in &steps {
             match step {

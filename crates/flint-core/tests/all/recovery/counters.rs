@@ -130,7 +130,9 @@ fn counters_that_cannot_be_of_one_key_are_refused() {
         for version in [1, 2] {
             let disk = store(version, &records);
             let before = files_of(&disk);
-            let Err(Error::Corrupt { detail, .. }) = open_at(&disk, SyncMode::Always, START) else { panic!("it opened") };
+            let Err(Error::Corrupt { detail, .. }) = open_at(&disk, SyncMode::Always, START) else {
+                panic!("it opened")
+            };
             assert!(detail.contains("\"k\" has counters"), "{detail}");
             assert!(!examine_in(&*disk.dir()).unwrap().ok);
             assert_eq!(files_of(&disk).len(), before.len() + 1, "nothing but the lock file was made");
