@@ -9,10 +9,16 @@ import pickle
 import pytest
 
 import flint
+from flint._types import Item
 from flint.prometheus import prometheus_metrics
 from flint.testing import ManualClock
 
 from .prometheus_text import parse, read
+
+
+def brought(limit: str, cost: int = 1) -> Item:
+    """An item with the key "k" and a limit."""
+    return {"key": "k", "cost": cost, "limit": limit}
 
 
 def counters_of(limiter: flint.Limiter, key: str) -> list[tuple[int, int]]:
@@ -34,7 +40,7 @@ def test_a_minute_s_limit_does_not_refill_a_day_s(limiter: flint.Limiter, clock:
 
 
 def test_one_call_may_name_a_key_under_several_limits(limiter: flint.Limiter) -> None:
-    both = [{"key": "k", "limit": "200/day"}, {"key": "k", "cost": 2, "limit": "30/minute"}]
+    both = [brought("200/day"), brought("30/minute", 2)]
     result = limiter.check_all(both)
     assert result.allowed
     assert [one.remaining for one in result.results] == [199, 28]
@@ -42,14 +48,15 @@ def test_one_call_may_name_a_key_under_several_limits(limiter: flint.Limiter) ->
     assert limiter.peek("k").limit == 30
     assert asyncio.run(limiter.aallow_all([both[1], both[0]]))
     assert limiter.peek("k").limit == 200
-    for twice in ([both[0], {"key": "k", "cost": 3, "limit": "200/1d"}], ["k", "k"]):
+    refused: list[list[Item]] = [[both[0], brought("200/1d", 3)], ["k", "k"]]
+    for twice in refused:
         with pytest.raises(flint.InvalidKey, match="twice"):
             limiter.check_all(twice)
     limiter.limit("k", "10/hour", on_change="reset")
     result = limiter.check_all(both)
     assert [one.remaining for one in result.results] == [7, 7]
     with pytest.raises(flint.InvalidCost, match="12 together"):
-        limiter.check_all([{"key": "k", "cost": 6, "limit": "200/day"}, {"key": "k", "cost": 6, "limit": "30/minute"}])
+        limiter.check_all([brought("200/day", 6), brought("30/minute", 6)])
 
 
 def test_a_ninth_limit_needs_one_that_is_full_again(limiter: flint.Limiter, clock: ManualClock) -> None:

@@ -133,7 +133,8 @@ impl Side {
 
 /// What does not depend on the order of the rates, which is that of the call that made the counter.
 fn shown(outcome: &Outcome) -> (bool, u64, u64) {
-    (outcome.allowed, outcome.remaining, outcome.retry_after_ns)
+    let remaining = if outcome.allowed { outcome.remaining } else { 0 };
+    (outcome.allowed, remaining, outcome.retry_after_ns)
 }
 
 /// The answer, unless the key has too many limits.
