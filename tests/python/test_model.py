@@ -179,6 +179,48 @@ def test_denied_just_before_and_allowed_when_told(memory: Path) -> None:
     assert probes >= 5_000
 
 
+def test_no_other_limit_admits_more(memory: Path) -> None:
+    """A limit answers as if calls with it were the only ones, whatever limits other calls bring to its key."""
+    dice = random.Random(seed_of_this_run())
+    done: Counter[str] = Counter()
+    for case in range(120):
+        clock = ManualClock(START)
+        model = Model((START - EPOCH) // timedelta(microseconds=1) * 1_000)
+        path = memory / f"{case} counters"
+        limiter = flint.Limiter(path, sync="batch", clock=clock)
+        limit, *others = dice.sample(LIMITS, 8)
+        turned = given(limit[::-1])
+        for _ in range(60):
+            match dice.randrange(20):
+                case 0 | 1 | 2 | 3 | 4 | 5:
+                    cost = dice.randint(1, min(3, capacity(limit)))
+                    got = limiter.check("k", cost, limit=dice.choice([GIVEN[limit], turned]))
+                    alone = model.check("k", cost, limit)
+                    assert (got.allowed, got.retry_after_ns) == (alone.allowed, alone.retry_after_ns)
+                    assert not got or got.remaining == alone.remaining
+                    done["allowed" if got else "denied"] += 1
+                case 6 | 7:
+                    several = [{"key": "k", "limit": GIVEN[each]} for each in [limit, *dice.sample(others, 2)]]
+                    if limiter.check_all(several):
+                        assert model.check("k", 1, limit).allowed
+                        done["together"] += 1
+                case 8:
+                    limiter.compact()
+                case 9:
+                    limiter.close()
+                    limiter = flint.Limiter(path, sync="batch", clock=clock)
+                case 10 | 11 | 12:
+                    pause = dice.choice(PAUSES)
+                    clock.advance(ns=pause)
+                    model.now += pause
+                case _:
+                    other = dice.choice(others)
+                    limiter.check("k", dice.randint(1, capacity(other)), limit=GIVEN[other])
+        limiter.close()
+    print(dict(done))
+    assert min(done.values()) > 100
+
+
 PAUSES = [*[0] * 6, 1, MS, 40 * MS, 333 * MS, SECOND, 20 * SECOND, 2 * MINUTE]
 READS: list[Callable[[flint.Limiter, str], object]] = [
     lambda limiter, key: limiter.status(key),
@@ -221,12 +263,14 @@ def test_reading_changes_no_decision(mode: str, memory: Path) -> None:
             flint.Limiter(path, sync=mode, clock=clock) for path, clock in zip(paths, clocks, strict=True)
         ]
         often = dice.choice([2, 5, 40])
+        # A key has room for eight, and a read brings one.
+        few = dice.sample(LIMITS, 7)
         for key in KEYS[:3]:
-            limit = GIVEN[dice.choice(LIMITS)]
+            limit = GIVEN[dice.choice(few)]
             for limiter in limiters:
                 limiter.limit(key, limit)
         for _ in range(100):
-            key, limit = dice.choice(KEYS), GIVEN[dice.choice(LIMITS)]
+            key, limit = dice.choice(KEYS), GIVEN[dice.choice(few)]
             cost, pause = dice.randint(1, min(6, limit.capacity)), dice.choice(PAUSES)
             for clock in clocks:
                 clock.advance(ns=pause)
