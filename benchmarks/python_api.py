@@ -25,7 +25,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 from measure import Spread, alternately, each_call, once, per_call
 from metrics_export import prometheus
-from scans import scans
+from scans import deleted_keys, long_logs, scans
 from stores import KEY, LIMITS_HIT, PLENTY, RECORD_BYTES, Bench, fill, key_of
 from web import middleware
 
@@ -442,6 +442,8 @@ GROUPS = (
     compaction,
     million_keys,
     scans,
+    long_logs,
+    deleted_keys,
     memory,
     replay,
     disk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
 import random
@@ -112,6 +113,13 @@ def test_different_results_differ(results: dict[str, Any]) -> None:
     assert results["check"] != 1
     with pytest.raises(TypeError):
         results["check"] < results["denied"]  # noqa: B015
+
+
+def test_the_garbage_collector_does_not_visit_statuses(limiter: flint.Limiter) -> None:
+    limiter.limit_many([{"key": f"k{number:04}", "rate": "5/day"} for number in range(2_000)])
+    statuses = [*limiter.list(), *limiter.top("allowed"), limiter.status("k0001")]
+    assert len(statuses) == 2_001
+    assert not any(gc.is_tracked(status) for status in statuses)
 
 
 def test_truth_is_the_decision(results: dict[str, Any]) -> None:

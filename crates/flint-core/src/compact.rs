@@ -8,15 +8,20 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
 use crate::image::KeyImage;
+use crate::limit::MAX_KEY_BYTES;
 use crate::recovery::list_segments;
 use crate::snapshot::{Header, Writer};
 use crate::storage::Mode;
 use crate::store::core::Core;
 use crate::store::shared::Shared;
+use crate::store::view::View;
 use crate::sync::{MutexGuard, Ordering};
+use crate::table::{Captured, Slot};
 
 /// Keys, or answers, per slice: some tens of microseconds under the lock.
 const SLICE: u32 = 64;
+/// A slice ends when it has copied this many keys, runs and blocks of runs.
+const SLICE_WORK: usize = 2048;
 /// Bytes per write.
 const CHUNK: usize = 256 << 10;
 /// Compaction starts by itself when a replay would read this much, or twice the snapshot.
@@ -91,6 +96,24 @@ pub(crate) fn save_denials(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
+/// Copies the keys of the slots from `from` on, as much as one slice may take. Returns the slot to go on with.
+fn capture_slice(view: &mut View, from: Slot, into: &mut Captured) -> Slot {
+    let slots = view.table.slots();
+    let until = slots.min(from + SLICE);
+    let mut next = from;
+    let mut work = 0;
+    view.counting_work(|view| {
+        while next < until && work < SLICE_WORK {
+            if view.table.get(next).is_some() {
+                work += view.table.capture(next, into);
+            }
+            next += 1;
+        }
+        next - from
+    });
+    next
+}
+
 /// Writes the temporary file, complete and synced, once the log is durable through its end.
 fn write(shared: &Shared, header: &Header) -> Result<Written> {
     let dir = &*shared.dir;
@@ -111,21 +134,20 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
         Ok(())
     };
     let mut next = 0;
+    let mut captured = Captured::default();
+    let slots_stay = open_core(shared)?.view.begin_scan();
     let (end, next_id) = loop {
-        let core = open_core(shared)?;
+        captured.clear();
+        captured.reserve(SLICE as usize, SLICE as usize * MAX_KEY_BYTES);
+        let mut core = open_core(shared)?;
         let slots = core.view.table.slots();
-        let until = slots.min(next + SLICE);
-        for slot in next..until {
-            if core.view.table.get(slot).is_some() {
-                core.view.table.export(slot, &mut image);
-                writer.push(&image);
-            }
-        }
-        next = until;
-        if next == slots {
-            break (core.writer.seq(), core.view.table.next_id());
-        }
+        next = capture_slice(&mut core.view, next, &mut captured);
+        let ends = (next == slots).then(|| (core.writer.seq(), core.view.table.next_id()));
         drop(core);
+        captured.for_each(&mut image, |image| writer.push(image));
+        if let Some(ends) = ends {
+            break ends;
+        }
         shared.give_way();
         #[cfg(feature = "test-hooks")]
         hooks::between_slices();
@@ -134,6 +156,7 @@ fn write(shared: &Shared, header: &Header) -> Result<Written> {
             append(&mut bytes, &writer.take_chunk())?;
         }
     };
+    drop(slots_stay);
     let mut place = Some(0);
     while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetAnswers)) {
         let core = open_core(shared)?;

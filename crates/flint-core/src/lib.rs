@@ -18,8 +18,9 @@
 //! - `options`: how a store is opened
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
 //! - `algorithm`: pure decisions, one complete file per algorithm
+//! - `pool`: values at stable places
 //! - `chunked`, `stats`: an array that grows without moving; the engine's own figures
-//! - `error`, `files`, `hooks`, `sync`: errors; every file name, magic and version; defects for tests; every lock and atomic
+//! - `error`, `files`, `hooks`, `memory`, `sync`: errors; file names, magics, versions; defects for tests; the allocator; locks and atomics
 
 #![warn(clippy::unwrap_used)]
 
@@ -44,9 +45,11 @@ mod item;
 pub mod legacy;
 pub mod limit;
 pub mod log;
+mod memory;
 mod migrate;
 mod options;
 mod outcome;
+mod pool;
 mod recovery;
 pub mod repair;
 mod segments;

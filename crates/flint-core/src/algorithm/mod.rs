@@ -5,8 +5,10 @@
 
 mod arithmetic;
 pub mod fixed_window_counter;
+mod long_log;
 mod quota;
 mod rules;
+mod run;
 mod runs;
 pub mod sliding_window_log;
 pub mod token_bucket;
@@ -14,7 +16,8 @@ mod verdict;
 
 pub use quota::Quota;
 pub use rules::{Numbers, OldEntry, Refusal, Rules};
-pub use runs::{Run, RunArena};
+pub use run::Run;
+pub use runs::RunArena;
 pub use verdict::Verdict;
 
 use crate::error::{Error, Result, quoted};
@@ -178,6 +181,22 @@ impl State {
     /// Releases what the state holds in the arena.
     pub fn free(&mut self, runs: &mut RunArena) {
         by_state!(self, state => state.free(runs));
+    }
+
+    /// A copy whose runs are in another arena, and how many runs and blocks of runs that took.
+    pub fn copy(&self, from: &RunArena, into: &mut RunArena) -> (Self, usize) {
+        let mut copy = *self;
+        let work = by_state!(&mut copy, state => {
+            let (state_there, work) = state.copy(from, into);
+            *state = state_there;
+            work
+        });
+        (copy, work)
+    }
+
+    /// Moves what the state holds in the arena away from the arena's end, if that makes the arena shorter.
+    pub fn move_down(&mut self, runs: &mut RunArena) {
+        by_state!(self, state => state.move_down(runs));
     }
 
     /// What a log record holds of the state right after `consume`.

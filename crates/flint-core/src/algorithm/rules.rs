@@ -46,6 +46,14 @@ pub trait Rules: Copy {
     /// Releases what the state holds in the arena.
     fn free(&mut self, _runs: &mut RunArena) {}
 
+    /// A copy whose runs are in another arena, and how many runs and blocks of runs that took.
+    fn copy(&self, _from: &RunArena, _into: &mut RunArena) -> (Self, usize) {
+        (*self, 0)
+    }
+
+    /// Moves what the state holds in the arena away from the arena's end, if that makes the arena shorter.
+    fn move_down(&mut self, _runs: &mut RunArena) {}
+
     /// What a log record holds of the state right after `consume`: 128 bits.
     fn after_image(&self) -> u128;
 

@@ -8,7 +8,8 @@
 use super::arithmetic::{NS_PER_MS, halves, saturated, whole};
 use super::quota::Quota;
 use super::rules::{Numbers, OldEntry, Refusal, Rules};
-use super::runs::{Iter, Queue, Run, RunArena};
+use super::run::Run;
+use super::runs::{Iter, Queue, RunArena};
 use super::verdict::{NEVER, Verdict};
 
 /// Most runs that a log may come to hold: at most one per millisecond, and at most one per token.
@@ -38,44 +39,81 @@ const fn floor_ms(ns: u64) -> u64 {
     ns / NS_PER_MS
 }
 
-/// Whether the run of millisecond `run_ms` no longer counts.
+/// The newest millisecond whose runs no longer count at `now_ns`.
 #[inline]
-fn is_expired(quota: &Quota, run_ms: u64, now_ns: u64) -> bool {
-    floor_ms(now_ns).checked_sub(run_ms).is_some_and(|age_ms| age_ms >= quota.per_ms)
+fn expired_until(quota: &Quota, now_ns: u64) -> Option<u64> {
+    floor_ms(now_ns).checked_sub(quota.per_ms)
 }
 
-/// Nanoseconds from `now_ns` until the run of millisecond `run_ms` no longer counts: the first moment at which
-/// [`is_expired`] holds.
+/// Nanoseconds from `now_ns` until the run of millisecond `run_ms` no longer counts: until [`expired_until`] reaches it.
 #[inline]
 fn expires_after_ns(quota: &Quota, run_ms: u64, now_ns: u64) -> u64 {
     let at_ns = (u128::from(run_ms) + u128::from(quota.per_ms)) * u128::from(NS_PER_MS);
     saturated(at_ns.saturating_sub(u128::from(now_ns)))
 }
 
-/// The decision on `cost` at `now`.
-///
-/// `total` is the sum of the costs of all `runs`, expired ones included; `runs` come oldest first; `newest` is the
-/// millisecond of the last of them. Only expired runs and, for a denial, those that have to expire first are looked at.
-#[inline]
-fn decide(
-    quota: &Quota,
-    total: u64,
-    mut runs: impl Iterator<Item = Run>,
-    newest: Option<u64>,
-    now: u64,
-    cost: u64,
-) -> Verdict {
-    let mut live = total;
-    let mut oldest = None;
-    for run in runs.by_ref() {
-        if !is_expired(quota, run.ms, now) {
-            oldest = Some(run);
-            break;
-        }
-        live = live.saturating_sub(run.cost);
+/// What a decision asks of the runs, expired ones included.
+trait Past {
+    /// The sum of all costs.
+    fn total(&self) -> u64;
+
+    fn newest_ms(&self) -> Option<u64>;
+
+    /// The sum of the costs of the runs whose millisecond is `ms` or before.
+    fn cost_until(&self, ms: u64) -> u64;
+
+    /// The millisecond of the run with which the costs, added up from the oldest on, reach `cost`.
+    fn reaches(&self, cost: u64) -> Option<u64>;
+}
+
+/// At most one run.
+impl Past for Option<Run> {
+    fn total(&self) -> u64 {
+        self.map_or(0, |run| run.cost)
     }
+
+    fn newest_ms(&self) -> Option<u64> {
+        self.map(|run| run.ms)
+    }
+
+    fn cost_until(&self, ms: u64) -> u64 {
+        self.filter(|run| run.ms <= ms).total()
+    }
+
+    fn reaches(&self, cost: u64) -> Option<u64> {
+        self.filter(|run| run.cost >= cost).newest_ms()
+    }
+}
+
+/// A queue and its arena.
+impl Past for (&Queue, &RunArena) {
+    #[inline]
+    fn total(&self) -> u64 {
+        self.0.total
+    }
+
+    #[inline]
+    fn newest_ms(&self) -> Option<u64> {
+        self.1.newest_ms(self.0)
+    }
+
+    #[inline]
+    fn cost_until(&self, ms: u64) -> u64 {
+        self.1.cost_until(self.0, ms)
+    }
+
+    fn reaches(&self, cost: u64) -> Option<u64> {
+        self.1.reaches(self.0, cost)
+    }
+}
+
+/// The decision on `cost` at `now`.
+#[inline]
+fn decide(quota: &Quota, past: &impl Past, now: u64, cost: u64) -> Verdict {
+    let expired = expired_until(quota, now).map_or(0, |ms| past.cost_until(ms));
+    let newest = past.newest_ms();
     let reset_after = |newest_ms: Option<u64>| newest_ms.map_or(0, |ms| expires_after_ns(quota, ms, now));
-    let available = quota.limit.saturating_sub(live);
+    let available = quota.limit.saturating_sub(past.total() - expired);
     if cost <= available {
         let newest = if cost > 0 { newest.max(Some(ceil_ms(now))) } else { newest };
         return Verdict {
@@ -88,12 +126,7 @@ fn decide(
     let retry_after_ns = if cost > quota.limit {
         NEVER
     } else {
-        let mut missing = cost - available;
-        let last_to_go = oldest.into_iter().chain(runs).find(|run| {
-            missing = missing.saturating_sub(run.cost);
-            missing == 0
-        });
-        reset_after(last_to_go.map(|run| run.ms).or(newest))
+        reset_after(past.reaches(expired.saturating_add(cost - available)).or(newest))
     };
     Verdict { allowed: false, remaining: available, retry_after_ns, reset_after_ns: reset_after(newest) }
 }
@@ -104,23 +137,18 @@ impl Log {
         runs.iter(&self.queue)
     }
 
-    /// How many runs at the front have expired at `now`, and the sum of the costs of the others.
+    /// Drops the runs that have expired at `now`.
     #[inline]
-    fn live(&self, quota: &Quota, runs: &RunArena, now: u64) -> (usize, u64) {
-        self.runs(runs)
-            .take_while(|run| is_expired(quota, run.ms, now))
-            .fold((0, self.queue.total), |(expired, live), run| (expired + 1, live.saturating_sub(run.cost)))
+    fn drop_expired(&mut self, quota: &Quota, runs: &mut RunArena, now: u64) {
+        if let Some(until) = expired_until(quota, now) {
+            runs.drop_while(&mut self.queue, |ms, _| ms <= until);
+        }
     }
 
     /// Drops the oldest runs as long as the total stays at least `least`.
     fn drop_down_to(&mut self, least: u64, runs: &mut RunArena) {
-        let mut total = self.queue.total;
-        let surplus = self.runs(runs).take_while(|run| {
-            total = total.saturating_sub(run.cost);
-            total >= least
-        });
-        let surplus = surplus.count();
-        runs.drop_oldest(&mut self.queue, surplus);
+        let surplus = self.queue.total.saturating_sub(least);
+        runs.drop_while(&mut self.queue, |_, total| total <= surplus);
     }
 }
 
@@ -151,23 +179,31 @@ impl Rules for Log {
     fn decide_carried(quota: &Quota, used_tokens: u64, now: u64, cost: u64) -> Verdict {
         let used = used_tokens.min(quota.limit);
         let run = (used > 0).then(|| Run { ms: ceil_ms(now), cost: used });
-        decide(quota, used, run.into_iter(), run.map(|run| run.ms), now, cost)
+        decide(quota, &run, now, cost)
     }
 
     #[inline]
     fn decide(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> Verdict {
-        decide(quota, self.queue.total, self.runs(runs), runs.newest_ms(&self.queue), now, cost)
+        decide(quota, &(&self.queue, runs), now, cost)
     }
 
     #[inline]
     fn consume(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64) {
-        let (expired, _) = self.live(quota, runs, now);
-        runs.drop_oldest(&mut self.queue, expired);
+        self.drop_expired(quota, runs, now);
         runs.push(&mut self.queue, ceil_ms(now), cost);
     }
 
     fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64 {
-        self.live(quota, runs, now).1
+        self.queue.total - expired_until(quota, now).map_or(0, |ms| runs.cost_until(&self.queue, ms))
+    }
+
+    fn copy(&self, from: &RunArena, into: &mut RunArena) -> (Self, usize) {
+        let (queue, work) = from.copy(&self.queue, into);
+        (Self { queue }, work)
+    }
+
+    fn move_down(&mut self, runs: &mut RunArena) {
+        runs.move_down(&mut self.queue);
     }
 
     fn free(&mut self, runs: &mut RunArena) {
@@ -181,10 +217,9 @@ impl Rules for Log {
     }
 
     fn replay(&mut self, quota: &Quota, runs: &mut RunArena, image: u128, now: u64, cost: u64) -> Result<(), Refusal> {
-        let (expired, live) = self.live(quota, runs, now);
         // What has expired no longer adds to the total: the next consumption may take the whole limit again.
-        live.checked_add(cost).ok_or("a sliding log's total overflows")?;
-        runs.drop_oldest(&mut self.queue, expired);
+        self.drop_expired(quota, runs, now);
+        self.queue.total.checked_add(cost).ok_or("a sliding log's total overflows")?;
         runs.push(&mut self.queue, ceil_ms(now), cost);
         if image == self.after_image() { Ok(()) } else { Err("a sliding log's total differs from the record's") }
     }
@@ -227,8 +262,7 @@ impl Rules for Log {
     /// A record adds to the runs before it, so that nothing it says makes them exact again.
     fn replay_behind_gap(&mut self, quota: &Quota, runs: &mut RunArena, image: u128, now: u64, cost: u64) -> bool {
         let [total, _] = halves(image);
-        let (expired, _) = self.live(quota, runs, now);
-        runs.drop_oldest(&mut self.queue, expired);
+        self.drop_expired(quota, runs, now);
         runs.push(&mut self.queue, ceil_ms(now), cost);
         // What a missing record took counts from now on: longer than it should, never shorter.
         let missing = total.saturating_sub(self.queue.total);
@@ -240,7 +274,8 @@ impl Rules for Log {
 
     fn bound(&mut self, quota: &Quota, runs: &mut RunArena, now: u64) {
         let newest = ceil_ms(now);
-        let live = self.runs(runs).filter(|run| !is_expired(quota, run.ms, now));
+        let until = expired_until(quota, now);
+        let live = self.runs(runs).filter(|run| until.is_none_or(|until| run.ms > until));
         let mut kept: Vec<Run> = live.map(|run| Run { ms: run.ms.min(newest), ..run }).collect();
         runs.clear(&mut self.queue);
         // More than the limit is left by a redefinition or a damaged line. The oldest make no difference: when they expire,
@@ -289,6 +324,10 @@ mod tests {
         Rules::decide(&log, quota, &runs, now, cost)
     }
 
+    fn is_expired(quota: &Quota, run_ms: u64, now: u64) -> bool {
+        expired_until(quota, now).is_some_and(|until| run_ms <= until)
+    }
+
     fn list(log: &Log, runs: &RunArena) -> Vec<(u64, u64)> {
         log.runs(runs).map(|run| (run.ms, run.cost)).collect()
     }
@@ -319,13 +358,29 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "testing")]
     #[test]
-    fn an_allowance_looks_no_further_than_the_first_live_run() {
-        let quota = quota(100, 10);
-        let mut looked_at = 0;
-        let runs = [(1, 3), (20, 2), (22, 2), (25, 1)].map(|(ms, cost)| Run { ms, cost });
-        let verdict = decide(&quota, 8, runs.into_iter().inspect(|_| looked_at += 1), Some(25), 27 * MS, 1);
-        assert_eq!((verdict.remaining, looked_at), (94, 2));
+    fn a_decision_reads_few_runs_of_however_many() {
+        let quota = quota(1_000_000, 1_000_000);
+        let all: Vec<(u64, u64)> = (1..=1_000_000).map(|ms| (ms, 1)).collect();
+        let (full, mut runs) = log(&all);
+        let after = |cost: u64, now: u64, runs: &RunArena| {
+            let before = runs.visited();
+            let verdict = Rules::decide(&full, &quota, runs, now * MS, cost);
+            assert!(runs.visited() - before < 200, "{} runs", runs.visited() - before);
+            verdict
+        };
+        // Half of them have expired.
+        assert_eq!(after(0, 1_500_000, &runs).remaining, 500_000);
+        assert_eq!(after(500_001, 1_500_000, &runs).retry_after_ns, MS);
+        assert_eq!(after(1_000_000, 1_500_000, &runs).retry_after_ns, 500_000 * MS);
+        let (before, mut full) = (runs.visited(), full);
+        assert_eq!(full.used_tokens(&quota, &runs, 1_500_000 * MS), 500_000);
+        full.consume(&quota, &mut runs, 1_500_000 * MS, 7);
+        let mut other = RunArena::new();
+        assert_eq!(Rules::copy(&full, &runs, &mut other).0.used_tokens(&quota, &other, 1_500_000 * MS), 500_007);
+        full.free(&mut runs);
+        assert!(runs.visited() - before < 5_000, "{} runs and blocks", runs.visited() - before);
     }
 
     #[test]
@@ -335,9 +390,10 @@ mod tests {
             ask(&quota, &[(1, 5)], 11 * MS, 0),
             Verdict { allowed: true, remaining: 5, retry_after_ns: 0, reset_after_ns: 0 }
         );
-        let (log, runs) = log(&[(1, 2), (2, 1), (9, 2)]);
-        assert_eq!(log.live(&quota, &runs, 12 * MS), (2, 2));
-        assert_eq!(log.live(&quota, &runs, 0), (0, 5));
+        let (mut log, mut runs) = log(&[(1, 2), (2, 1), (9, 2)]);
+        assert_eq!((log.used_tokens(&quota, &runs, 12 * MS), log.used_tokens(&quota, &runs, 0)), (2, 5));
+        log.consume(&quota, &mut runs, 12 * MS, 1);
+        assert_eq!(list(&log, &runs), [(9, 2), (12, 1)]);
     }
 
     #[test]

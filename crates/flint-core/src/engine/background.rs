@@ -9,16 +9,20 @@ use crate::compact;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
 use crate::log::segment::{self, Seal};
+use crate::memory;
 #[cfg(any(test, feature = "testing"))]
 use crate::options::SyncMode;
 use crate::sync::{Arc, JoinHandle, spawn_named};
 use crate::writer::{Blocked, Full};
 
 use crate::store::notices::Severity;
+use crate::store::settle::Settling;
 use crate::store::shared::Shared;
 
 /// The worker runs a round this often even if no call wakes it: denial totals of a store without calls are due then.
 const IDLE: Duration = Duration::from_secs(60);
+/// After so many slices of giving back memory the allocator gives it back to the system: some 10 MiB.
+const RELEASE_EVERY: u32 = 512;
 /// How long the worker leaves a full disk alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -147,15 +151,16 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 /// One round of everything that may be due. False if something has to be tried again later.
 fn chores(shared: &Shared) -> bool {
     // What is dropped here is dropped without the lock.
-    let (segments, maps, expired, spare_len) = {
+    let (segments, maps, dropped, spare_len) = {
         let mut core = shared.core.lock();
         core.worker_knows = false;
         let now = core.view.time.now();
         let expired = core.view.listings.expire(now);
+        let dirty = core.dirty.is_empty().then(|| std::mem::take(&mut core.dirty));
         let spare_len = core.writer.wants_spare().then(|| core.writer.segment_bytes());
-        (core.writer.take_to_seal(), core.writer.take_retired(), expired, spare_len)
+        (core.writer.take_to_seal(), core.writer.take_retired(), (expired, dirty), spare_len)
     };
-    drop((maps, expired));
+    drop((maps, dropped));
     let mut done = true;
     if let Some(len) = spare_len {
         // No call waits for this spare yet; the one that needs it gets the error.
@@ -170,10 +175,32 @@ fn chores(shared: &Shared) -> bool {
         }
     }
     done &= save_denials_if_due(shared).is_ok();
+    settle(shared);
     if !done {
         shared.core.lock().worker_knows = true;
     }
     done
+}
+
+/// Gives back the memory of deleted keys. What cannot be done now is done when the worker is rung the next time.
+fn settle(shared: &Shared) {
+    let (mut saves, mut slices) = (0, 0_u32);
+    loop {
+        let settling = shared.core.lock().settle();
+        match settling {
+            Settling::Done => return,
+            Settling::More => {
+                slices += 1;
+                // For as long as it takes no other thread can allocate, so that it is done bit by bit.
+                if slices.is_multiple_of(RELEASE_EVERY) {
+                    memory::release();
+                }
+            }
+            Settling::AfterDenials if saves < 3 && compact::save_denials(shared).is_ok() => saves += 1,
+            Settling::AfterDenials => return,
+        }
+        shared.give_way();
+    }
 }
 
 /// Writes the seal behind a full segment. The segment, its successor and the directory are synced, so that a sealed last

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::image::KeyImage;
 use crate::limit::MAX_KEY_BYTES;
 use crate::store::listings::{Keys, WINDOW_KEYS, Window};
+use crate::table::Slot;
 
 use super::scan::{SLICE, Scan};
 use super::{Engine, Status, TopBy};
@@ -119,9 +120,10 @@ impl Engine {
             all.reserve(until - window.next);
             self.with_view(|view| {
                 let moment = view.moment();
-                for index in window.next..until {
-                    all.extend(window.keys.slot(index, &view.table).map(|slot| view.status_at(slot, moment)));
-                }
+                // Finding all slots first reads their entries, which are far apart, at the same time.
+                let slots = (window.next..until).filter_map(|index| window.keys.slot(index, &view.table));
+                let slots: Vec<Slot> = slots.collect();
+                all.extend(slots.into_iter().map(|slot| view.status_at(slot, moment)));
             })?;
             window.next = until;
             self.give_way();

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::store::view::View;
+use crate::store::view::{SlotsStay, View};
 use crate::table::Slot;
 
 use super::Engine;
@@ -18,11 +18,13 @@ pub(super) const SLICE: u32 = 256;
 pub(super) struct Scan<'a> {
     engine: &'a Engine,
     next: Slot,
+    /// From the first slice on.
+    slots_stay: Option<SlotsStay>,
 }
 
 impl<'a> Scan<'a> {
     pub(super) const fn new(engine: &'a Engine) -> Self {
-        Self { engine, next: 0 }
+        Self { engine, next: 0, slots_stay: None }
     }
 
     /// Calls `see` with the next slots, under the lock; some of them may be free. Returns whether there are more.
@@ -32,11 +34,15 @@ impl<'a> Scan<'a> {
     pub(super) fn slice(&mut self, see: impl FnOnce(&mut View, Range<Slot>)) -> Result<bool> {
         let from = self.next;
         let more = self.engine.with_view(|view| {
+            self.slots_stay.get_or_insert_with(|| view.begin_scan());
             let slots = view.table.slots();
             let until = slots.min(from + SLICE);
             #[cfg(feature = "testing")]
             view.scanned.add(until - from);
-            see(view, from..until);
+            view.counting_work(|view| {
+                see(view, from..until);
+                until - from
+            });
             self.next = until;
             until < slots
         })?;
@@ -62,5 +68,21 @@ impl Engine {
     /// `Stopped`, `Closed`, `Forked`.
     pub fn scanned(&self) -> Result<Scanned> {
         self.with_view(|view| view.scanned)
+    }
+
+    /// Bytes that are held for all keys and their states.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn held_bytes(&self) -> Result<usize> {
+        self.with_view(|view| view.table.held_bytes())
+    }
+
+    /// Runs of sliding logs, and blocks of runs, that were visited so far.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`.
+    pub fn visited_runs(&self) -> Result<u64> {
+        self.with_view(|view| view.table.visited_runs())
     }
 }

@@ -162,6 +162,12 @@ impl Created {
         self.notes.push_back((slot, id));
     }
 
+    /// Drops all notes, because keys have moved to other slots.
+    pub(crate) fn forget(&mut self) {
+        self.first = self.end();
+        self.notes.clear();
+    }
+
     fn end(&self) -> u64 {
         self.first + self.notes.len() as u64
     }

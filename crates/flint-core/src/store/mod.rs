@@ -1,4 +1,4 @@
-//! One open store: what its lock protects (`core`, `configure`, `idempotent`), what can be read without writing (`view`, with
+//! One open store: what its lock protects (`core`, `configure`, `idempotent`, `settle`), what can be read without writing (`view`, with
 //! `items` and `listings`), and what its threads share (`shared`, with `bell`, `wakers` and `notices`).
 
 pub(crate) mod bell;
@@ -8,6 +8,7 @@ mod idempotent;
 mod items;
 pub(crate) mod listings;
 pub(crate) mod notices;
+pub(crate) mod settle;
 pub(crate) mod shared;
 pub(crate) mod view;
 pub(crate) mod wakers;

@@ -275,7 +275,10 @@ impl Shared {
         if core.worker_knows {
             return false;
         }
-        let wanted = core.writer.wants_spare() || self.denials_due(core) || self.compaction_due(core);
+        let wanted = core.writer.wants_spare()
+            || self.denials_due(core)
+            || self.compaction_due(core)
+            || core.view.wants_settling();
         core.worker_knows = wanted;
         wanted
     }

@@ -9,6 +9,7 @@ use crate::item::Item;
 use crate::limit::{Key, Limit};
 use crate::outcome::{Outcome, RateVerdicts};
 use crate::status::{Status, TopBy};
+use crate::sync::Arc;
 use crate::table::plan::{decide_plan, fresh, verdicts_of_plan};
 use crate::table::{Decision, MAX_COUNTERS, Slot, Table};
 use crate::time::{Timeline, to_wall};
@@ -21,9 +22,14 @@ pub(crate) struct View {
     pub(crate) time: Timeline,
     pub(crate) idempotency: IdempotencyWindow,
     pub(crate) listings: Listings,
+    /// Shared with every scan that goes on.
+    scanning: Arc<()>,
     #[cfg(feature = "testing")]
     pub(crate) scanned: Scanned,
 }
+
+/// While it exists, keys stay in their slots.
+pub(crate) struct SlotsStay(#[expect(dead_code, reason = "it is counted")] Arc<()>);
 
 impl View {
     pub(crate) fn new(table: Table, time: Timeline, idempotency: IdempotencyWindow) -> Self {
@@ -32,6 +38,7 @@ impl View {
             time,
             idempotency,
             listings: Listings::default(),
+            scanning: Arc::new(()),
             #[cfg(feature = "testing")]
             scanned: Scanned::default(),
         }
@@ -50,6 +57,37 @@ pub struct Scanned {
     pub slots: u64,
     /// Slots of the largest slice, which is visited under the lock.
     pub largest_slice: u32,
+    /// Slots, runs and blocks of runs that were visited in the slice with the most of them, of scans and compactions.
+    pub most_work: u64,
+}
+
+impl View {
+    /// For a scan, which remembers a slot between two slices.
+    pub(crate) fn begin_scan(&self) -> SlotsStay {
+        SlotsStay(self.scanning.clone())
+    }
+
+    /// Whether memory of deleted keys should be given back, and no scan keeps it.
+    #[inline]
+    pub(crate) fn wants_settling(&self) -> bool {
+        self.table.is_sparse() && Arc::strong_count(&self.scanning) == 1
+    }
+
+    /// Runs one slice of a scan, which returns how many slots it visited.
+    #[cfg(feature = "testing")]
+    pub(crate) fn counting_work(&mut self, slice: impl FnOnce(&mut Self) -> Slot) {
+        let before = self.table.visited_runs();
+        let slots = slice(self);
+        let work = u64::from(slots) + self.table.visited_runs() - before;
+        self.scanned.most_work = self.scanned.most_work.max(work);
+    }
+
+    /// Runs one slice of a scan, which returns how many slots it visited.
+    #[cfg(not(feature = "testing"))]
+    #[inline]
+    pub(crate) fn counting_work(&mut self, slice: impl FnOnce(&mut Self) -> Slot) {
+        slice(self);
+    }
 }
 
 #[cfg(feature = "testing")]

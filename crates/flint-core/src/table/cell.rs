@@ -69,6 +69,17 @@ impl Cell {
         self.state.free(runs);
     }
 
+    /// A copy whose runs are in another arena, and how many runs and blocks of runs that took.
+    pub(crate) fn copy(&self, from: &RunArena, into: &mut RunArena) -> (Self, usize) {
+        let (state, work) = self.state.copy(from, into);
+        (Self { state, ..*self }, work)
+    }
+
+    /// Moves what the state holds outside the cell away from the end of the arena, if that makes it shorter.
+    pub(crate) fn move_down(&mut self, runs: &mut RunArena) {
+        self.state.move_down(runs);
+    }
+
     /// Appends the state as plain numbers.
     pub(crate) fn export(&self, runs: &RunArena, numbers: &mut Numbers) {
         self.state.export(runs, numbers);

@@ -92,6 +92,17 @@ impl Table {
         }
     }
 
+    /// Makes what leads to a counter, the one before it or the index, lead to its new slot.
+    pub(super) fn relink(&mut self, from: Slot, to: Slot) {
+        if self.entry(to).behind {
+            let before = self.counters(self.head(to)).find(|&other| self.entry(other).next == from);
+            self.entries.get_mut(before.expect("a counter behind another is linked")).next = to;
+        } else {
+            let hash = self.index.hash(self.keys.bytes(self.entries.get(to).key));
+            self.index.replace(hash, from, to);
+        }
+    }
+
     /// Takes a counter away from the others of its key, and from the index.
     pub(super) fn unlink(&mut self, slot: Slot) {
         if self.entry(slot).behind {
@@ -105,8 +116,12 @@ impl Table {
                 self.index.replace(hash, slot, next);
                 self.entries.get_mut(next).behind = false;
             }
-            None if self.index.remove(hash, slot) => self.indexed -= 1,
-            None => {}
+            None => {
+                let Self { index, keys, entries, indexed, .. } = self;
+                if index.remove(hash, slot, |other| keys.bytes(entries.get(other).key)) {
+                    *indexed -= 1;
+                }
+            }
         }
     }
 

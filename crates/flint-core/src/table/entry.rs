@@ -4,19 +4,13 @@ use super::cell::Cell;
 use super::keys::KeyRef;
 use crate::algorithm::Verdict;
 use crate::image::{LastUse, Origin, Totals};
-use crate::limit::{MAX_RATES, Rate};
+use crate::limit::Rate;
 
 /// A place in the table.
 pub(crate) type Slot = u32;
 
 pub(super) const NO_EXTRA: u32 = u32::MAX;
 pub(super) const NO_SLOT: Slot = Slot::MAX;
-
-/// The second to eighth rate of the few counters that have them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extra {
-    pub(super) cells: [Cell; MAX_RATES - 1],
-}
 
 /// One counter. Most keys have one; `counters` links those of the others.
 #[derive(Debug, Clone, Copy)]

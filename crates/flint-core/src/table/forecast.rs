@@ -29,12 +29,7 @@ impl Table {
 
     /// The counter's rates with their states, in an arena of their own.
     fn copy_of(&self, slot: Option<Slot>, plan: Option<&[RateChange]>, now: u64, runs: &mut RunArena) -> Vec<Cell> {
-        let copy = |slot: Slot, rate: usize, runs: &mut RunArena| {
-            let cell = self.cell(slot, rate);
-            let mut numbers = Vec::new();
-            cell.export(&self.runs, &mut numbers);
-            Cell::import(*cell.rate(), &numbers, runs).expect("a live state can be copied")
-        };
+        let copy = |slot: Slot, rate: usize, runs: &mut RunArena| self.cell(slot, rate).copy(&self.runs, runs).0;
         match (plan, slot) {
             (None, Some(slot)) => (0..usize::from(self.entry(slot).rates)).map(|rate| copy(slot, rate, runs)).collect(),
             (None, None) => Vec::new(),

@@ -7,6 +7,8 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 const SHARD_BITS: u32 = 10;
+/// A table with room for no more does not shrink.
+const FEW: usize = 64;
 
 /// Slots by key; the keys themselves live elsewhere and are compared through a closure.
 #[derive(Debug)]
@@ -51,10 +53,17 @@ impl Index {
         self.shards[Self::shard(hash)].insert_unique(hash, slot, |&other| hasher.hash_one(key_of(other)));
     }
 
-    /// Removes a slot. Returns whether it was in the index.
-    pub(crate) fn remove(&mut self, hash: u64, slot: u32) -> bool {
-        let found = self.shards[Self::shard(hash)].find_entry(hash, |&other| other == slot);
-        found.map(hashbrown::hash_table::OccupiedEntry::remove).is_ok()
+    /// Removes a slot. Returns whether it was in the index. `key_of` returns the key of any other slot in it: a table of which little is
+    /// left shrinks.
+    pub(crate) fn remove<'k>(&mut self, hash: u64, slot: u32, key_of: impl Fn(u32) -> &'k [u8]) -> bool {
+        let shard = &mut self.shards[Self::shard(hash)];
+        let found = shard.find_entry(hash, |&other| other == slot);
+        let is_found = found.map(hashbrown::hash_table::OccupiedEntry::remove).is_ok();
+        if shard.capacity() > FEW && shard.len() < shard.capacity() / 4 {
+            let hasher = &self.hasher;
+            shard.shrink_to(shard.len() * 2, |&other| hasher.hash_one(key_of(other)));
+        }
+        is_found
     }
 
     /// Puts another slot of the same key in the place of one.
@@ -62,5 +71,11 @@ impl Index {
         if let Some(found) = self.shards[Self::shard(hash)].find_mut(hash, |&found| found == slot) {
             *found = other;
         }
+    }
+
+    /// Bytes of all tables, about: 4 and a tag for each place.
+    #[cfg(feature = "testing")]
+    pub(crate) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.capacity() * 8 / 7 * 5).sum()
     }
 }

@@ -3,24 +3,30 @@
 //!
 //! Entries are fixed-size and found by slot, one for each counter; a slot is reused after `remove`, an id never is.
 
+mod captured;
 mod cell;
 mod counters;
 mod entry;
+mod export;
+mod extras;
 mod forecast;
 mod index;
 mod keys;
 pub(crate) mod plan;
 mod replay;
+mod settle;
 
+pub(crate) use captured::Captured;
 pub(crate) use counters::{MAX_COUNTERS, same_rates};
 pub(crate) use entry::{BehindGap, Decision, Slot};
-use entry::{Entry, Extra, NO_EXTRA};
+use entry::{Entry, NO_EXTRA};
+use extras::Extras;
 pub(crate) use plan::Change;
 
 use crate::algorithm::{AfterImage, RunArena, Verdict};
-use crate::chunked::Chunked;
-use crate::image::{KeyImage, LastUse, Origin, RateChange, Source, Totals};
+use crate::image::{LastUse, Origin, RateChange, Source, Totals};
 use crate::limit::{MAX_RATES, Rate, RateVerdict};
+use crate::pool::Pool;
 use crate::sync::Arc;
 use cell::Cell;
 use index::Index;
@@ -37,11 +43,13 @@ fn of_rate(allowed: bool, cost: u64, decide: impl Fn(u64) -> Verdict) -> Verdict
 pub(crate) struct Table {
     index: Index,
     keys: KeyArena,
-    entries: Chunked<Entry>,
-    free: Vec<Slot>,
-    extras: Chunked<Extra>,
-    free_extras: Vec<u32>,
+    entries: Pool<Entry>,
+    extras: Extras,
     runs: RunArena,
+    /// The slot from which on sliding logs have to move away from their arena's end, while it gets shorter.
+    moving: Option<Slot>,
+    /// Whether the last entries are being moved to free slots.
+    shortening: bool,
     /// Number of entries, and of keys in the index.
     live: u64,
     indexed: u64,
@@ -56,11 +64,11 @@ impl Table {
         Self {
             index: Index::new(),
             keys: KeyArena::default(),
-            entries: Chunked::new(),
-            free: Vec::new(),
-            extras: Chunked::new(),
-            free_extras: Vec::new(),
+            entries: Pool::new(),
+            extras: Extras::default(),
             runs: RunArena::new(),
+            moving: None,
+            shortening: false,
             live: 0,
             indexed: 0,
             next_id: 1,
@@ -77,6 +85,12 @@ impl Table {
     /// Number of counters of all keys.
     pub(crate) const fn counters_len(&self) -> u64 {
         self.live
+    }
+
+    /// Runs of sliding logs, and blocks of runs, that were visited so far.
+    #[cfg(feature = "testing")]
+    pub(crate) fn visited_runs(&self) -> u64 {
+        self.runs.visited()
     }
 
     /// Slots are below this number.
@@ -124,12 +138,12 @@ impl Table {
 
     fn cell(&self, slot: Slot, rate: usize) -> &Cell {
         let entry = self.entries.get(slot);
-        if rate == 0 { &entry.first } else { &self.extras.get(entry.extra).cells[rate - 1] }
+        if rate == 0 { &entry.first } else { &self.extras.cells(entry.extra)[rate - 1] }
     }
 
     fn with_cell<R>(&mut self, slot: Slot, rate: usize, f: impl FnOnce(&mut Cell, &mut RunArena) -> R) -> R {
         let entry = self.entries.get_mut(slot);
-        let cell = if rate == 0 { &mut entry.first } else { &mut self.extras.get_mut(entry.extra).cells[rate - 1] };
+        let cell = if rate == 0 { &mut entry.first } else { &mut self.extras.cells_mut(entry.extra)[rate - 1] };
         f(cell, &mut self.runs)
     }
 
@@ -289,63 +303,45 @@ impl Table {
         for rate in 0..usize::from(entry.rates) {
             self.with_cell(slot, rate, Cell::free);
         }
-        self.keys.remove(entry.key);
-        if entry.extra != NO_EXTRA {
-            self.free_extras.push(entry.extra);
+        if let Some(owner) = self.keys.remove(entry.key) {
+            self.entries.get_mut(owner).key = entry.key;
         }
+        self.remove_extra(entry.extra);
         #[cfg(feature = "test-hooks")]
         {
             self.freed_id = entry.id;
         }
         self.entries.get_mut(slot).id = 0;
-        self.free.push(slot);
+        self.entries.remove(slot);
         self.live -= 1;
-    }
-
-    /// Everything known of a counter, into a reused image.
-    pub(crate) fn export(&self, slot: Slot, into: &mut KeyImage) {
-        let entry = self.entry(slot);
-        into.id = entry.id;
-        into.seq = entry.seq;
-        into.key.clear();
-        into.key.push_str(self.key(slot));
-        into.origin = entry.origin;
-        into.used = entry.last_use();
-        into.out_of_bounds = entry.out_of_bounds;
-        into.totals = entry.totals;
-        into.rates.clear();
-        into.states.resize_with(usize::from(entry.rates), Vec::new);
-        for (rate, numbers) in into.states.iter_mut().enumerate() {
-            let cell = self.cell(slot, rate);
-            into.rates.push(*cell.rate());
-            numbers.clear();
-            cell.export(&self.runs, numbers);
-        }
     }
 
     fn add(&mut self, entry: Entry) -> Slot {
         self.live += 1;
         self.next_id = self.next_id.max(entry.id.saturating_add(1));
-        if let Some(slot) = self.free.pop() {
-            *self.entries.get_mut(slot) = entry;
-            return slot;
+        let slot = self.entries.insert(entry);
+        self.keys.set_owner(entry.key, slot);
+        slot
+    }
+
+    fn remove_extra(&mut self, extra: u32) {
+        if extra != NO_EXTRA
+            && let Some(owner) = self.extras.remove(extra)
+        {
+            self.entries.get_mut(owner).extra = extra;
         }
-        self.entries.push(entry)
     }
 
     fn set_cells(&mut self, slot: Slot, cells: &[Cell]) {
         let mut extra = self.entry(slot).extra;
         if cells.len() == 1 {
-            if extra != NO_EXTRA {
-                self.free_extras.push(extra);
-                extra = NO_EXTRA;
-            }
+            self.remove_extra(extra);
+            extra = NO_EXTRA;
         } else {
             if extra == NO_EXTRA {
-                let empty = Extra { cells: [cells[0]; MAX_RATES - 1] };
-                extra = self.free_extras.pop().unwrap_or_else(|| self.extras.push(empty));
+                extra = self.extras.insert(cells[0], slot);
             }
-            self.extras.get_mut(extra).cells[..cells.len() - 1].copy_from_slice(&cells[1..]);
+            self.extras.cells_mut(extra)[..cells.len() - 1].copy_from_slice(&cells[1..]);
         }
         let entry = self.entries.get_mut(slot);
         entry.first = cells[0];

@@ -1,11 +1,12 @@
 //! The classes of results, each declared once.
 //!
 //! - `record`: their base: frozen attributes that are a `Mapping` too
-//! - `declare`: the macro that declares one
+//! - `declare`: the macro that declares one; `gc`: what the garbage collector is told of objects
 //! - `rate`, `rate_state`, `check`, `counter`, `status`, `event`, `recovery`: the classes
 //! - `reports`: results that are plain dicts
 
 mod declare;
+mod gc;
 mod record;
 
 pub(crate) mod check;

@@ -9,6 +9,7 @@ use pyo3::types::{PyString, PyTuple};
 
 use super::counter::CounterStatus;
 use super::declare::result_class;
+use super::gc;
 use super::rate::Rate;
 use super::record::{Record, names};
 use crate::convert::{Key, choice};
@@ -186,7 +187,10 @@ result_class! {
 impl LimitStatus {
     /// The Python object for `status`.
     pub(crate) fn wrap(py: Python<'_>, status: Status) -> PyResult<Bound<'_, Self>> {
-        Self(status).into_object(py)
+        let object = Self(status).into_object(py)?;
+        // A status refers to no other object, and a list of a million of them would be visited again and again while it grows.
+        gc::untrack(&object);
+        Ok(object)
     }
 
     /// A list of the Python objects for `statuses`.
