@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from flint._errors import FlintError, InvalidArgument
 from flint._validate import one_of
-from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, refuse
+from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, enter_layer, refuse
 from flint._web.decision import Decider, Decision
 from flint._web.headers import FAMILIES, Family
 from flint._web.refusal import ON_ERROR, OnError
@@ -49,7 +49,8 @@ class RateLimitMiddleware:
         cost: tokens that a request takes, or a function that returns them.
         exempt_paths: whole paths that are not limited, with or without the `root_path` that they are served below.
         exempt: a function that returns True for requests that are not limited.
-        methods: the HTTP methods that are limited, all by default. A websocket begins with a GET.
+        methods: the HTTP methods that are limited, all by default. HEAD goes with GET, and a websocket begins with a
+            GET.
         headers: "both", "x", "ietf" or "none".
         on_error: what happens when the limiter cannot decide, because it was closed, forked, or its disk or server
             fails. "raise" lets the error through, "allow" the request, without headers; "deny" answers with status 503.
@@ -98,10 +99,11 @@ class RateLimitMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        layer = enter_layer(scope)
         if await self._is_exempt(scope):
             await self.app(scope, receive, carrying(scope, send, []))
             return
-        decision = await self._decide(scope)
+        decision = await self._decide(scope, layer)
         if decision.refusal is not None:
             await refuse(scope, send, decision.refusal)
         else:
@@ -114,9 +116,9 @@ class RateLimitMiddleware:
             return True
         return self._exempt is not None and bool(await resolved(self._exempt, scope))
 
-    async def _decide(self, scope: Scope) -> Decision:
+    async def _decide(self, scope: Scope, layer: str | None) -> Decision:
         limiter = self._limiter_of(scope)
-        key, cost = await self._rule.key_and_cost(scope)
+        key, cost = await self._rule.key_and_cost(scope, layer)
         try:
             result = await limiter.acheck(key, cost, limit=self._rule.limit)
         except FlintError as error:

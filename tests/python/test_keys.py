@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
+from tests.python.system.support import seed
 
 import flint
 from flint.keys import client_ip
@@ -21,8 +23,9 @@ def scope(client: Any, *headers: tuple[str, str]) -> dict[str, Any]:
 
 
 def behind(proxy: str, *values: str, header: str = "x-forwarded-for", **options: Any) -> str:
-    """The key of a request that comes from `proxy` with these header lines."""
-    return client_ip(PROXIES, **options)(scope((proxy, 1234), *((header, value) for value in values)))
+    """The key of a request that comes from `proxy` with these lines of the header that is read."""
+    key = client_ip(PROXIES, header=header, **options)
+    return key(scope((proxy, 1234), *((header, value) for value in values)))
 
 
 @pytest.mark.parametrize(
@@ -35,11 +38,44 @@ def behind(proxy: str, *values: str, header: str = "x-forwarded-for", **options:
         ("::ffff:192.0.2.7", "192.0.2.7"),
         ("::ffff:c000:207", "192.0.2.7"),
         ("fe80::1:2%eth0", "fe80::/64"),
+        # NAT64: the prefix of RFC 6052, and that of RFC 8215 as operators divide it.
+        ("64:ff9b::192.0.2.7", "192.0.2.7"),
+        ("64:ff9b::c000:207", "192.0.2.7"),
+        ("64:ff9b:1::c000:207", "192.0.2.7"),
+        ("64:ff9b:1:fffe::192.0.2.7", "192.0.2.7"),
+        ("64:ff9b:1:fffe::192.0.2.0", "192.0.2.0"),
+        ("64:ff9b:1:fffe::10.0.0.0", "10.0.0.0"),
+        ("64:ff9b:1:c000:2:700::", "192.0.2.7"),
+        ("64:ff9b:1:abc0:0:207::", "192.0.2.7"),
+        ("64:ff9b:1:abcd:c0:2:700:0", "192.0.2.7"),
+        ("64:ff9b:1:ffff:ffff:ffff:c000:207", "192.0.2.7"),
+        ("64:ff9b:0:1::c000:207", "64:ff9b:0:1::/64"),
+        ("64:ff9b:2::c000:207", "64:ff9b:2::/64"),
+        ("64:ff9a::c000:207", "64:ff9a::/64"),
     ],
 )
 def test_the_socket_s_peer_is_the_client(host: str, key: str) -> None:
     assert client_ip()(scope((host, 1234))) == key
     assert client_ip()(scope([host, 1234])) == key
+
+
+def test_hosts_of_one_nat64_prefix_have_different_keys() -> None:
+    """Whichever length of RFC 6052 the operator chose: the IPv4 address, and the prefix of an address in that form."""
+    random = seed()
+    for length in (48, 56, 64, 96):
+        prefix = (0x64_FF9B_0001 << 80) | random.getrandbits(80) >> (length - 48) << (length - 48)
+        prefix = prefix >> (128 - length) << (128 - length) & ~(0xFF << 56)
+        keys = set()
+        for host in (random.randrange(1 << 24, 1 << 32) for _ in range(200)):
+            if length == 96:
+                number = prefix | host
+            else:
+                # Bits 64 to 71 are zero, and the address goes on behind them.
+                joined = prefix >> 64 << 56 | host << (120 - length - 32)
+                number = joined >> 56 << 64 | joined & (2**56 - 1)
+            keys.add(client_ip()(scope((str(IPv6Address(number)), 1))))
+        assert len(keys) > 190, (length, hex(prefix))
+        assert not any(":" in key for key in keys)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +180,28 @@ def test_forwarded_is_walked_from_the_right(values: list[str], key: str) -> None
     assert behind("10.0.0.1", *values, header="Forwarded") == key
 
 
+@pytest.mark.parametrize("header", ["X-Real-IP", "CF-Connecting-IP", "True-Client-IP"])
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        (["192.0.2.7"], "192.0.2.7"),
+        ([" 192.0.2.7\t"], "192.0.2.7"),
+        (["2001:db8::1"], "2001:db8::/64"),
+        (["[2001:db8::1]:80"], "2001:db8::/64"),
+        # The address of a proxy, too: it is what the one that set the header was called from.
+        (["10.3.3.3"], "10.3.3.3"),
+        ([], "10.0.0.1"),
+        ([""], "10.0.0.1"),
+        (["unknown"], "10.0.0.1"),
+        # A proxy that sets the header leaves one line with one address.
+        (["6.6.6.6", "192.0.2.7"], "10.0.0.1"),
+        (["6.6.6.6, 192.0.2.7"], "10.0.0.1"),
+    ],
+)
+def test_a_header_that_a_proxy_sets_has_one_address(header: str, values: list[str], key: str) -> None:
+    assert behind("10.0.0.1", *values, header=header) == key
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -171,16 +229,17 @@ def test_whatever_a_client_sends_it_stays_itself(sent: str, own_line: bool) -> N
         assert behind("10.0.0.1", *values, header=header) == "192.0.2.7"
 
 
-def test_of_two_headers_that_differ_neither_is_believed() -> None:
-    """Only one of them is the proxy's, and nothing shows which."""
-    x = ("X-Forwarded-For", "192.0.2.7")
-    forwarded = ("Forwarded", "for=6.6.6.6")
-    request = scope(("10.0.0.1", 1), x, forwarded)
-    assert client_ip(PROXIES)(request) == "10.0.0.1"
-    assert client_ip(PROXIES, header="x-forwarded-for")(request) == "192.0.2.7"
-    assert client_ip(PROXIES, header="forwarded")(request) == "6.6.6.6"
-    agreed = scope(("10.0.0.1", 1), x, ("Forwarded", "for=192.0.2.7"))
-    assert client_ip(PROXIES)(agreed) == "192.0.2.7"
+def test_a_header_that_is_not_the_chosen_one_changes_nothing() -> None:
+    """The client sends it: the proxies write the chosen one only."""
+    names = ["X-Forwarded-For", "Forwarded", "X-Real-IP", "CF-Connecting-IP", "True-Client-IP"]
+    values = {name: "for=192.0.2.7" if name == "Forwarded" else "192.0.2.7" for name in names}
+    forged = {name: value.replace("192.0.2.7", "6.6.6.6") for name, value in values.items()}
+    for chosen in names:
+        others = [(name, forged[name]) for name in names if name != chosen]
+        default = [client_ip(PROXIES)] if chosen == names[0] else []
+        for key in (client_ip(PROXIES, header=chosen), client_ip(PROXIES, header=chosen.lower()), *default):
+            assert key(scope(("10.0.0.1", 1), (chosen, values[chosen]), *others)) == "192.0.2.7"
+            assert key(scope(("10.0.0.1", 1), *others)) == "10.0.0.1"
 
 
 def test_a_proxy_without_a_header_is_the_client() -> None:
@@ -190,7 +249,13 @@ def test_a_proxy_without_a_header_is_the_client() -> None:
 
 
 def test_a_single_address_and_a_mapped_network_are_networks_too() -> None:
-    for proxies in (["10.0.0.1"], ["::ffff:10.0.0.0/104"], ["::ffff:10.0.0.1"]):
+    for proxies in (
+        ["10.0.0.1"],
+        ["::ffff:10.0.0.0/104"],
+        ["::ffff:10.0.0.1"],
+        ["64:ff9b::10.0.0.0/104"],
+        ["64:ff9b:1:fffe::10.0.0.0/104"],
+    ):
         assert client_ip(proxies)(scope(("10.0.0.1", 1), ("X-Forwarded-For", "192.0.2.7"))) == "192.0.2.7"
         assert client_ip(proxies)(scope(("11.0.0.1", 1), ("X-Forwarded-For", "192.0.2.7"))) == "11.0.0.1"
 
@@ -240,7 +305,9 @@ def test_a_network_that_is_none_is_refused(wrong: str) -> None:
         {"ipv6_prefix": 129},
         {"ipv6_prefix": "64"},
         {"ipv6_prefix": True},
-        {"header": "X-Real-IP"},
+        {"header": "X-Client"},
+        {"header": None},
+        {"header": b"forwarded"},
     ],
 )
 def test_other_arguments_are_checked_when_the_function_is_made(arguments: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ async def _items(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple
     costs: dict[str, int] = {}
     limits: dict[str, Limit | None] = {}
     for part, number in parts.items():
-        key, cost = await part.rule.key_and_cost(connection)
+        key, cost = await part.rule.key_and_cost(connection, OWNER)
         if part.numbered and number > 1:
             # At the front, which the client cannot choose.
             key = f"#{number} {key}"

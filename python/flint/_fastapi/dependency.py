@@ -35,7 +35,8 @@ class RateLimit:
     All limits of a route, its routers and its application count together or not at all: the first that FastAPI calls
     checks all of them, in one call to the limiter. All keys are made then, from what the request contains at that time.
     Equal limits count once. Different ones with one key and limit take the sum of their costs; one key with two limits
-    is an InvalidArgument.
+    is an InvalidArgument. The key that flint.keys.client_ip() returns gets "RateLimit " in front, so that a middleware
+    with the same key function counts under another.
 
     Args:
         rate: the limit, as flint.Limit takes it; it travels with the call. Without it the key's limit has to be set

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from flint._fastapi.limiter import LIMITER, accepted, limiter_of
 from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying
+from flint._web.client_address import ClientIp
 from flint._web.headers import Family
 from flint._web.refusal import OnError
 from flint.asgi import RateLimitMiddleware
@@ -102,6 +103,9 @@ def _of_request(function: Callable[[Request], T] | None) -> Callable[[Scope], T]
     """The function of a scope that calls `function` with a Request."""
     if not callable(function):
         return function
+    if isinstance(function, ClientIp):
+        # It takes both.
+        return cast("Callable[[Scope], T]", function)
 
     def of_scope(scope: Scope) -> T:
         # A websocket's handshake is no Request, but has everything of one that a handshake can have.

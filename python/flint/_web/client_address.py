@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_network
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from flint._errors import InvalidArgument, InvalidKey
-from flint._web.forwarded import Address, address, hops_of_forwarded, hops_of_x_forwarded_for
+from flint._web.forwarded import (
+    Address,
+    address,
+    hops_of_forwarded,
+    hops_of_one_address,
+    hops_of_x_forwarded_for,
+    ipv4_inside,
+)
 
 Network: TypeAlias = IPv4Network | IPv6Network
-HeaderName: TypeAlias = Literal["x-forwarded-for", "forwarded"]
 
-HOPS: dict[HeaderName, Callable[[Iterable[str]], Iterator[Address | None]]] = {
+# The headers in which proxies report the client.
+HOPS: dict[str, Callable[[Iterable[str]], Iterator[Address | None]]] = {
     "x-forwarded-for": hops_of_x_forwarded_for,
     "forwarded": hops_of_forwarded,
+    "x-real-ip": hops_of_one_address,
+    "cf-connecting-ip": hops_of_one_address,
+    "true-client-ip": hops_of_one_address,
 }
 
 
@@ -23,7 +33,7 @@ HOPS: dict[HeaderName, Callable[[Iterable[str]], Iterator[Address | None]]] = {
 class ClientIp:
     networks: tuple[Network, ...]
     over_unix: bool
-    headers: tuple[HeaderName, ...]
+    header: str
     ipv6_prefix: int
     default: str | None
 
@@ -47,18 +57,10 @@ class ClientIp:
         return any(host in network for network in self.networks)
 
     def _furthest(self, connection: Mapping[str, Any], peer: Address | None) -> Address | None:
-        """The client as the trusted proxies report it: the first host, from `peer` on, that is not one of them.
-
-        Headers that contradict each other count for nothing.
-        """
-        found: set[Address | None] = set()
-        for header in self.headers:
-            lines = [
-                value.decode("latin-1") for name, value in connection["headers"] if name.lower() == header.encode()
-            ]
-            if lines:
-                found.add(self._walk(peer, HOPS[header](lines)))
-        return found.pop() if len(found) == 1 else peer
+        """The client as the trusted proxies report it: the first host, from `peer` on, that is not one of them."""
+        name = self.header.encode()
+        lines = [value.decode("latin-1") for header, value in connection["headers"] if header.lower() == name]
+        return self._walk(peer, HOPS[self.header](lines)) if lines else peer
 
     def _walk(self, peer: Address | None, hops: Iterator[Address | None]) -> Address | None:
         last = peer
@@ -85,7 +87,6 @@ def network_of(text: str) -> Network:
     except ValueError as error:
         raise InvalidArgument(f"trusted_proxies: {error}; accepted are '10.0.0.0/8', '192.0.2.1', 'unix'") from error
     # Addresses are compared as IPv4 where they can be.
-    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
-    if mapped is not None and network.prefixlen >= 96:
-        return IPv4Network((int(mapped), network.prefixlen - 96))
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and ipv4_inside(network.network_address):
+        return IPv4Network((int(network.network_address) & (2**32 - 1), network.prefixlen - 96))
     return network

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flint._errors import InvalidArgument
 from flint._native import Limit, validate_key
 from flint._validate import cost_of_calls, limit_of_calls
+from flint._web.client_address import ClientIp
 
 if TYPE_CHECKING:
     from flint._types import Period, RateLike
@@ -41,14 +42,18 @@ class Rule:
     limit: Limit | None
     cost: int | Callable[[Any], int | Awaitable[int]] = field(hash=False)
 
-    async def key_and_cost(self, request: object) -> tuple[str, int]:
+    async def key_and_cost(self, request: object, layer: str | None = None) -> tuple[str, int]:
         """The key and the cost of a request; the functions may be async.
+
+        layer: a name that keeps the key apart from those of other layers, if it is a client's bare address.
 
         Raises:
             TypeError: the key is no str, or the cost no int.
             Exception: what the functions raise.
         """
         key = self.checked_key(self.key if self.key_func is None else await resolved(self.key_func, request))
+        if layer is not None and isinstance(self.key_func, ClientIp):
+            key = f"{layer} {key}"
         return key, self.checked_cost(await resolved(self.cost, request) if callable(self.cost) else self.cost)
 
     def checked_key(self, key: object) -> str:
@@ -99,7 +104,7 @@ def rule(
 
 
 def method_names(owner: str, methods: Iterable[str] | None) -> frozenset[str] | None:
-    """HTTP methods in capitals; None means all."""
+    """HTTP methods in capitals; None means all. HEAD goes with GET: frameworks answer it with the handler of GET."""
     if methods is None:
         return None
     names = _texts(owner, "methods", methods, '{"GET", "POST"}')
@@ -108,7 +113,8 @@ def method_names(owner: str, methods: Iterable[str] | None) -> frozenset[str] | 
         raise InvalidArgument(
             f"{owner}: methods is a set of HTTP methods such as {{'GET', 'POST'}}, or None for all, not {wrong!r}"
         )
-    return frozenset(name.upper() for name in names)
+    capitals = frozenset(name.upper() for name in names)
+    return capitals | {"HEAD"} if "GET" in capitals else capitals
 
 
 def path_names(owner: str, paths: Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,22 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.python.contract.asgi_support import Counting, Wrapped, aget, call, get, hello, http_scope, statuses, totals
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from tests.python.contract.asgi_support import (
+    CLIENT,
+    Counting,
+    Wrapped,
+    aget,
+    call,
+    get,
+    hello,
+    http_scope,
+    statuses,
+    totals,
+)
 
 import flint
 from flint._web.asgi import Scope
@@ -145,6 +160,45 @@ def test_only_some_methods_are_limited(limiter: flint.Limiter) -> None:
     app = RateLimitMiddleware(hello, limiter, key="all", rate="1/hour", methods=["post", "PUT"])
     assert statuses(app, "/", "/", method="GET") == [200, 200]
     assert [get(app, method=method).status_code for method in ("POST", "PUT", "GET", "post")] == [200, 429, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("methods", "limited"),
+    [
+        ({"GET"}, {"GET", "HEAD"}),
+        ({"get", "post"}, {"GET", "HEAD", "POST"}),
+        ({"HEAD"}, {"HEAD"}),
+        ({"POST"}, {"POST"}),
+        (None, {"GET", "HEAD", "POST", "OPTIONS"}),
+    ],
+)
+def test_head_is_limited_where_get_is(limiter: flint.Limiter, methods: set[str] | None, limited: set[str]) -> None:
+    """Frameworks answer it with the handler of GET."""
+    called: list[str] = []
+
+    async def index(request: Request) -> PlainTextResponse:
+        called.append(request.method)
+        return PlainTextResponse("hello")
+
+    routes = Starlette(routes=[Route("/", index, methods=["GET", "POST", "OPTIONS"])])
+    app = RateLimitMiddleware(routes, limiter, key_func=lambda scope: scope["method"], rate="1/hour", methods=methods)
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        assert statuses(app, "/", "/", method=method) == [200, 429 if method in limited else 200]
+    # The handler runs for HEAD, too.
+    assert called.count("HEAD") == (1 if "HEAD" in limited else 2)
+
+
+def test_layers_have_a_client_address_each(limiter: flint.Limiter) -> None:
+    """Two middlewares with one key function and one limit do not count each other's requests."""
+    inner = RateLimitMiddleware(hello, limiter, key_func=client_ip(), rate="2/hour", exempt_paths={"/free"})
+    between = RateLimitMiddleware(inner, limiter, key="all", rate="9/hour")
+    app = RateLimitMiddleware(between, limiter, key_func=client_ip(), rate="2/hour", methods={"GET"})
+    assert statuses(app, "/", "/", "/") == [200, 200, 429]
+    assert statuses(app, "/free", method="POST") == [200]
+    # Not limited by the outer one, and still the second layer.
+    assert statuses(app, "/", method="POST") == [429]
+    # The outermost has the bare address.
+    assert totals(limiter) == {CLIENT[0]: (2, 1), f"#3 {CLIENT[0]}": (2, 1), "all": (4, 0)}
 
 
 def test_a_request_is_one_call(limiter: flint.Limiter) -> None:

@@ -21,7 +21,7 @@ from tests.python.contract.asgi_support import (
 from tests.python.contract.test_fastapi_routes import HOST, application, depends, nothing
 
 import flint
-from flint.fastapi import RateLimit, RateLimitHeaders, per_route
+from flint.fastapi import FlintRateLimitMiddleware, RateLimit, RateLimitHeaders, per_route
 from flint.keys import client_ip
 from flint.testing import ManualClock
 
@@ -104,6 +104,28 @@ def test_limits_are_equal_if_they_were_made_of_equal_arguments() -> None:
             assert one != other or hash(first) == hash(second)
 
 
+def test_a_middleware_and_a_route_do_not_count_each_others_requests(limiter: flint.Limiter) -> None:
+    """Both forms of flint.fastapi, with the same key function and the same limit."""
+    app = application(limiter, dependencies=[depends("3/hour", client_ip())])
+    app.add_middleware(FlintRateLimitMiddleware, key_func=client_ip(), rate="3/hour")
+    app.get("/")(nothing)
+    assert statuses(app, "/", "/", "/", "/") == [200, 200, 200, 429]
+    assert totals(limiter) == {HOST: (3, 1), f"RateLimit {HOST}": (3, 0)}
+
+
+def test_functions_of_the_application_make_the_key_that_they_return(limiter: flint.Limiter) -> None:
+    address = client_ip()
+
+    def shared(request: Request) -> str:
+        return address(request)
+
+    app = application(limiter, dependencies=[depends("4/hour", shared)])
+    app.add_middleware(FlintRateLimitMiddleware, key_func=shared, rate="4/hour")
+    app.get("/")(nothing)
+    assert statuses(app, "/", "/", "/") == [200, 200, 429]
+    assert totals(limiter) == {HOST: (4, 1)}
+
+
 def test_one_key_and_limit_twice_takes_the_sum(limiter: flint.Limiter) -> None:
     app = application(limiter, dependencies=[depends("9/hour", "k")])
     app.get("/", dependencies=[depends("9/hour", "k", cost=3), depends(None, "k")])(nothing)
@@ -144,7 +166,7 @@ def test_a_limit_before_the_login_also_counts_failed_logins(limiter: flint.Limit
     assert [item["q"] for _, item in parsed(answer, "ratelimit-policy")] == [3, 9]
     assert [item["r"] for _, item in parsed(answer, "ratelimit")] == [0, 8]
     assert get(app, headers={"x-user": "ann"}).status_code == 429
-    assert totals(limiter) == {HOST: (3, 1), "ann": (1, 0)}
+    assert totals(limiter) == {f"RateLimit {HOST}": (3, 1), "ann": (1, 0)}
 
 
 def test_a_limit_that_comes_later_by_itself_is_denied_by_itself(limiter: flint.Limiter) -> None:
