@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import types
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
@@ -135,6 +136,7 @@ def _wrapper_for(target: Function) -> Callable[[_Gate, Function], Function]:
     for has_kind, wrapper in (
         (inspect.isasyncgenfunction, _async_generator),
         (inspect.iscoroutinefunction, _coroutine),
+        (_is_generator_based_coroutine, _generator_based_coroutine),
         (inspect.isgeneratorfunction, _generator),
     ):
         if has_kind(target) or has_kind(type(target).__call__):
@@ -154,6 +156,22 @@ def _coroutine(gate: _Gate, function: Function) -> Callable[..., Coroutine[Any, 
     async def limited(*args: Any, **kwargs: Any) -> Any:
         await gate.aenter(args, kwargs)
         return await function(*args, **kwargs)
+
+    return limited
+
+
+def _is_generator_based_coroutine(function: Any) -> bool:
+    """Whether it is a generator function that types.coroutine() made awaitable."""
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    return isinstance(code, types.CodeType) and bool(code.co_flags & inspect.CO_ITERABLE_COROUTINE)
+
+
+def _generator_based_coroutine(gate: _Gate, function: Function) -> Callable[..., Any]:
+    @types.coroutine
+    def limited(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        yield from gate.aenter(args, kwargs).__await__()
+        return (yield from function(*args, **kwargs))
 
     return limited
 

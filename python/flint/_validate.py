@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 # The longest time that every operating system can wait for.
 _MAX_SECONDS = 365 * 86_400.0
+# Longer than the wait for any limit: 292 years, which every event loop and lock can wait for.
+_MAX_WAIT_SECONDS = 2.0**63 / 1e9
 _MAX_TOKEN = 4096
 
 
@@ -31,7 +33,7 @@ def wait_timeout(timeout: object) -> float | None:
     seconds = _seconds(timeout)
     if seconds is None or seconds < 0:
         raise InvalidArgument(f"timeout must be None or a number of seconds, 0 or more, such as 2.5, not {timeout!r}")
-    return seconds
+    return min(seconds, _MAX_WAIT_SECONDS)
 
 
 def call_timeout(timeout: object) -> float:

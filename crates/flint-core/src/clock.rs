@@ -59,6 +59,19 @@ impl ManualClock {
         *readings = (readings.0.wrapping_add(ns), readings.1.wrapping_add(ns));
     }
 
+    /// The same, unless a reading would exceed 64 bits: then neither moves, and this returns false.
+    #[must_use]
+    pub fn try_advance_ns(&self, ns: u64) -> bool {
+        let mut readings = self.readings.lock();
+        match (readings.0.checked_add(ns), readings.1.checked_add(ns)) {
+            (Some(monotonic_ns), Some(wall_ns)) => {
+                *readings = (monotonic_ns, wall_ns);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Steps the wall clock alone, as an administrator or NTP would.
     pub fn set_wall_ns(&self, ns: u64) {
         self.readings.lock().1 = ns;
@@ -82,6 +95,18 @@ impl Clock for ManualClock {
 #[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reading_that_would_not_fit_leaves_both_as_they_are() {
+        let clock = ManualClock::new(5);
+        assert!(clock.try_advance_ns(u64::MAX - 5));
+        assert_eq!(clock.both_ns(), (u64::MAX - 4, u64::MAX));
+        assert!(!clock.try_advance_ns(1));
+        clock.set_wall_ns(0);
+        assert!(!clock.try_advance_ns(5));
+        assert_eq!(clock.both_ns(), (u64::MAX - 4, 0));
+        assert!(clock.try_advance_ns(4));
+    }
 
     #[test]
     fn both_readings_move_at_once() {

@@ -52,11 +52,15 @@ impl ManualClock {
                 total = total.and_then(|total| total.checked_add(part));
             }
         }
-        let total = total.filter(|total| self.0.wall_ns().checked_add(*total).is_some());
-        let total = total
-            .ok_or_else(|| invalid_argument(py, "the clock cannot go beyond 64 bits of nanoseconds".to_owned()))?;
-        self.0.advance_ns(total);
-        Ok(())
+        if total.is_some_and(|total| self.0.try_advance_ns(total)) {
+            return Ok(());
+        }
+        let message = format!(
+            "advance() would move {} beyond 64 bits of nanoseconds, which end in the year 2554; advance by less, or make \
+             another ManualClock",
+            self.__repr__(py)?
+        );
+        Err(invalid_argument(py, message))
     }
 
     /// Steps the wall clock alone, as an administrator or NTP would; no time passes for running limiters.

@@ -7,9 +7,12 @@ import math
 import pickle
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from tests.python.backends import kind_of
+from tests.python.backends import Backend, kind_of
 
 import flint
 from flint.testing import ManualClock
@@ -273,6 +276,23 @@ def test_a_wait_longer_than_the_timeout_is_refused_at_once(limiter: flint.Limite
     status = limiter.status("k")
     assert status is not None
     assert (status.total_allowed, status.total_denied) == (1, 2), "each caller that gave up was denied"
+
+
+@pytest.mark.parametrize("timeout", [1e300, 1e19, 10**400, 365 * 86_400 * 1000], ids=str)
+def test_a_timeout_longer_than_any_wait(backend: Backend, data_dir: Path, timeout: float) -> None:
+    """By the clock of the operating system, in threads and in coroutines that wait for each other."""
+    with ExitStack() as stack:
+        limiter = backend.make(data_dir, None, stack)  # type: ignore[arg-type]
+        for _ in range(2):
+            limiter.acquire("k", limit="1/5ms", timeout=timeout)
+        with ThreadPoolExecutor(3) as threads:
+            waits = [threads.submit(limiter.acquire, "k", timeout=timeout) for _ in range(3)]
+            assert all(wait.result(10) for wait in waits)
+
+        async def main() -> None:
+            await asyncio.gather(*(limiter.aacquire("k", timeout=timeout) for _ in range(3)))
+
+        asyncio.run(main())
 
 
 def test_the_queue_counts_for_the_timeout(limiter: flint.Limiter, clock: ManualClock) -> None:

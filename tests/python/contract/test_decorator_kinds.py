@@ -8,6 +8,7 @@ import contextlib
 import functools
 import inspect
 import operator
+import types
 import typing
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from typing import Any
@@ -193,6 +194,38 @@ def an_async_mock(limited: Decorate) -> Call:
     return lambda n: asyncio.run(double(n))
 
 
+def a_generator_based_coroutine_function(limited: Decorate) -> Call:
+    @limited
+    @types.coroutine
+    def double(n: int) -> Generator[Any, Any, int]:
+        yield from asyncio.sleep(0).__await__()
+        return 2 * n
+
+    async def call(n: int) -> int:
+        awaitable: Any = double(n)
+        assert inspect.isawaitable(awaitable)
+        result: int = await awaitable
+        return result
+
+    return lambda n: asyncio.run(call(n))
+
+
+def a_generator_based_coroutine_method(limited: Decorate) -> Call:
+    class Doubler:
+        @classmethod
+        @limited
+        @types.coroutine
+        def double(cls, n: int) -> Generator[Any, Any, int]:
+            yield
+            return 2 * n
+
+    async def call(n: int) -> int:
+        result: int = await Doubler.double(n)
+        return result
+
+    return lambda n: asyncio.run(call(n))
+
+
 def a_generator_function(limited: Decorate) -> Call:
     @limited
     def double(n: int) -> Iterator[int]:
@@ -296,6 +329,8 @@ KINDS = [
     an_async_partial,
     an_async_instance,
     an_async_mock,
+    a_generator_based_coroutine_function,
+    a_generator_based_coroutine_method,
     a_generator_function,
     a_generator_method,
     an_async_generator_function,
