@@ -40,12 +40,14 @@ unexport PYTHONPATH PYTHONHOME
 
 dev: $(BUILT)
 
-$(TOOLS): requirements-dev.txt
+$(TOOLS): requirements-dev.txt requirements-greenlets.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "make: Python 3.10 or later is needed, $(PYTHON) is not; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "make: cannot make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
 	$(PY) -m pip install --quiet --requirement requirements-dev.txt
+	@$(PY) -c 'import sysconfig, sys; sys.exit(bool(sysconfig.get_config_var("Py_GIL_DISABLED")))' || exit 0; \
+	  $(PY) -m pip install --quiet --requirement requirements-greenlets.txt
 	@touch $@
 
 $(BUILT): $(TOOLS) $(RUST_SOURCES) $(if $(wildcard $(EXTENSION)),,missing-extension)

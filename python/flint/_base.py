@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+
+from flint._errors import ClosedError
+from flint._native import _Specs
+
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from flint._backend import Acquires, Attempts
     from flint._decorator import Decorator
-    from flint._native import CheckResult
+    from flint._native import CheckResult, _LimitManyCall
     from flint._types import LimitLike, Period, RateLike
+
+
+# Limits that are parsed before the event loop goes on: about a millisecond.
+_SLICE = 500
 
 
 class _Default(str):
     """The text of a default, distinct from an equal str of a caller."""
 
     __slots__ = ()
+
+
+def ended(error: ImportError) -> ClosedError:
+    """What is raised for a module that cannot be imported because the interpreter is ending."""
+    if not sys.is_finalizing():
+        raise error
+    return ClosedError("the interpreter is ending, and no call can wait for a limit any more")
 
 
 # The default of `algorithm`. The native half refuses an algorithm together with a flint.Limit, which has its own, also
@@ -27,6 +44,16 @@ TOKEN_BUCKET = _Default("token_bucket")
 def named(algorithm: str) -> tuple[str, ...]:
     """The algorithm as a last positional argument, unless it is the default."""
     return () if algorithm is TOKEN_BUCKET else (algorithm,)
+
+
+async def limit_many_call(specs: Iterable[Mapping[str, Any]]) -> _LimitManyCall:
+    """The parsed call of alimit_many(); the event loop goes on meanwhile. Raises what the call raises for arguments."""
+    parser = _Specs(specs)
+    while (call := parser.parse(_SLICE)) is None:
+        from asyncio import sleep
+
+        await sleep(0)
+    return call
 
 
 class LimiterBase:
@@ -49,7 +76,10 @@ class LimiterBase:
         Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
         denial), and what check() raises.
         """
-        from flint._waiting.acquire import acquire
+        try:
+            from flint._waiting.acquire import acquire
+        except ImportError as error:
+            raise ended(error) from None
 
         return acquire(self, key, cost, limit, timeout)
 
@@ -57,7 +87,10 @@ class LimiterBase:
         self: Attempts, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
     ) -> CheckResult:
         """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
-        from flint._waiting.acquire import aacquire
+        try:
+            from flint._waiting.acquire import aacquire
+        except ImportError as error:
+            raise ended(error) from None
 
         return await aacquire(self, key, cost, limit, timeout)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from flint._base import TOKEN_BUCKET, LimiterBase, named
+from flint._base import TOKEN_BUCKET, LimiterBase, limit_many_call, named
 from flint._native import (
     CheckResult,
     MultiCheckResult,
@@ -21,7 +21,6 @@ from flint._native import (
     _ForecastCall,
     _HistoryCall,
     _LimitCall,
-    _LimitManyCall,
     _ListCall,
     _ResetCall,
     _TopCall,
@@ -119,8 +118,8 @@ class Limiter(_NativeLimiter, LimiterBase):
             await started
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
-        """Like limit_many(), without holding up the event loop."""
-        started = self._start(_LimitManyCall(specs))
+        """Like limit_many(), without holding up the event loop, which goes on while `specs` is read."""
+        started = self._start(await limit_many_call(specs))
         if started is not True:
             await started
 

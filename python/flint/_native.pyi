@@ -54,6 +54,7 @@ __all__ = [
     "_PeekCall",
     "_RecordsCall",
     "_ResetCall",
+    "_Specs",
     "_StatusCall",
     "_TopCall",
     "__version__",
@@ -61,6 +62,7 @@ __all__ = [
     "_close_all",
     "_head",
     "_limit_of",
+    "absolute_path",
     "backup",
     "doctor",
     "dump",
@@ -513,6 +515,14 @@ class _LimitManyCall(_Call[Literal[True]]):
     def __new__(cls, specs: Iterable[Mapping[str, Any]], /) -> Self: ...
 
 @final
+class _Specs:
+    """The arguments of limit_many(), parsed some at a time."""
+
+    def __new__(cls, specs: Iterable[Mapping[str, Any]], /) -> Self: ...
+    def parse(self, count: int, /) -> _LimitManyCall | None:
+        """Parse up to `count` more; the call when there are no more."""
+
+@final
 class _ResetCall(_Call[Literal[True]]):
     def __new__(cls, key: str, /) -> Self: ...
 
@@ -710,6 +720,10 @@ class Server:
         """Have serve() return."""
 
     @property
+    def scraping(self) -> bool:
+        """Whether a thread is still in `metrics` after serve() has returned."""
+
+    @property
     def urls(self) -> builtins.list[str]: ...
 
 def doctor(path: str | PathLike[str]) -> _Report:
@@ -735,6 +749,9 @@ def dump(
     `idle` is called at the end of the log; while it returns something true, the dump goes on with the records
     written since.
     """
+
+def absolute_path(path: str | PathLike[str]) -> str:
+    """The absolute form of a data directory, as Limiter.data_dir has it."""
 
 def validate_key(key: str) -> None:
     """Reject a key that no call would accept."""

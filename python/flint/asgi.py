@@ -99,7 +99,7 @@ class RateLimitMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        layer = enter_layer(scope)
+        layer = enter_layer(scope) if self._rule.is_of_client else None
         if await self._is_exempt(scope):
             await self.app(scope, receive, carrying(scope, send, []))
             return

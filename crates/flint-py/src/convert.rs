@@ -1,6 +1,7 @@
 //! Arguments that several methods take.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use flint_core::Error;
 use pyo3::exceptions::PyTypeError;
@@ -193,7 +194,10 @@ pub(crate) fn url_scheme(text: &str) -> Option<String> {
     (is_scheme && (rest.starts_with('/') || matches!(&*scheme, "unix" | "http" | "https"))).then_some(scheme)
 }
 
-/// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links. `name` is the argument's.
+/// A directory as `str` or `os.PathLike[str]`, made absolute without resolving symbolic links. `name` is the argument's. `..` is what it is for the system: the
+/// parent of the directory that a link before it leads to.
+///
+/// Raises StorageError for a relative path where the working directory was removed.
 pub(crate) fn absolute_path(name: &str, path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     let py = path.py();
     let os = py.import("os")?;
@@ -217,9 +221,35 @@ pub(crate) fn absolute_path(name: &str, path: &Bound<'_, PyAny>) -> PyResult<Pat
         );
         return Err(invalid_argument(py, message));
     }
-    os.getattr("path")?.call_method1("abspath", (&text,))?.extract().map_err(|_| {
+    let given: PathBuf = text.extract().map_err(|_| {
         invalid_argument(py, format!("{name} must be a path that the file system can name; {} is not", shown()))
-    })
+    })?;
+    let absolute = if given.is_absolute() {
+        given
+    } else {
+        let directory = std::env::current_dir().map_err(|error| {
+            let op =
+                "the working directory cannot be found; change to another one, or give an absolute path instead of";
+            to_py(py, &Error::storage(op, &given, error))
+        })?;
+        directory.join(given)
+    };
+    Ok(tidy(&absolute))
+}
+
+/// The same place without doubled and trailing slashes and single dots, and without `..` where the system's parent directory is the
+/// one that the text shows.
+fn tidy(path: &Path) -> PathBuf {
+    let place = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    let mut tidied = PathBuf::new();
+    for component in path.components() {
+        let shown = tidied.parent().filter(|_| component == Component::ParentDir);
+        match shown.filter(|shown| place(shown).is_some_and(|shown| Some(shown) == place(&tidied.join("..")))) {
+            Some(shown) => tidied = shown.to_path_buf(),
+            None => tidied.push(component),
+        }
+    }
+    tidied
 }
 
 /// A `bool`, nothing that merely has a truth value.

@@ -1,5 +1,7 @@
 //! Functions that look at a directory without opening it: for the command line.
 
+use std::path::PathBuf;
+
 use flint_core::dump::{Dumped, Follower};
 use flint_core::engine::{Dropped, KeyDoubt, RepairReport};
 use flint_core::limit;
@@ -165,11 +167,18 @@ fn url_scheme(text: &str) -> Option<String> {
     convert::url_scheme(text)
 }
 
+/// The absolute form of a data directory, as `Limiter.data_dir` has it. Raises InvalidArgument and StorageError.
+#[pyfunction(name = "absolute_path")]
+fn absolute(path: &Bound<'_, PyAny>) -> PyResult<std::ffi::OsString> {
+    absolute_path("data_dir", path).map(PathBuf::into_os_string)
+}
+
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(doctor, m)?)?;
     m.add_function(wrap_pyfunction!(repair, m)?)?;
     m.add_function(wrap_pyfunction!(backup, m)?)?;
     m.add_function(wrap_pyfunction!(dump, m)?)?;
     m.add_function(wrap_pyfunction!(url_scheme, m)?)?;
+    m.add_function(wrap_pyfunction!(absolute, m)?)?;
     m.add_function(wrap_pyfunction!(validate_key, m)?)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use flint_core::Error;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
 /// The Python exception for `error`.
@@ -35,6 +36,20 @@ impl<T> OrRaise<T> for flint_core::Result<T> {
     fn or_raise(self, py: Python<'_>) -> PyResult<T> {
         self.map_err(|error| to_py(py, &error))
     }
+}
+
+/// The classes of `flint._errors` by their names. A copy of the module's dict, which the end of the interpreter clears.
+fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
+    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+    let classes =
+        CLASSES.get_or_try_init(py, || -> PyResult<_> { Ok(py.import("flint._errors")?.dict().copy()?.unbind()) })?;
+    Ok(classes.bind(py))
+}
+
+/// Finds the classes of errors. Called while modules can be imported, so that the methods of what is made then can raise as long as
+/// it exists: while the interpreter ends, too.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    classes(py).map(drop)
 }
 
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
@@ -76,7 +91,7 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         Error::Forked => "ForkedError",
         _ => "FlintError",
     };
-    let class = py.import("flint._errors")?.getattr(name)?;
+    let class = classes(py)?.as_any().get_item(name)?;
     Ok(PyErr::from_value(class.call((error.to_string(),), Some(&extra))?))
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flint_server::{Bounds, LogFormat, MetricsText, Settings, StartError, Stop, TlsFiles, TokenSource};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -27,6 +28,7 @@ const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json",
 #[pyclass(module = "flint._native", name = "Server", frozen)]
 pub(crate) struct Server {
     server: Mutex<Option<flint_server::Server>>,
+    scrapes: Arc<Scrapes>,
     stop: Stop,
     urls: Vec<String>,
 }
@@ -56,8 +58,34 @@ fn bounds(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Bounds>
     Ok(bounds)
 }
 
-fn metrics_text(call: Py<PyAny>) -> MetricsText {
-    std::sync::Arc::new(move || {
+/// The threads of the server that call Python, for the text of metrics.
+#[derive(Default)]
+struct Scrapes {
+    ended: AtomicBool,
+    running: AtomicUsize,
+}
+
+/// Counts one of them.
+struct Scrape<'a>(&'a Scrapes);
+
+impl Scrapes {
+    /// `None` once the server has ended: no thread enters Python any more.
+    fn begin(&self) -> Option<Scrape<'_>> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let scrape = Scrape(self);
+        (!self.ended.load(Ordering::SeqCst)).then_some(scrape)
+    }
+}
+
+impl Drop for Scrape<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn metrics_text(call: Py<PyAny>, scrapes: Arc<Scrapes>) -> MetricsText {
+    Arc::new(move || {
+        let Some(_scrape) = scrapes.begin() else { return Err("the server has ended".to_owned()) };
         Python::attach(|py| call.call0(py).and_then(|text| text.extract(py)).map_err(|error| error.to_string()))
     })
 }
@@ -103,6 +131,7 @@ impl Server {
             _ => return Err(invalid_argument(py, "TLS needs both a certificate and its key".to_owned())),
         };
         let log = log_format.map_or(Ok(LogFormat::Text), |name| choice("log_format", name, &LOG_FORMATS))?;
+        let scrapes = Arc::<Scrapes>::default();
         let settings = Settings {
             bind,
             unix,
@@ -112,7 +141,7 @@ impl Server {
             require_tls,
             allowed_hosts,
             bounds: bounds(py, limits)?,
-            metrics: metrics.map(metrics_text),
+            metrics: metrics.map(|call| metrics_text(call, scrapes.clone())),
         };
         let limiter = match limiter.cast::<Limiter>() {
             Ok(limiter) => limiter.clone(),
@@ -124,7 +153,7 @@ impl Server {
         let engine = limiter.get().shared_engine()?;
         let server =
             py.detach(|| flint_server::Server::open(engine, &settings, log)).map_err(|error| raised(py, &error))?;
-        Ok(Self { stop: server.stopper(), urls: server.urls(), server: Mutex::new(Some(server)) })
+        Ok(Self { scrapes, stop: server.stopper(), urls: server.urls(), server: Mutex::new(Some(server)) })
     }
 
     /// Answer requests in this thread until stop() is called; with signals=True also until SIGTERM or SIGINT. Once only.
@@ -132,7 +161,16 @@ impl Server {
     fn serve(&self, py: Python<'_>, signals: bool) -> PyResult<()> {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(server) = server else { return Err(PyRuntimeError::new_err("this Server has served already")) };
-        py.detach(|| server.run(signals)).map_err(|error| raised(py, &error))
+        let served = py.detach(|| server.run(signals)).map_err(|error| raised(py, &error));
+        self.scrapes.ended.store(true, Ordering::SeqCst);
+        served
+    }
+
+    /// Whether a thread of the server is still in `metrics` after serve() has returned. The interpreter must not be finalised then:
+    /// that would end the thread in the middle of native code, which aborts the process.
+    #[getter]
+    fn scraping(&self) -> bool {
+        self.scrapes.running.load(Ordering::SeqCst) > 0
     }
 
     /// Have serve() return: new connections are refused, open requests are answered. From any thread.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
+from flint._client.patched_line import PatchedLine
 from flint._client.tls import Tls
 from flint._native import _Line
 
@@ -17,8 +19,8 @@ class Connection:
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
-        # The native half of a blocking socket; None while the socket belongs to an event loop, which never blocks.
-        self.line: _Line | None = None
+        # The half of a connection that blocks; None while the socket belongs to an event loop, which never blocks.
+        self.line: _Line | PatchedLine | None = None
 
     def opened(self, sock: socket.socket) -> None:
         """Take over a connected socket."""
@@ -28,13 +30,15 @@ class Connection:
         sock.settimeout(0)
         self.sock = sock
 
-    def for_thread(self) -> _Line:
+    def for_thread(self) -> _Line | PatchedLine:
         """The open socket, for a thread to block on."""
         if self.line is None:
             # Not None: an exchange opens a connection before it uses it.
             sock: Any = self.sock
             sock.settimeout(None)
-            self.line = _Line(sock.fileno())
+            # False for a socket of gevent or eventlet.
+            blocks = os.get_blocking(sock.fileno())
+            self.line = _Line(sock.fileno()) if blocks else PatchedLine(sock)
         return self.line
 
     def for_event_loop(self) -> Any:
@@ -49,6 +53,9 @@ class Connection:
         """Whether the server has closed the connection, as far as the operating system knows by now."""
         if self.sock is None:
             return False
+        if isinstance(self.line, PatchedLine):
+            # Its recv() waits, whatever the flags, as long as there is a timeout. Each call sets it anew.
+            self.sock.settimeout(0)
         try:
             return self.sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
         except BlockingIOError:

@@ -51,14 +51,28 @@ class Core:
         self.endpoint = Endpoint(address, context_of(ssl_context, tls=address.tls))
         self.codec = _Codec(_headers(address.authority, bearer_token(token)), os.urandom(16))
         # The callers that wait in acquire().
-        self.queues = Queues(join_first=True)
+        self._queues = Queues(join_first=True)
+        self._pid = os.getpid()
         _cores.add(self)
+
+    @property
+    def queues(self) -> Queues:
+        """The callers that wait in acquire(), of this process."""
+        self._enter()
+        return self._queues
+
+    def close(self) -> None:
+        """Close the connections, and wake the callers that wait."""
+        self._enter()
+        self.endpoint.pool.close()
+        self._queues.wake_all()
 
     def run(self, call: _Call[T]) -> T:
         """Make one call in this thread.
 
         On an open connection, and if nothing unusual happens, this takes few native calls and no step of an exchange.
         """
+        self._enter()
         codec = self.codec
         request = codec.encode(call)
         deadline = monotonic() + self.timeout
@@ -85,9 +99,10 @@ class Core:
         except _FAILURES as failure:
             return self.error_policy.recover(call, failure)
 
-    async def arun(self, call: _Call[T]) -> T:
-        """Make one call in this coroutine."""
-        request = self.codec.encode(call)
+    async def arun(self, call: _Call[T], *, large: bool = False) -> T:
+        """Make one call in this coroutine. A large one is encoded in a thread."""
+        self._enter()
+        request = await io_asyncio.compute(self.codec.encode, call) if large else self.codec.encode(call)
         deadline = monotonic() + self.timeout
         steps = exchange(self.endpoint, self.codec, call, request, deadline, self.retries)
         try:
@@ -113,11 +128,17 @@ class Core:
             call = call.rest(page)
         return found
 
+    def _enter(self) -> None:
+        """Before each use. A fork that Python does not see, such as fork() called by C code, is noticed here."""
+        if os.getpid() != self._pid:
+            self.forked()
+
     def forked(self) -> None:
         """In the child, which has none of the parent's threads: start again with connections of its own."""
+        self._pid = os.getpid()
         self.codec.reseed(os.urandom(16))
         self.endpoint.forked()
-        self.queues = Queues(join_first=True)
+        self._queues = Queues(join_first=True)
 
 
 _cores: weakref.WeakSet[Core] = weakref.WeakSet()
@@ -128,6 +149,7 @@ def _after_fork() -> None:
         core.forked()
 
 
+# The child's copies of the connections are closed at once, whether it uses the client or not.
 os.register_at_fork(after_in_child=_after_fork)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ssl import SSLCertVerificationError
 from time import monotonic
 from typing import TypeVar
@@ -21,6 +22,8 @@ T = TypeVar("T")
 _TRANSIENT = frozenset({502, 503, 504})
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
+# Bytes of an answer that takes a noticeable time to decode.
+_LARGE = 65536
 
 
 class InFlight:
@@ -91,7 +94,7 @@ def exchange(
                 if not reusable:
                     connection.close()
                 if response.status == 200:
-                    return _result(endpoint, response, codec, call)
+                    return (yield from _result(endpoint, response, codec, call))
                 body = response.data[response.start :]
                 failure = errors.of(endpoint.address.url, response.status, response.content_type, body)
                 if response.status not in _TRANSIENT:
@@ -133,11 +136,14 @@ def _open(endpoint: Endpoint, connection: Connection) -> Steps[None]:
     connection.tls = tls
 
 
-def _result(endpoint: Endpoint, response: Response, codec: _Codec, call: _Call[T]) -> T:
+def _result(endpoint: Endpoint, response: Response, codec: _Codec, call: _Call[T]) -> Steps[T]:
     kind = (response.content_type or "").partition(";")[0]
     try:
         if not kind.endswith("json"):
             raise ValueError(f"its Content-Type is {response.content_type!r}")
-        return codec.decode(call, response.data, response.start)
+        if len(response.data) < _LARGE:
+            return codec.decode(call, response.data, response.start)
+        result: T = yield partial(codec.decode, call, response.data, response.start)
+        return result
     except ValueError as error:
         raise errors.not_understood(endpoint.address.url, error) from None

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from flint._client.address import QUEUE_PAUSE_S, no_address
@@ -68,7 +69,12 @@ async def run(endpoint: Endpoint, steps: Steps[T], deadline: float) -> T:
         steps.close()
 
 
-async def _do(endpoint: Endpoint, step: Any, deadline: float) -> Connection | bytes | None:
+async def compute(function: Callable[..., T], *arguments: object) -> T:
+    """What the function returns, called in a thread: the event loop goes on meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+async def _do(endpoint: Endpoint, step: Any, deadline: float) -> Any:
     if type(step) is tuple:
         connection, data = step
         return await _talk(connection, data, deadline)
@@ -76,6 +82,8 @@ async def _do(endpoint: Endpoint, step: Any, deadline: float) -> Connection | by
         return await _take(endpoint, deadline)
     if type(step) is Connection:
         await _connect(endpoint, step, deadline)
+    elif callable(step):
+        return await compute(step)
     else:
         await asyncio.sleep(step)
     return None

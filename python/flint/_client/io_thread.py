@@ -52,15 +52,16 @@ def run(endpoint: Endpoint, steps: Steps[T], deadline: float) -> T:
         steps.close()
 
 
-def _do(endpoint: Endpoint, step: Any, deadline: float) -> Connection | bytes | None:
+def _do(endpoint: Endpoint, step: Any, deadline: float) -> Any:
     if type(step) is tuple:
         connection, data = step
-        received: bytes = connection.for_thread().talk(data, remaining(deadline))
-        return received
+        return connection.for_thread().talk(data, remaining(deadline))
     if step is TAKE:
         return _take(endpoint, deadline)
     if type(step) is Connection:
         _connect(endpoint, step, deadline)
+    elif callable(step):
+        return step()
     else:
         time.sleep(step)
     return None

@@ -5,7 +5,7 @@ Nothing is decided here. Each method and its async counterpart make the same par
 
 from __future__ import annotations
 
-from flint._base import TOKEN_BUCKET, LimiterBase, named
+from flint._base import TOKEN_BUCKET, LimiterBase, limit_many_call, named
 from flint._errors import FlintError
 from flint._native import (
     _AttemptCall,
@@ -201,8 +201,8 @@ class SharedLimiter(LimiterBase):
         self._core.run(_LimitManyCall(specs))
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
-        """Like limit_many(), without holding up the event loop."""
-        await self._core.arun(_LimitManyCall(specs))
+        """Like limit_many(), without holding up the event loop, which goes on while `specs` is read."""
+        await self._core.arun(await limit_many_call(specs), large=True)
 
     def status(self, key: str) -> LimitStatus | None:
         """The limit of `key`, what is left of it and its totals; None for a key without a limit."""
@@ -320,8 +320,7 @@ class SharedLimiter(LimiterBase):
 
         Calls in flight are answered. Closing again does nothing.
         """
-        self._core.endpoint.pool.close()
-        self._core.queues.wake_all()
+        self._core.close()
 
     def __enter__(self) -> Self:
         return self

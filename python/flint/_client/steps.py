@@ -4,6 +4,7 @@
     connection          nothing, when its socket is connected
     connection, bytes   what was received after these were sent
     a float             nothing, after that many seconds
+    a function          what it returns, which takes noticeable time to compute
 
 An exception that the I/O raises is thrown into the generator.
 """

@@ -16,12 +16,12 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # The place in a scope for headers that dependencies of a route add to its answer.
 CARRIED = "flint.headers"
-# The place in a scope for the number of middlewares that it has passed.
+# The place in a scope for the number of middlewares with the key of its client that it has passed.
 _LAYERS = "flint.layers"
 
 
 def enter_layer(scope: Scope) -> str | None:
-    """The name of this middleware among those that the connection passes; None for the first."""
+    """The name of a middleware among those that the connection passes whose key is its client; None for the first."""
     number: int = scope.get(_LAYERS, 0) + 1
     scope[_LAYERS] = number
     return None if number == 1 else f"#{number}"

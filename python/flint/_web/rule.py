@@ -42,6 +42,11 @@ class Rule:
     limit: Limit | None
     cost: int | Callable[[Any], int | Awaitable[int]] = field(hash=False)
 
+    @property
+    def is_of_client(self) -> bool:
+        """Whether the key is a client's bare address, which another layer may use as well without intending to."""
+        return isinstance(self.key_func, ClientIp)
+
     async def key_and_cost(self, request: object, layer: str | None = None) -> tuple[str, int]:
         """The key and the cost of a request; the functions may be async.
 
@@ -52,7 +57,7 @@ class Rule:
             Exception: what the functions raise.
         """
         key = self.checked_key(self.key if self.key_func is None else await resolved(self.key_func, request))
-        if layer is not None and isinstance(self.key_func, ClientIp):
+        if layer is not None and self.is_of_client:
             key = f"{layer} {key}"
         return key, self.checked_cost(await resolved(self.cost, request) if callable(self.cost) else self.cost)
 

@@ -19,8 +19,12 @@ _SHOWN_PARTS = 200
 def repair(session: Session, target: str | None) -> None:
     """Writes the copy and prints what it lacks. Exit status 3 if it lacks something."""
     session.require_directory()
-    source = os.path.abspath(session.data_dir)
-    target = os.path.abspath(target) if target is not None else f"{source}.repaired"
+    source = _native.absolute_path(session.data_dir)
+    if target is not None:
+        target = _native.absolute_path(target)
+    else:
+        # The name of the parent directory is that of no file.
+        target = f"{os.path.realpath(source) if source.endswith('/..') else source}.repaired"
     with output.working(f"repairing {source}"):
         report: Mapping[str, Any] = _native.repair(source, target)
     if report["written"] and not report["complete"]:

@@ -166,7 +166,7 @@ class Session:
             raise CommandError(f"cannot read the data directory {self._shown()}: {error.strerror}") from None
 
     def _shown(self) -> str:
-        return os.path.abspath(self.data_dir)
+        return _native.absolute_path(self.data_dir)
 
     @contextmanager
     def _open(self, *, read_only: bool) -> Iterator[flint.Limiter]:

@@ -1,12 +1,14 @@
 //! `limit` and `limit_many`.
 
 use flint_core::Engine;
-use flint_core::engine::{OnChange, SetLimit, SetLimits, WaitPolicy};
-use flint_core::limit::Limit;
+use flint_core::engine::{SetLimit, SetLimits, WaitPolicy};
+use std::sync::{Mutex, PoisonError};
+
 use pyo3::prelude::*;
+use pyo3::types::PyIterator;
 
 use super::base::{Call, Change, ParsedCall, Remote, Work, done, initializer, pending};
-use super::specs::{Spec, parse_specs};
+use super::specs::{Borrowed, Spec, parse_some, write_spec};
 use super::{choice, limit};
 use crate::client::body::Body;
 use crate::client::request::{LIMIT_MANY, Request};
@@ -40,7 +42,9 @@ pub(crate) struct LimitManyCall(Vec<Spec>);
 impl LimitManyCall {
     /// The call with these arguments.
     pub(crate) fn parse(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        parse_specs(specs).map(Self)
+        let mut parsed = Vec::new();
+        parse_some(&specs.try_iter()?, &mut parsed, usize::MAX)?;
+        Ok(Self(parsed))
     }
 }
 
@@ -69,12 +73,40 @@ impl LimitManyCall {
     }
 }
 
+/// The arguments of limit_many(), parsed some at a time.
+#[pyclass(module = "flint._native", name = "_Specs", frozen)]
+pub(crate) struct Specs {
+    iterator: Py<PyIterator>,
+    parsed: Mutex<Vec<Spec>>,
+}
+
+#[pymethods]
+impl Specs {
+    #[new]
+    #[pyo3(signature = (specs, /))]
+    fn new(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Ok(Self { iterator: specs.try_iter()?.unbind(), parsed: Mutex::default() })
+    }
+
+    /// Parses up to `count` more. Returns the call when there are no more, else None.
+    #[pyo3(signature = (count, /))]
+    fn parse<'py>(&self, py: Python<'py>, count: usize) -> PyResult<Option<Bound<'py, LimitManyCall>>> {
+        // Taken out meanwhile: the iterator may run any code.
+        let mut parsed = std::mem::take(&mut *self.parsed.lock().unwrap_or_else(PoisonError::into_inner));
+        if parse_some(self.iterator.bind(py), &mut parsed, count)? {
+            return Bound::new(py, initializer(LimitManyCall(parsed))).map(Some);
+        }
+        *self.parsed.lock().unwrap_or_else(PoisonError::into_inner) = parsed;
+        Ok(None)
+    }
+}
+
 impl Remote for LimitCall {
     type Output = u64;
 
     fn request(&self, py: Python<'_>) -> PyResult<Request> {
         let mut body = Body::default();
-        self.0.write(py, &mut body)?;
+        write_spec(&self.0.borrow(py)?, &mut body);
         Ok(Request::new("POST /v1/limits").with_body(body))
     }
 
@@ -100,12 +132,16 @@ impl Remote for LimitManyCall {
     type Output = u64;
 
     fn request(&self, py: Python<'_>) -> PyResult<Request> {
-        let mut body = Body::default();
-        body.raw(r#"{"limits":["#);
-        for (index, spec) in self.0.iter().enumerate() {
-            spec.write(py, body.separator(index))?;
-        }
-        body.raw("]}");
+        let specs = self.0.iter().map(|spec| spec.borrow(py)).collect::<PyResult<Vec<_>>>()?;
+        let body = py.detach(|| {
+            let mut body = Body::default();
+            body.raw(r#"{"limits":["#);
+            for (index, spec) in specs.iter().enumerate() {
+                write_spec(spec, body.separator(index));
+            }
+            body.raw("]}");
+            body
+        });
         Ok(Request::new(LIMIT_MANY).with_body(body))
     }
 
@@ -119,7 +155,10 @@ impl Remote for LimitManyCall {
 }
 
 /// The specs as the engine takes them.
-pub(crate) struct ChangeMany<'a>(Vec<(&'a str, Limit, OnChange)>);
+pub(crate) struct ChangeMany<'a>(Vec<Borrowed<'a>>);
+
+/// More than these take long enough to run in a thread of their own.
+const MANY: usize = 100;
 
 impl Work for ChangeMany<'_> {
     type Output = u64;
@@ -129,6 +168,9 @@ impl Work for ChangeMany<'_> {
     }
 
     fn try_run(&self, engine: &Engine, wait: WaitPolicy) -> flint_core::Result<Option<u64>> {
+        if self.0.len() > MANY {
+            return Ok(None);
+        }
         engine.try_run(&SetLimits { specs: &self.0 }, wait)
     }
 
@@ -147,5 +189,6 @@ impl Call for LimitManyCall {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<LimitCall>()?;
-    m.add_class::<LimitManyCall>()
+    m.add_class::<LimitManyCall>()?;
+    m.add_class::<Specs>()
 }

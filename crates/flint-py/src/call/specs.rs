@@ -4,12 +4,15 @@ use flint_core::engine::{MAX_SPECS, OnChange};
 use flint_core::limit::Limit;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyMapping;
+use pyo3::types::{PyIterator, PyMapping};
 
 use super::{choice, limit};
 use crate::client::body::Body;
 use crate::convert::{Key, shown};
 use crate::errors::invalid_argument;
+
+/// A spec as the engine takes it.
+pub(super) type Borrowed<'a> = (&'a str, Limit, OnChange);
 
 /// One call of `limit()`, owned.
 pub(super) struct Spec {
@@ -20,18 +23,8 @@ pub(super) struct Spec {
 
 impl Spec {
     /// The spec as the engine takes it.
-    pub(super) fn borrow<'a>(&'a self, py: Python<'a>) -> PyResult<(&'a str, Limit, OnChange)> {
+    pub(super) fn borrow<'a>(&'a self, py: Python<'a>) -> PyResult<Borrowed<'a>> {
         Ok((self.key.text(py)?, self.limit, self.on_change))
-    }
-
-    /// Writes the spec as a JSON object.
-    pub(super) fn write(&self, py: Python<'_>, body: &mut Body) -> PyResult<()> {
-        body.raw(r#"{"key":"#).text(self.key.text(py)?).raw(r#","rate":"#).limit(&self.limit);
-        match self.on_change {
-            OnChange::Keep => body.raw("}"),
-            OnChange::Reset => body.raw(r#","on_change":"reset"}"#),
-        };
-        Ok(())
     }
 
     fn parse(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -72,20 +65,30 @@ impl Spec {
     }
 }
 
-/// Every spec of the iterable `specs`; an error names the one that is wrong.
-pub(super) fn parse_specs(specs: &Bound<'_, PyAny>) -> PyResult<Vec<Spec>> {
+/// Writes a spec as a JSON object.
+pub(super) fn write_spec((key, limit, on_change): &Borrowed<'_>, body: &mut Body) {
+    body.raw(r#"{"key":"#).text(key).raw(r#","rate":"#).limit(limit);
+    match on_change {
+        OnChange::Keep => body.raw("}"),
+        OnChange::Reset => body.raw(r#","on_change":"reset"}"#),
+    };
+}
+
+/// Adds up to `count` specs of an iterator to `parsed`, and returns whether it has no more; an error names the one that is wrong.
+pub(super) fn parse_some(specs: &Bound<'_, PyIterator>, parsed: &mut Vec<Spec>, count: usize) -> PyResult<bool> {
     let py = specs.py();
-    let mut parsed = Vec::new();
-    for (index, spec) in specs.try_iter()?.enumerate() {
+    let mut iterator = specs.clone();
+    for _ in 0..count {
+        let Some(spec) = iterator.next() else { return Ok(true) };
+        let index = parsed.len();
         if index == MAX_SPECS {
-            return Err(invalid_argument(
-                py,
-                format!("limit_many takes at most {MAX_SPECS} limits, and more were given"),
-            ));
+            let message =
+                format!("specs has more than {MAX_SPECS} limits, the most of one call: make several calls of it");
+            return Err(invalid_argument(py, message));
         }
         parsed.push(Spec::parse(&spec?).map_err(|error| located(py, index, error))?);
     }
-    Ok(parsed)
+    Ok(false)
 }
 
 /// The same error with the position in front of its message; errors of user code in between are left alone.

@@ -13,7 +13,10 @@ use super::body::Body;
 use super::request::{LIMIT_MANY, Request};
 use crate::call::base::{ParsedCall, Remote, Repetition};
 use crate::call::dispatch::dispatch;
-use crate::errors::invalid_argument;
+use crate::errors::{invalid_argument, prepare};
+
+/// A body that takes a noticeable time, bytes.
+const LARGE: usize = 64 * 1024;
 
 /// Makes the requests of one client.
 ///
@@ -72,8 +75,9 @@ fn is_repeatable<C: Remote>(_: &C) -> bool {
 #[pymethods]
 impl Codec {
     #[new]
-    fn new(headers: Vec<u8>, seed: [u8; 16]) -> Self {
-        Self { headers, seed: Mutex::new(u128::from_ne_bytes(seed)), count: AtomicU64::new(0) }
+    fn new(py: Python<'_>, headers: Vec<u8>, seed: [u8; 16]) -> PyResult<Self> {
+        prepare(py)?;
+        Ok(Self { headers, seed: Mutex::new(u128::from_ne_bytes(seed)), count: AtomicU64::new(0) })
     }
 
     /// The bytes of the call's request. Checks get an idempotency key, a new one each time.
@@ -101,7 +105,9 @@ impl Codec {
         dispatch!(remote call, call => {
             let call = call.get();
             let body = data.as_bytes().get(start..).unwrap_or_default();
-            call.result(py, call.decode(body).map_err(PyValueError::new_err)?)
+            // To release the interpreter lock and take it again costs as much as to decode a small body.
+            let decoded = if body.len() < LARGE { call.decode(body) } else { py.detach(|| call.decode(body)) };
+            call.result(py, decoded.map_err(PyValueError::new_err)?)
         })
     }
 

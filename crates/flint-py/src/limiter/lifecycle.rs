@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use super::{live, notices};
 use crate::asyncio::loops::Loops;
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, prepare};
 
 /// Rate limits that survive restarts, kept in the directory `data_dir`.
 ///
@@ -76,6 +76,7 @@ impl Limiter {
 
     /// Opens the directory `path`.
     pub(super) fn init(&self, py: Python<'_>, path: &Path, options: Options, clock: Option<Py<PyAny>>) -> PyResult<()> {
+        prepare(py)?;
         let (sync, read_only) = (options.sync, options.read_only);
         let engine = Arc::new(py.detach(|| Engine::open(path, options)).or_raise(py)?);
         notices::emit(py, &engine);

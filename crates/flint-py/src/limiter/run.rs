@@ -1,7 +1,7 @@
 //! Executing parsed calls: blocking, and for event loops.
 
-use flint_core::Engine;
 use flint_core::engine::{SyncMode, WaitPolicy};
+use flint_core::{Engine, Error};
 use pyo3::PyClass;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use super::lifecycle::Limiter;
 use super::notices;
 use crate::asyncio::loops::{finished, in_executor, running_loop};
 use crate::call::base::{Call, ParsedCall, Work, initializer};
-use crate::errors::OrRaise;
+use crate::errors::{OrRaise, to_py};
 
 impl Limiter {
     /// Executes `work` to the end.
@@ -70,6 +70,10 @@ impl Limiter {
         let py = slf.py();
         let open = slf.get().open()?;
         let engine = &*open.engine;
+        if engine.is_closed() {
+            // While the interpreter ends, there may be no loop and nothing to import any more.
+            return Err(to_py(py, &Error::Closed));
+        }
         // Before anything is decided, because without a loop there would be nothing to await.
         let event_loop = if open.sync == SyncMode::Always { Some(running_loop(py)?) } else { None };
         let event_loop = || event_loop.map_or_else(|| running_loop(py), Ok);

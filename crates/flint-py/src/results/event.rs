@@ -7,6 +7,7 @@ use pyo3::types::PyTuple;
 use super::declare::result_class;
 use super::rate::Rate;
 use super::record::{Record, names};
+use super::slices::in_slices;
 use crate::convert::choice;
 use crate::time::datetime;
 
@@ -72,7 +73,7 @@ result_class! {
 impl Event {
     /// A list of the Python objects for `events`.
     pub(crate) fn all(py: Python<'_>, events: Vec<CoreEvent>) -> PyResult<Vec<Bound<'_, Self>>> {
-        events.into_iter().map(|event| Self(event).into_object(py)).collect()
+        in_slices(py, events, |event| Self(event).into_object(py))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! - `record`: their base: frozen attributes that are a `Mapping` too
 //! - `declare`: the macro that declares one; `gc`: what the garbage collector is told of objects
+//! - `slices`: many of them, without holding the interpreter lock for long
 //! - `rate`, `rate_state`, `check`, `counter`, `status`, `event`, `recovery`: the classes
 //! - `reports`: results that are plain dicts
 
@@ -16,6 +17,7 @@ pub(crate) mod rate;
 mod rate_state;
 pub(crate) mod recovery;
 pub(crate) mod reports;
+mod slices;
 pub(crate) mod status;
 
 use pyo3::prelude::*;

@@ -12,6 +12,7 @@ use super::declare::result_class;
 use super::gc;
 use super::rate::Rate;
 use super::record::{Record, names};
+use super::slices::in_slices;
 use crate::convert::{Key, choice};
 use crate::errors::invalid_argument;
 use crate::time::{datetime, moment, seconds_up};
@@ -195,7 +196,7 @@ impl LimitStatus {
 
     /// A list of the Python objects for `statuses`.
     pub(crate) fn all(py: Python<'_>, statuses: Vec<Status>) -> PyResult<Vec<Bound<'_, Self>>> {
-        statuses.into_iter().map(|status| Self::wrap(py, status)).collect()
+        in_slices(py, statuses, |status| Self::wrap(py, status))
     }
 
     /// The key, as a Python object.

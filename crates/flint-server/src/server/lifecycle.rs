@@ -26,6 +26,9 @@ use crate::service::Service;
 use crate::settings::{Bounds, Settings};
 use crate::tls::{self, ReloadableAcceptor};
 
+/// How long threads may go on after the last connection has ended.
+const THREADS_END: Duration = Duration::from_secs(1);
+
 /// A server that listens and does not accept connections yet.
 pub struct Server {
     listeners: Vec<Listener>,
@@ -115,10 +118,10 @@ impl Server {
             .thread_name("flint-work")
             .build()
             .map_err(cannot_run)?;
-        let shutdown_timeout = Duration::from_millis(self.service.bounds.shutdown_timeout_ms);
         let ended = runtime.block_on(self.serve(signals));
-        // Threads that are still at work use the engine, whose close() waits for them.
-        runtime.shutdown_timeout(shutdown_timeout);
+        // No client waits for an answer any more. Threads that are still at work use the engine, whose close() waits for them, or
+        // make the text of metrics, which the caller of this has to expect.
+        runtime.shutdown_timeout(THREADS_END);
         ended
     }
 

@@ -138,10 +138,19 @@ def command(
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         served.serve(signals=True)
+    # The limiter is closed, which ends the scans of scrapes.
+    if served.scraping:
+        output.flush()
+        # Everything is on disk, and nothing is left to do. The end of the interpreter would end the scrape's thread in
+        # the middle of native code, which aborts the process.
+        os._exit(session.status)
 
 
 def _require_place(unix: str, data_dir: str) -> None:
     """Raises CommandError if the socket has no directory; the data directory itself may still be created."""
-    place = os.path.dirname(os.path.abspath(unix))
-    if not os.path.isdir(place) and place != os.path.abspath(data_dir):
+    # Importing it takes time, which no other command needs to spend.
+    from pathlib import Path
+
+    place = str(Path(unix).absolute().parent)
+    if not os.path.isdir(place) and place != _native.absolute_path(data_dir):
         raise CommandError(f"there is no directory {output.printable(place)} for the Unix socket; create it first")
