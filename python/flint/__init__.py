@@ -31,6 +31,18 @@ if limiter.allow("api:user-42"):
 import atexit as _atexit
 import logging as _logging
 
+try:
+    from flint import _native as _native
+except ImportError as error:
+    # The interpreter's own refusal, for one with a lock of its own. Others are refused by the native half.
+    if "subinterpreters" in str(error) and not isinstance(error, ModuleNotFoundError) and "%{GLOBAL}" not in str(error):
+        raise ImportError(
+            "flint cannot be imported in this subinterpreter: it works in one interpreter of a process. With mod_wsgi, "
+            "set WSGIApplicationGroup %{GLOBAL} for every application that uses flint; with jep, use SharedInterpreter "
+            f"in place of SubInterpreter; elsewhere, use processes in place of subinterpreters ({error})"
+        ) from None
+    raise
+
 from flint._client.limiter import SharedLimiter
 from flint._connect import connect
 from flint._errors import (

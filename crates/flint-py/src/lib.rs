@@ -27,24 +27,36 @@ mod results;
 mod server;
 mod time;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use pyo3::exceptions::PyImportError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 
-/// The address of the `sys` module of the interpreter that imported this module, which identifies the interpreter; 0 before.
-static INTERPRETER: AtomicUsize = AtomicUsize::new(0);
+/// The id of the interpreter that imported this module; -1 before.
+static INTERPRETER: AtomicI64 = AtomicI64::new(-1);
 
 /// Classes and the list of open limiters belong to the process: a second interpreter would share them with the first, and its end
 /// would close what the first has open.
-fn claim_process(py: Python<'_>) -> PyResult<()> {
-    let this = py.import("sys")?.as_ptr().addr();
-    match INTERPRETER.compare_exchange(0, this, Ordering::AcqRel, Ordering::Acquire) {
-        Err(other) if other != this => Err(PyImportError::new_err(
-            "flint works in one interpreter of a process, and another one has imported it: use processes, not subinterpreters",
-        )),
+fn claim_process(_py: Python<'_>) -> PyResult<()> {
+    #[expect(unsafe_code, reason = "PyO3 has no safe function for it")]
+    // SAFETY: the thread is attached to an interpreter, which both functions need.
+    let this = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match INTERPRETER.compare_exchange(-1, this, Ordering::AcqRel, Ordering::Acquire) {
+        Err(first) if first != this => Err(PyImportError::new_err(format!(
+            "flint was imported by {} of process {} before, and this is {}: it works in one interpreter of a process. With \
+             mod_wsgi, set WSGIApplicationGroup %{{GLOBAL}} for every application that uses flint; with jep, use SharedInterpreter \
+             in place of SubInterpreter; elsewhere, use processes in place of subinterpreters",
+            name(first),
+            std::process::id(),
+            name(this),
+        ))),
         _ => Ok(()),
     }
+}
+
+fn name(interpreter: i64) -> String {
+    if interpreter == 0 { "the main interpreter".to_owned() } else { format!("subinterpreter {interpreter}") }
 }
 
 /// The native half of `flint`; import `flint` instead.
