@@ -111,7 +111,7 @@ test-rust: $(TOOLS)
 PYTEST := $(PY) -m pytest --numprocesses 3
 SELECTED := $(if $(filter 0,$(SYSTEM)),-m "not system")
 # What `make check` leaves to `make test`: the long comparison with a model, and what builds or downloads packages.
-SLOW := tests/python/test_model.py tests/python/test_distribution.py
+SLOW := tests/python/test_model.py tests/python/test_distribution.py tests/python/test_fastapi_versions.py
 
 test-python: $(BUILT)
 	$(PYTEST) tests/python $(SELECTED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from measure import alternately, once, per_call
 from stores import KEY, PLENTY, Bench
@@ -124,6 +126,41 @@ def ticker(bench: Bench) -> None:
         value=lambda spread: spread.p99,
         name="p99",
         below=5e6,
+    )
+
+
+def long_calls(bench: Bench) -> None:
+    """The delay of an event loop while one of its coroutines sets or lists many limits."""
+    limits, keys = 100_000, bench.scale(500_000, 200_000)
+    with bench.limiter("batch") as limiter:
+        many = [
+            [{"key": f"k:{number:07}", "rate": "100/minute"} for number in range(start, start + limits)]
+            for start in range(0, keys, limits)
+        ]
+
+        async def during(work: Callable[[], Coroutine[Any, Any, object]]) -> list[float]:
+            return await lateness(60, lambda: asyncio.ensure_future(work()))
+
+        setting = [late for each in many for late in asyncio.run(during(functools.partial(limiter.alimit_many, each)))]
+        listing = asyncio.run(during(limiter.alist))
+        idle = asyncio.run(lateness(0.5, None))
+    bench.report.bound(
+        f"event loop during alimit_many of {limits:,} limits: delay of a timer of 1 ms",
+        setting,
+        "the same timer in an idle loop",
+        idle,
+        value=lambda spread: spread.max,
+        name="max",
+        below=20e6,
+    )
+    bench.report.bound(
+        f"event loop during alist of {keys:,} keys: delay of a timer of 1 ms",
+        listing,
+        "the same timer in an idle loop",
+        idle,
+        value=lambda spread: spread.max,
+        name="max",
+        below=20e6,
     )
 
 

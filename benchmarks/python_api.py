@@ -19,7 +19,7 @@ from itertools import cycle
 from pathlib import Path
 
 import limits
-from async_api import acheck, acquire, tasks, ticker
+from async_api import acheck, acquire, long_calls, tasks, ticker
 from command import run
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -436,6 +436,7 @@ GROUPS = (
     acheck,
     tasks,
     ticker,
+    long_calls,
     acquire,
     middleware,
     prometheus,

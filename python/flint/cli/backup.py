@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from flint import _native
@@ -22,7 +20,7 @@ def command(session: Session, dest: str) -> None:
     gets its name.
     """
     session.require_local("backup")
-    target = os.path.abspath(directory("DEST", dest))
+    target = _native.absolute_path(directory("DEST", dest))
     session.require_store()
     with output.working(f"copying {session.data_dir}"):
         report = _native.backup(session.data_dir, target)

@@ -22,8 +22,8 @@ def command(session: Session, backup: str) -> None:
     The backup is verified and stays as it is.
     """
     session.require_local("restore")
-    source = os.path.abspath(directory("BACKUP", backup))
-    target = os.path.abspath(session.data_dir)
+    source = _native.absolute_path(directory("BACKUP", backup))
+    target = _native.absolute_path(session.data_dir)
     if not os.path.isdir(source):
         raise CommandError(
             f"there is no backup directory {output.printable(source)}; name one that `flint backup` wrote"
