@@ -78,7 +78,7 @@ def test_a_wrong_limit_is_the_same_error_wherever_it_is(limiter: flint.Limiter, 
 
 
 def test_it_stops_reading_at_its_bound(limiter: flint.Limiter) -> None:
-    """Whoever gives it an endless iterator gets an error, from both variants, and after the same number."""
+    """An endless iterator is an error in both variants, after the same number of limits."""
     for call in (limiter.limit_many, lambda given: asyncio.run(limiter.alimit_many(given))):
         counter = itertools.count()
         with pytest.raises(flint.InvalidArgument, match="more than 100000 limits"):
