@@ -107,7 +107,7 @@ def test_a_call_ends_after_its_timeout(url: str, library: str) -> None:
     except flint.FlintConnectionError as error:
         print(str(error).count("the timeout of the call is over"))
     # That the denial was not counted is no error of the caller.
-    client._count_denial("k", 1)
+    client._count_denial("k", 1, None)
     """
     assert under(library, code, url) == "1\n"
 
