@@ -252,13 +252,21 @@ def test_a_limit_beyond_todays_bounds_is_readable_until_it_is_redefined(tmp_path
 
 
 @pytest.mark.parametrize("data", ["v0_2_log_only"], indirect=True)
-def test_a_limit_that_comes_with_a_call_takes_the_place_of_an_old_one(data: Path) -> None:
-    """The old releases' decorator and middleware set limits as well: changing the rate there has to take effect."""
+def test_a_limit_that_comes_with_a_call_goes_before_an_old_one(data: Path) -> None:
+    """The old releases' decorator and middleware set limits as well: changing the rate there has to take effect.
+
+    The same limit goes on with what was used.
+    """
     with flint.Limiter(data) as limiter:
         # Seven of ten are used up.
         assert limiter.check("fixed_window_counter").remaining == 2, "without one, the old limit holds"
         result = limiter.check("fixed_window_counter", limit="100/week")
-        assert (result.limit, result.remaining) == (100, 91)
+        assert (result.limit, result.remaining) == (100, 99)
+        status = limiter.status("fixed_window_counter")
+        assert status is not None
+        old = status.counters[1]
+        same = flint.Limit(old.rate, timedelta(milliseconds=old.per_millis), algorithm=old.algorithm)
+        assert limiter.check("fixed_window_counter", limit=same).remaining == 1
         # What is set stays set.
         limiter.limit("org", "50/week")
         assert limiter.check("org", limit="70/week").limit == 50

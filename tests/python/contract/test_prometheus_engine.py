@@ -139,7 +139,9 @@ def test_openmetrics_and_a_registry() -> None:
     registry.register(collector)
     families = parse_openmetrics(exposed(collector.collect(), openmetrics=True))
     assert families == parse_openmetrics(generate_openmetrics(registry))
-    assert [family.name for family in families] == [metric.name for metric in collector.describe()]
+    # Those of counters have samples only where a key has several.
+    always = [metric.name for metric in collector.describe() if not metric.name.startswith("flint_counter_")]
+    assert [family.name for family in families] == always
     assert registry.get_sample_value("flint_fsync_seconds_bucket", {"le": "0.001"}) == 7
 
 
