@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 
 use crate::error::Result;
 #[cfg(feature = "testing")]
-use crate::image::KeyImage;
+use crate::image::{KeyImage, LastUse};
 use crate::limit::MAX_KEY_BYTES;
 use crate::store::listings::{Keys, WINDOW_KEYS, Window};
 use crate::table::Slot;
@@ -184,8 +184,9 @@ impl Engine {
         Ok(all)
     }
 
-    /// Every counter with its whole state, in byte order of the keys, as a snapshot would hold it: the same at any moment, unlike a status. Denial
-    /// totals, and the numbers of records that hold only those, are left out, because a crash may lose them.
+    /// Every counter with its whole state, in byte order of the keys, as a snapshot would hold it: the same at any moment, unlike a
+    /// status. Denial totals and the numbers of records are left out, because a crash may lose those that hold only denials; of the
+    /// records that used the counters of a key, their order remains.
     ///
     /// # Errors
     /// `Closed`, `Forked`.
@@ -202,6 +203,13 @@ impl Engine {
             }
         })?;
         all.sort_by(|a, b| a.key.cmp(&b.key).then(a.id.cmp(&b.id)));
+        for of_key in all.chunk_by_mut(|a, b| a.key == b.key) {
+            let uses: Vec<LastUse> = of_key.iter().map(|image| image.used).collect();
+            for image in of_key {
+                let older = uses.iter().filter(|used| **used < image.used).count();
+                image.used = LastUse { seq: older as u64, nth: 0 };
+            }
+        }
         Ok(all)
     }
 }
