@@ -40,6 +40,9 @@ pub(super) const WORDS: [&[u8]; 20] = [
     b"{\"receipt\":\"",
 ];
 
+/// The beginning of a snapshot of the current version.
+const CURRENT: &[u8] = b"{\"format\":\"flint-snapshot\",\"version\":2,";
+
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for (name, bytes) in stores::all().iter().flat_map(super::editable::EditableDirectory::write) {
@@ -93,8 +96,11 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
             features.count("answers", answers.len() as u64);
             let mut again = writer.take_chunk();
             again.extend(writer.finish(trailer.end, trailer.next_id));
-            assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&bytes));
-            assert!(again == bytes);
+            // A snapshot of an older version is written in the current one.
+            if bytes.starts_with(CURRENT) {
+                assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&bytes));
+                assert!(again == bytes);
+            }
             features.note("read", format_args!("{:?}", whole.migrated.map(|from| from.release)));
             for image in &images {
                 features.note("image", format_args!("{:?} {}", image.origin, image.out_of_bounds));
