@@ -69,6 +69,11 @@ def parse(url: object) -> Address:
         raise refused("has none of the schemes http, https and unix")
     if not parts.hostname:
         raise refused("has no host")
+    try:
+        # As the system's look-up does it: a label of more than 63 characters is an error there.
+        parts.hostname.encode("idna")
+    except UnicodeError as error:
+        raise refused(f"has a host that is no name ({error})") from None
     if parts.path not in ("", "/"):
         raise refused("has a path")
     if port == 0:

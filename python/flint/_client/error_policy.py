@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
+from flint._client.errors import UntrustedServerError
 from flint._errors import FlintConnectionError, FlintError, FlintServerError
 from flint._native import (
     CheckResult,
@@ -59,7 +60,9 @@ class ErrorPolicy:
         unavailable = isinstance(failure, FlintConnectionError) or (
             isinstance(failure, FlintServerError) and failure.status >= 500
         )
-        if self._decision is None or not unavailable:
+        # Limits are never lifted for a server that has not proved its name.
+        untrusted = self._decision and isinstance(failure, UntrustedServerError)
+        if self._decision is None or not unavailable or untrusted:
             raise failure
         now = monotonic()
         if now - self._warned_at >= _WARN_EVERY_S:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from ssl import SSLError
+from ssl import SSLCertVerificationError, SSLError
 
 from flint._client.response import NotUnderstoodError
 from flint._errors import (
@@ -30,6 +30,8 @@ _REMEDIES = {
     "forbidden": "use a token with the scope that is needed",
 }
 _MAX_DETAIL = 1_000
+# A problem of a server is shorter. What is longer, or nested more deeply than any, is not parsed.
+_MAX_PROBLEM = 64 * 1024
 
 
 def of(url: str, status: int, content_type: str | None, body: bytes) -> FlintError:
@@ -38,8 +40,8 @@ def of(url: str, status: int, content_type: str | None, body: bytes) -> FlintErr
     key: str | None = None
     if (content_type or "").partition(";")[0].strip().lower() == "application/problem+json":
         try:
-            problem = json.loads(body)
-        except ValueError:
+            problem = json.loads(body) if len(body) <= _MAX_PROBLEM else None
+        except (ValueError, RecursionError):
             problem = None
         if isinstance(problem, dict):
             code = _text(problem, "code") or ""
@@ -62,7 +64,20 @@ def of(url: str, status: int, content_type: str | None, body: bytes) -> FlintErr
 
 def _text(problem: dict[str, object], name: str) -> str | None:
     value = problem.get(name)
-    return value if isinstance(value, str) else None
+    # A lone surrogate is valid in JSON, and no stream can write it.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else None
+
+
+class UntrustedServerError(FlintConnectionError):
+    """A certificate was not accepted. Something answered, which may not be the server."""
+
+    def __reduce__(self) -> tuple[type[FlintConnectionError], tuple[object, ...]]:
+        """Another process has no use for the difference."""
+        return FlintConnectionError, self.args
+
+
+def _is_of_certificate(error: SSLError) -> bool:
+    return isinstance(error, SSLCertVerificationError) or "CERTIFICATE" in (getattr(error, "reason", None) or "")
 
 
 def not_understood(url: str, error: Exception) -> FlintServerError:
@@ -81,7 +96,8 @@ def unreachable(url: str, error: Exception, *, sent: bool) -> FlintConnectionErr
             f"the server at {url} has not {what} in time ({error}); see how busy it is, or give a longer timeout="
         )
     if isinstance(error, SSLError):
-        return FlintConnectionError(
+        kind = UntrustedServerError if _is_of_certificate(error) else FlintConnectionError
+        return kind(
             f"no TLS with {url} ({error.strerror or error}); see whether the server speaks TLS there, and whether its "
             "certificate is of an authority that ssl_context= (or SSL_CERT_FILE) knows and for that name"
         )

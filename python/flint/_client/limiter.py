@@ -56,7 +56,7 @@ class SharedLimiter(LimiterBase):
         operating system.
     on_error: what check, allow, check_all, allow_all, acquire and their async variants do when the server cannot be
         reached or fails (5xx): "raise", or answer "allow" or "deny"; such a result has `degraded` set. Errors that the
-        server reports about the call itself are raised in any case.
+        server reports about the call itself are raised in any case, and "allow" raises a certificate's error.
     retries: how often a call is repeated after a failed connection, a lost answer, or 502, 503 or 504. A repeated check
         takes tokens only once.
     ssl_context: an ssl.SSLContext for https, instead of the system's certificates.

@@ -102,6 +102,7 @@ def test_a_limiter_that_is_not_referenced_is_closed(tmp_path: Path) -> None:
         "http://ho st",
         "http://host\r\nX: y",
         "http://höst",
+        f"http://{'x' * 64}.example",
         5,
     ],
 )

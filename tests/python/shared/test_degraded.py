@@ -6,15 +6,18 @@ import asyncio
 import json
 import logging
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.python.certificates import Files
 from tests.python.shared.conftest import MakeFake
-from tests.python.shared.fake import problem, say
+from tests.python.shared.fake import message, problem, say
 
 import flint
+from flint._native import Server
 from flint.testing import ManualClock
 
 Call = Callable[[flint.SharedLimiter], Any]
@@ -165,3 +168,53 @@ def test_results_of_a_server_are_not_degraded(limiter: flint.Limiter, client: fl
         assert result.degraded is False
     assert flint.CheckResult(True, "k", 1, 1, 1) != flint.CheckResult(True, "k", 1, 1, 1, degraded=True)
     assert json.dumps(client.check("k").to_dict()).count("degraded") == 0
+
+
+DEEP = [b"[" * 60_000, b'{"a":' * 12_000, b'{"code":' + b"[" * 60_000, b"[" * 2**20]
+
+
+@pytest.mark.parametrize("body", DEEP, ids=range(len(DEEP)))
+@pytest.mark.parametrize("name", [*CHECKS, *ALL])
+def test_an_error_nested_without_end_is_a_server_that_fails(fake: MakeFake, name: str, body: bytes) -> None:
+    answer = message(500, body, kind="application/problem+json")
+    for on_error in ("allow", "deny", "raise"):
+        client = flint.SharedLimiter(fake(say(answer)).url, on_error=on_error, retries=0)
+        if on_error == "raise":
+            with pytest.raises(flint.FlintServerError, match="answered 500"):
+                (CHECKS | ALL)[name](client)
+        else:
+            assert (CHECKS | ALL)[name](client).allowed == (on_error == "allow")
+
+
+def test_a_detail_that_no_stream_can_write(fake: MakeFake) -> None:
+    body = b'{"title": "t", "status": 400, "code": "invalid_key", "detail": "\\ud800"}'
+    client = flint.SharedLimiter(fake(say(message(400, body, kind="application/problem+json"))).url)
+    with pytest.raises(flint.InvalidKey) as raised:
+        client.check("k")
+    assert str(raised.value).encode() == b"\\ud800"
+
+
+@pytest.mark.parametrize("name", [*CHECKS, *ALL])
+@pytest.mark.parametrize("trusted", [False, True], ids=["authority", "name"])
+def test_a_certificate_that_is_not_accepted_never_allows(
+    limiter: flint.Limiter, tmp_path: Path, name: str, trusted: bool
+) -> None:
+    """Of an authority that the client does not know, or for another name."""
+    files = Files(tmp_path / "tls", "elsewhere.example")
+    limiter.limit("k", "9/s")
+    server = Server(limiter, bind="127.0.0.1:0", tls_cert=files.cert, tls_key=files.key)
+    thread = threading.Thread(target=server.serve)
+    thread.start()
+    try:
+        (url,) = server.urls
+        context = files.context() if trusted else None
+        for on_error in ("allow", "raise"):
+            client = flint.SharedLimiter(url, on_error=on_error, ssl_context=context)
+            with pytest.raises(flint.FlintConnectionError, match="certificate") as raised:
+                (CHECKS | ALL)[name](client)
+            assert type(pickle.loads(pickle.dumps(raised.value))) is flint.FlintConnectionError
+        denying = flint.SharedLimiter(url, on_error="deny", ssl_context=context)
+        assert not (CHECKS | ALL)[name](denying).allowed
+    finally:
+        server.stop()
+        thread.join()
