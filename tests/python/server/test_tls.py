@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,25 @@ def test_a_key_that_others_may_read_is_warned_of(files: Files, tmp_path: Path) -
         (warning,) = [line for line in server.log if "warning" in line]
         assert str(files.key) in warning
         assert "0640" in warning
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+def test_a_certificate_that_is_not_valid_now_is_warned_of(files: Files, tmp_path: Path, days: int) -> None:
+    now = datetime.now(timezone.utc)
+    if days < 0:
+        files.issue(not_before=now - timedelta(days=2), not_after=now + timedelta(days=days))
+    else:
+        files.issue(not_before=now + timedelta(days=days), not_after=now + timedelta(days=2))
+    with serving(tmp_path / "data", *files.options) as server:
+        (warning,) = [line for line in server.log if "warning" in line]
+        assert str(files.cert) in warning
+        assert ("expired at" if days < 0 else "not valid before") in warning
+        assert f"{now + timedelta(days=days):%Y-%m-%d %H:%M:%S} UTC" in warning
+        files.issue()
+        since = len(server.log)
+        server.send(signal.SIGHUP)
+        server.until("read the certificate again", since)
+    assert not [line for line in server.log[since:] if "warning" in line]
 
 
 def test_the_certificate_is_read_again(files: Files, tmp_path: Path) -> None:

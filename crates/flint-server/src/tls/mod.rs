@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -11,6 +12,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::config_file;
 use crate::error::StartError;
 use crate::settings::TlsFiles;
+
+mod validity;
 
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
@@ -36,6 +39,11 @@ impl ReloadableAcceptor {
     /// For one handshake.
     pub(crate) fn current(&self) -> TlsAcceptor {
         self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A warning about the certificate, as it is now.
+    pub(crate) fn warning(&self) -> Option<String> {
+        validity_warning(&self.files)
     }
 
     /// Reads the certificate again. The old one stays where it cannot be read.
@@ -86,10 +94,37 @@ pub(crate) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, StartError> {
     Ok(Arc::new(config))
 }
 
+/// A warning about a certificate that is not valid now.
+pub(crate) fn validity_warning(files: &TlsFiles) -> Option<String> {
+    let (pem, _) = config_file::read(&files.cert, MAX_FILE_BYTES).ok()?;
+    let certificate = CertificateDer::pem_slice_iter(&pem).next()?.ok()?;
+    let (begins, ends) = validity::period(&certificate)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let day = |seconds: u64| flint_core::rfc3339(seconds.saturating_mul(1_000_000_000))[..19].replace('T', " ");
+    let path = files.cert.display();
+    if now > ends {
+        return Some(format!(
+            "TLS: {path}: the certificate expired at {} UTC, and clients refuse it; renew it",
+            day(ends)
+        ));
+    }
+    let early = format!(
+        "TLS: {path}: the certificate is not valid before {} UTC, and clients refuse it until then",
+        day(begins)
+    );
+    (now < begins).then_some(early)
+}
+
 /// A warning about a key that others may read.
 pub(crate) fn key_warning(files: &TlsFiles) -> Option<String> {
-    let mode = std::fs::metadata(&files.key).ok()?.mode() & 0o777;
+    let metadata = std::fs::metadata(&files.key).ok()?;
+    let mode = metadata.mode() & 0o777;
     let path = files.key.display();
+    if let Some(owner) = config_file::foreign_owner(&metadata) {
+        return Some(format!(
+            "TLS: {path}: the key belongs to the user with the id {owner}, which can read it; chown it to the user of the server, or to root"
+        ));
+    }
     (mode & 0o077 != 0)
         .then(|| format!("TLS: {path}: others may read or write the key (mode {mode:04o}); chmod 600 it"))
 }
