@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
@@ -9,7 +10,9 @@ from pathlib import Path
 
 from plain_http import Connection, request
 from processes import Server, ended, flint_server
-from stores import KEY, PLENTY, Bench
+from stores import KEY, PLENTY, Bench, fill
+
+import flint
 
 HONEST_NS = 100e6
 GROWTH_MIB = 64
@@ -22,7 +25,14 @@ ATTACKS = {
     "pipelined": "pipelined checks whose answers are not read",
     "large": "an endless stream of check-all with as many items as fit",
     "churn": "connections opened and dropped during a check, without end",
+    "crafted": "limit-many of 16 MiB whose parse would take gigabytes, abandoned, without end",
+    "withheld": "limit-many of 16 MiB but for the last byte, on 40 connections",
+    "lists": "60 clients that ask for 10,000 keys each and do not read",
+    "results": "400 clients that ask for check-all of 1,000 keys each and do not read",
+    "records": "60 clients that ask for 10,000 records each and do not read",
 }
+# Keys of the store that is attacked: several pages, and answers of several megabytes.
+KEYS = 100_000
 
 
 def honest(server: Server, seconds: float) -> list[float]:
@@ -47,8 +57,14 @@ def honest(server: Server, seconds: float) -> list[float]:
 def abuse(bench: Bench) -> None:
     """Each attack runs in a process of its own against a server of its own, while the honest client makes checks."""
     seconds = bench.scale(8, 2)
+    full = bench.directory()
+    full.mkdir(parents=True)
+    with flint.Limiter(full / "data", sync="batch") as limiter:
+        fill(limiter, bench.scale(KEYS, KEYS // 10))
     for name, what in ATTACKS.items():
-        with flint_server(bench.directory(), "batch") as server:
+        directory = bench.directory()
+        shutil.copytree(full, directory)
+        with flint_server(directory, "batch") as server:
             setter = Connection(server.port)
             setter.ask(request("/v1/limits", {"key": KEY, "rate": PLENTY}))
             setter.close()

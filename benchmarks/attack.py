@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
+import select
 import selectors
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 HOST = b"Host: localhost\r\nContent-Type: application/json\r\n"
+LARGE = 16 * 2**20
 CHECK = b"POST /v1/check HTTP/1.1\r\n" + HOST + b'Content-Length: 21\r\n\r\n{"key":"api:user-42"}'
 
 
@@ -115,6 +119,63 @@ def large(_: int) -> bytes:
     return b"POST /v1/check-all HTTP/1.1\r\n" + HOST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
+def posted(path: str, body: bytes) -> bytes:
+    return f"POST {path} HTTP/1.1\r\n".encode() + HOST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def abandoned(port: int, message: bytes) -> None:
+    """Connections that are closed after a whole request, without waiting for the answer; eight at a time."""
+
+    def send() -> None:
+        while True:
+            try:
+                with connected(port) as connection:
+                    connection.sendall(message)
+            except OSError:
+                time.sleep(0.01)
+
+    threads = [threading.Thread(target=send, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    started()
+    for thread in threads:
+        thread.join()
+
+
+def unread(port: int, count: int, message: bytes) -> None:
+    """`count` connections that send a message and read nothing; a dropped one is replaced."""
+    open_ones: list[socket.socket] = []
+    announced = False
+    while True:
+        kept = [connection for connection in open_ones if not ended(connection)]
+        for connection in set(open_ones) - set(kept):
+            connection.close()
+        open_ones = kept
+        while len(open_ones) < count:
+            try:
+                connection = connected(port)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.settimeout(0.5)
+                with contextlib.suppress(TimeoutError):
+                    connection.sendall(message)
+                connection.setblocking(False)
+                open_ones.append(connection)
+            except OSError:
+                time.sleep(0.01)
+                break
+        if not announced:
+            announced = True
+            started()
+        time.sleep(0.1)
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server has dropped it. Takes nothing of what it said."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
+
+
 def main() -> None:
     name, port = sys.argv[1], int(sys.argv[2])
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -134,6 +195,17 @@ def main() -> None:
         endless(port, 64, lambda _: CHECK * 50, read=False)
     elif name == "large":
         endless(port, 8, large, read=True)
+    elif name == "crafted":
+        opening = b'{"limits":[{"key":"a","rate":['
+        abandoned(port, posted("/v1/limit-many", opening + b'{"":0},' * ((LARGE - len(opening)) // 7)))
+    elif name == "withheld":
+        unread(port, 40, posted("/v1/limit-many", b" " * LARGE)[:-1])
+    elif name == "lists":
+        unread(port, 60, b"GET /v1/limits?limit=10000 HTTP/1.1\r\n" + HOST + b"\r\n")
+    elif name == "results":
+        unread(port, 400, posted("/v1/check-all", json.dumps({"items": [f"k{n}" for n in range(1_000)]}).encode()))
+    elif name == "records":
+        unread(port, 60, b"GET /v1/log/records?limit=10000 HTTP/1.1\r\n" + HOST + b"\r\n")
     else:
         churn(port)
 
