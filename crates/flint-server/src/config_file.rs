@@ -2,7 +2,7 @@
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -26,4 +26,10 @@ pub(crate) fn read(path: &Path, most: u64) -> Result<(Vec<u8>, Metadata), String
         return Err(format!("it is larger than {most} bytes"));
     }
     Ok((content, metadata))
+}
+
+/// The owner of a file, if that is neither the user of this process nor root: another user could change it.
+pub(crate) fn foreign_owner(metadata: &Metadata) -> Option<u32> {
+    let own = rustix::process::geteuid().as_raw();
+    Some(metadata.uid()).filter(|owner| *owner != own && *owner != 0)
 }

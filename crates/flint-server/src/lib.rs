@@ -7,11 +7,14 @@
 //! - `problem`, `wire`: errors, bodies and answers as JSON
 //! - `auth`: tokens and what they allow; the decision on a request by its token, `Origin` and `Host`
 //! - `settings`: what a server is started with, and the bounds on what clients may do
+//! - `cancellation`: whether a request's client still waits
 //! - `parsed_request`, `idempotency`: a request apart from HTTP, and the id of its call
 //! - `handlers`: what each route does with the engine
 //! - `routes`, `openapi`: the table of routes, and the same as a document
 //! - `blocking_pool`, `durability`: waiting in threads, and for the disk without one
 //! - `connection`: phases, deadlines and eviction of open connections
+//! - `budget`: bounds on bytes of bodies and answers in memory
+//! - `memory`: giving memory back to the operating system
 //! - `metrics`: counts of responses and connections
 //! - `service`: from a request to its response
 //! - `tls`, `listen`: sockets
@@ -19,6 +22,8 @@
 
 mod auth;
 mod blocking_pool;
+mod budget;
+mod cancellation;
 mod config_file;
 mod connection;
 mod durability;
@@ -27,6 +32,7 @@ mod handlers;
 mod idempotency;
 mod listen;
 mod log;
+mod memory;
 mod metrics;
 mod openapi;
 mod parsed_request;

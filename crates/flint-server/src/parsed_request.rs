@@ -5,6 +5,7 @@ use flint_core::engine::CallId;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
+use crate::cancellation::Cancellation;
 use crate::problem::{Code, Problem};
 use crate::wire::exact::MEDIA_TYPE;
 use crate::wire::request::Object;
@@ -22,6 +23,8 @@ pub(crate) struct ParsedRequest {
     pub(crate) exact: bool,
     /// The id of a call that may be repeated.
     pub(crate) call: Option<CallId>,
+    /// Whether the client is gone.
+    pub(crate) cancellation: Cancellation,
 }
 
 impl ParsedRequest {
@@ -30,9 +33,13 @@ impl ParsedRequest {
     /// # Errors
     /// `invalid_json`, `invalid_argument`.
     pub(crate) fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        let Object(body) = serde_json::from_slice(body)?;
+        let Object(body) = serde_json::from_slice(self.text())?;
         Ok(body)
+    }
+
+    /// The body as text; an empty one is an empty object.
+    pub(crate) fn text(&self) -> &[u8] {
+        if self.body.is_empty() { b"{}" } else { &self.body }
     }
 
     /// The key of the path, or of the query.

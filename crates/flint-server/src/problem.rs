@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use flint_core::Error;
-use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
@@ -121,6 +120,9 @@ impl Code {
     }
 }
 
+/// Longest `detail` that is sent, bytes.
+const MAX_DETAIL: usize = 4 * 1024;
+
 /// A failed request.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
@@ -172,8 +174,10 @@ impl Problem {
     /// The body of the answer.
     fn body(&self) -> Vec<u8> {
         let (code, status, title) = self.code.parts();
-        let answer =
-            ProblemAnswer { title, status: status.as_u16(), code, detail: &self.detail, key: self.key.as_deref() };
+        // What a message repeats of the request may be as long as the request.
+        let end = (0..=MAX_DETAIL.min(self.detail.len())).rev().find(|end| self.detail.is_char_boundary(*end));
+        let detail = &self.detail[..end.unwrap_or(0)];
+        let answer = ProblemAnswer { title, status: status.as_u16(), code, detail, key: self.key.as_deref() };
         serde_json::to_vec(&answer).unwrap_or_default()
     }
 
@@ -182,16 +186,16 @@ impl Problem {
         let (body, (_, status, _)) = (self.body(), self.code.parts());
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n",
+             x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\nconnection: close\r\n\r\n",
             body.len()
         );
         [head.into_bytes(), body].concat()
     }
 
     /// The answer.
-    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+    pub(crate) fn response(&self) -> Response<Bytes> {
         let (_, status, _) = self.code.parts();
-        let mut response = Response::new(Full::new(Bytes::from(self.body())));
+        let mut response = Response::new(Bytes::from(self.body()));
         *response.status_mut() = status;
         let mut header = |name: HeaderName, value: &'static str| {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -236,5 +240,25 @@ impl From<serde_json::Error> for Problem {
     fn from(error: serde_json::Error) -> Self {
         let code = if error.is_data() { Code::InvalidArgument } else { Code::InvalidJson };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_refused_gets_the_same_headers() {
+        let response = String::from_utf8(Problem::new(Code::Busy, "b").unrequested()).unwrap();
+        for header in ["x-content-type-options: nosniff", "cross-origin-resource-policy: same-origin", "retry-after: 1"]
+        {
+            assert!(response.contains(&format!("\r\n{header}\r\n")), "{response}");
+        }
+    }
+
+    #[test]
+    fn a_detail_is_bounded() {
+        let problem = Problem::new(Code::InvalidArgument, "ä".repeat(1_000_000));
+        assert!(problem.body().len() < MAX_DETAIL + 200);
     }
 }

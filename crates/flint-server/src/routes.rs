@@ -4,7 +4,7 @@ use flint_core::Engine;
 use schemars::{Schema, SchemaGenerator};
 
 use crate::auth::Scope;
-use crate::handlers::{Executor, HandlerResult, check, limits, log};
+use crate::handlers::{Answer, Executor, HandlerResult, check, limits, log};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
 use crate::wire::{check as checks, counters, report, request, status};
@@ -21,9 +21,9 @@ pub(crate) enum Handler {
     /// Runs in the event loop, and in a thread where it would have to wait for the disk.
     Decide(fn(&Engine, &ParsedRequest, Executor) -> HandlerResult),
     /// Scans all keys or reads files, in a thread.
-    Scan(fn(&Engine, &ParsedRequest) -> Result<Vec<u8>, Problem>),
+    Scan(fn(&Engine, &ParsedRequest) -> Result<Answer, Problem>),
     /// Takes a large body, in a thread; one such request at a time.
-    Bulk(fn(&Engine, &ParsedRequest) -> Result<Vec<u8>, Problem>),
+    Bulk(fn(&Engine, &ParsedRequest) -> Result<Answer, Problem>),
 }
 
 /// Makes the schema of a type.
@@ -50,6 +50,8 @@ pub(crate) struct Route {
     pub(crate) answer: Option<SchemaOf>,
     /// Whether it takes an `Idempotency-Key`.
     pub(crate) repeatable: bool,
+    /// The bytes that an answer may take in memory, about; `None` where they are always few.
+    pub(crate) answer_bytes: Option<fn(&Engine, &ParsedRequest) -> usize>,
 }
 
 /// Whether the server works.
@@ -69,7 +71,18 @@ const fn route(
     handler: Handler,
     summary: &'static str,
 ) -> Route {
-    Route { method, path, scope, handler, summary, query: &[], body: None, answer: None, repeatable: false }
+    Route {
+        method,
+        path,
+        scope,
+        handler,
+        summary,
+        query: &[],
+        body: None,
+        answer: None,
+        repeatable: false,
+        answer_bytes: None,
+    }
 }
 
 impl Route {
@@ -87,6 +100,10 @@ impl Route {
 
     const fn answer(self, answer: SchemaOf) -> Self {
         Self { answer: Some(answer), ..self }
+    }
+
+    const fn large(self, answer_bytes: fn(&Engine, &ParsedRequest) -> usize) -> Self {
+        Self { answer_bytes: Some(answer_bytes), ..self }
     }
 
     const fn repeatable(self) -> Self {
@@ -120,6 +137,7 @@ static ROUTES: [Route; 21] = [
     )
     .body(schema!(request::CheckAllBody<'_>))
     .answer(schema!(checks::MultiCheckAnswer<'_>))
+    .large(check::check_all_bytes)
     .repeatable(),
     route(
         "POST",
@@ -149,7 +167,8 @@ static ROUTES: [Route; 21] = [
     .answer(schema!(status::StatusAnswer<'_>)),
     route("GET", "/v1/limits", CHECK, Handler::Scan(limits::list), "Statuses in the order of their keys' bytes")
         .query(&["prefix", "limit", "after", "key"])
-        .answer(schema!(limits::LimitsAnswer<'_>)),
+        .answer(schema!(limits::LimitsAnswer<'_>))
+        .large(limits::list_bytes),
     route("POST", "/v1/limits", CONFIGURE, Handler::Decide(limits::configure), "Set a key's limit")
         .body(schema!(request::SpecBody<'_>))
         .answer(schema!(status::StatusAnswer<'_>)),
@@ -184,15 +203,18 @@ static ROUTES: [Route; 21] = [
         "Records of the log behind the one called after",
     )
     .query(&["after", "limit"])
-    .answer(schema!(log::RecordsAnswer)),
+    .answer(schema!(log::RecordsAnswer))
+    .large(log::records_bytes),
     route("GET", "/v1/doctor", ADMIN, Handler::Scan(log::doctor), "Examine the data directory; changes nothing")
         .answer(schema!(report::ReportAnswer)),
     route("GET", "/v1/top", CHECK, Handler::Scan(log::top), "The keys with the largest totals")
         .query(&["by", "limit"])
-        .answer(schema!(limits::LimitsAnswer<'_>)),
+        .answer(schema!(limits::LimitsAnswer<'_>))
+        .large(log::top_bytes),
     route("GET", "/v1/history", CHECK, Handler::Scan(log::history), "The newest events of a key, oldest first")
         .query(&["key", "limit"])
-        .answer(schema!(log::EventsAnswer)),
+        .answer(schema!(log::EventsAnswer))
+        .large(log::history_bytes),
     route(
         "GET",
         "/v1/counters",

@@ -23,12 +23,22 @@ pub struct Bounds {
     pub body_bytes: usize,
     /// Bytes of the body of `/v1/limit-many`.
     pub many_body_bytes: usize,
+    /// Bytes of bodies of `/v1/limit-many` in memory, in all. Each client may have those of one.
+    pub many_bodies_bytes: usize,
+    /// Bytes of large answers in memory, in all: from the time at which they are made until the clients have read them.
+    pub answers_bytes: usize,
+    /// The same for one client.
+    pub answers_bytes_per_client: usize,
     /// Bytes of a request's head.
     pub head_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
     /// Open connections.
     pub connections: usize,
+    /// The part of the connections that one token may have where there are several tokens, percent.
+    pub token_connections_percent: usize,
+    /// How long a scan, or the setting of many limits, goes on for a client that sends no more, milliseconds: it may be gone.
+    pub half_closed_timeout_ms: u64,
     /// Threads for what reads files or scans all keys.
     pub blocking: usize,
     /// How long open requests may take when the server shuts down, milliseconds.
@@ -43,12 +53,25 @@ impl Default for Bounds {
             idle_timeout_ms: 75_000,
             body_bytes: 64 * 1024,
             many_body_bytes: 16 * 1024 * 1024,
+            many_bodies_bytes: 32 * 1024 * 1024,
+            answers_bytes: 24 * 1024 * 1024,
+            answers_bytes_per_client: 16 * 1024 * 1024,
             head_bytes: 16 * 1024,
             headers: 64,
             connections: 512,
+            token_connections_percent: 75,
+            half_closed_timeout_ms: 1_000,
             blocking: 128,
             shutdown_timeout_ms: 5_000,
         }
+    }
+}
+
+impl Bounds {
+    /// Connections of one token where there are several.
+    pub(crate) const fn connections_per_token(&self) -> usize {
+        let part = self.connections.saturating_mul(self.token_connections_percent) / 100;
+        if part == 0 { 1 } else { part }
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::{PoisonError, RwLock};
 
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue, ORIGIN};
+use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN};
 
 use super::scope::Scopes;
 use super::token::{DIGEST_LEN, Principal, TokenSource, Tokens};
 use crate::error::StartError;
 use crate::problem::{Code, Problem};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The accepted tokens and hosts.
 #[derive(Debug)]
@@ -39,6 +41,11 @@ impl Admission {
         self.tokens.read().unwrap_or_else(PoisonError::into_inner).are_needed()
     }
 
+    /// Whether clients have different tokens.
+    pub(crate) fn has_several_tokens(&self) -> bool {
+        self.tokens.read().unwrap_or_else(PoisonError::into_inner).are_several()
+    }
+
     /// Reads the token file again. The old tokens stay where it cannot be read.
     ///
     /// # Errors
@@ -60,6 +67,9 @@ impl Admission {
         authority: Option<&str>,
         local: bool,
     ) -> Result<(Principal, Scopes), Problem> {
+        if headers.get_all(AUTHORIZATION).iter().nth(1).is_some() {
+            return Err(Problem::new(Code::Unauthorized, "the request has two Authorization headers; send one"));
+        }
         let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
         let needs_token = tokens.are_needed();
         let admitted = if needs_token {
@@ -71,8 +81,8 @@ impl Admission {
             ([0; DIGEST_LEN], Scopes::ALL)
         };
         drop(tokens);
-        if headers.contains_key(ORIGIN) {
-            let detail = "requests with an Origin header come from web pages, which are not served";
+        if headers.contains_key(ORIGIN) || headers.get_all(&SEC_FETCH_SITE).iter().any(is_of_a_page) {
+            let detail = "requests with an Origin header, or with Sec-Fetch-Site: cross-site, come from web pages, which are not served";
             return Err(Problem::new(Code::OriginRefused, detail));
         }
         if !needs_token && !local && !self.is_own_host(headers, authority) {
@@ -106,6 +116,13 @@ fn is_host(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
+/// Whether `Sec-Fetch-Site` says that the page of another origin made the request. A browser sends no `Origin` for an image or a script.
+fn is_of_a_page(site: &HeaderValue) -> bool {
+    let site = site.as_bytes().trim_ascii();
+    // "same-site" is another port of this machine.
+    site.eq_ignore_ascii_case(b"cross-site") || site.eq_ignore_ascii_case(b"same-site")
+}
+
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
@@ -137,9 +154,7 @@ mod tests {
     fn refusal(admission: &Admission, headers: &[(&'static str, &str)]) -> Option<Code> {
         let headers = headers
             .iter()
-            .map(|(name, value)| {
-                (name.parse::<hyper::header::HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap())
-            })
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
             .collect();
         admission.admit(&headers, None, false).err().map(|problem| problem.code())
     }
@@ -158,6 +173,20 @@ mod tests {
         assert_eq!(refusal(&admission, &[("origin", "http://x")]), Some(Code::Unauthorized), "the token comes first");
         let from_page = [("authorization", "Bearer dev-secret"), ("origin", "http://localhost")];
         assert_eq!(refusal(&admission, &from_page), Some(Code::OriginRefused));
+        for (site, refused) in [("cross-site", true), ("Same-Site", true), ("same-origin", false), ("none", false)] {
+            let sent = [("authorization", "Bearer dev-secret"), ("sec-fetch-site", site)];
+            assert_eq!(refusal(&admission, &sent), refused.then_some(Code::OriginRefused), "{site}");
+        }
+    }
+
+    #[test]
+    fn a_second_authorization_is_refused_whatever_it_says() {
+        for admission in [admission(Some("dev-secret")), admission(None)] {
+            let twice =
+                [("authorization", "Bearer dev-secret"), ("host", "localhost"), ("authorization", "Bearer dev-secret")];
+            assert_eq!(refusal(&admission, &twice), Some(Code::Unauthorized));
+            assert_eq!(refusal(&admission, &twice[..2]), None);
+        }
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl Tokens {
     pub(crate) fn read(path: &Path) -> Result<Self, StartError> {
         let wrong = |what: String| StartError::new(format!("token file {}: {what}", path.display()));
         let (content, metadata) = config_file::read(path, MAX_FILE_BYTES).map_err(wrong)?;
+        if let Some(owner) = config_file::foreign_owner(&metadata) {
+            return Err(wrong(format!(
+                "it belongs to the user with the id {owner}, which can change it; chown it to the user of the server, or to root"
+            )));
+        }
         if metadata.mode() & 0o077 != 0 {
             let mode = metadata.mode() & 0o777;
             return Err(wrong(format!("others may read or write it (mode {mode:04o}); chmod 600 it")));
@@ -99,6 +104,11 @@ impl Tokens {
     /// Whether a request needs a token.
     pub(crate) const fn are_needed(&self) -> bool {
         !self.0.is_empty()
+    }
+
+    /// Whether there are several tokens.
+    pub(crate) const fn are_several(&self) -> bool {
+        self.0.len() > 1
     }
 
     /// The principal and scopes of a presented token; `None` for an unknown one. Takes the same time for every unknown one.

@@ -1,6 +1,7 @@
 //! The stream of a connection, which notes when bytes are received and when the client does not read.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,8 +16,17 @@ pub(crate) struct TrackedStream<S> {
     connection: Arc<Connection>,
 }
 
+impl<S> Drop for TrackedStream<S> {
+    fn drop(&mut self) {
+        // Before the descriptor is closed, and may be given to another file.
+        self.connection.set_socket(None);
+    }
+}
+
 impl<S> TrackedStream<S> {
-    pub(crate) const fn new(stream: S, connection: Arc<Connection>) -> Self {
+    /// `stream` is that of `socket`.
+    pub(crate) fn new(stream: S, socket: RawFd, connection: Arc<Connection>) -> Self {
+        connection.set_socket(Some(socket));
         Self { stream, connection }
     }
 

@@ -1,6 +1,8 @@
 //! Decisions.
 
-use flint_core::engine::{Check, CheckAll, CountDenial, Item as CoreItem, MultiOutcome, Outcome, Repeatable};
+use flint_core::engine::{
+    Check, CheckAll, CountDenial, Item as CoreItem, MAX_ITEMS, MultiOutcome, Outcome, Repeatable,
+};
 use flint_core::limit::{Key, Limit};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
@@ -13,6 +15,9 @@ use crate::problem::Problem;
 use crate::wire::check::{CheckAnswer, ExactCheck, ExactMultiCheck, MultiCheckAnswer};
 use crate::wire::cost::Cost;
 use crate::wire::request::{CheckAllBody, CheckBody, DenyBody, PeekBody};
+
+/// The bytes of the answer to one item, about: with eight rates.
+const ITEM_BYTES: usize = 2_400;
 
 /// Most costs of a forecast.
 const MAX_COSTS: usize = 10_000;
@@ -95,6 +100,12 @@ pub(crate) fn check_all(engine: &Engine, request: &ParsedRequest, executor: Exec
     let Some(Repeatable { answer, repeated }) = output else { return Ok(None) };
     let keys: Vec<&str> = items.iter().map(|item| item.key).collect();
     Ok(Some(Reply { repeated, ..reply_all(request, &keys, &answer)? }))
+}
+
+/// The bytes of the answer of [`check_all`], at most about: a short request may have a long one.
+pub(crate) fn check_all_bytes(_: &Engine, request: &ParsedRequest) -> usize {
+    let commas = request.body.iter().filter(|byte| **byte == b',').count();
+    (commas + 1).min(MAX_ITEMS).saturating_mul(ITEM_BYTES)
 }
 
 fn reply_all(request: &ParsedRequest, keys: &[&str], outcome: &MultiOutcome) -> Result<Reply, Problem> {

@@ -1,17 +1,26 @@
 //! Limits of keys.
 
-use flint_core::engine::{Delete, OnChange, Reset, SetLimit, Status};
-use flint_core::limit::Limit;
+use std::borrow::Cow;
+
+use flint_core::engine::{Delete, MAX_SPECS, OnChange, Reset, SetLimit, Status};
+use flint_core::limit::{Key, Limit, Rate};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::answer::{Answer, List};
 use super::executor::Executor;
-use super::reply::{HandlerResult, Reply, to_json};
+use super::reply::{HandlerResult, Reply, append_json, to_json};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
-use crate::wire::request::{LimitManyBody, Object, ResetBody, SpecBody};
-use crate::wire::status::{ExactLimits, ExactStatus, MAX_PAGE, StatusAnswer};
+use crate::wire::many::each_limit;
+use crate::wire::request::{ResetBody, SpecBody};
+use crate::wire::status::{ExactStatus, MAX_PAGE, StatusAnswer};
+
+/// What the allocations of one status take beside their content.
+const ALLOCATIONS: usize = 32;
+/// Limits between two looks at whether the client still waits, and for which memory is allocated at once.
+const STEP: usize = 4_096;
 
 /// Statuses of a list without `limit`.
 const PAGE: u64 = 1_000;
@@ -52,13 +61,28 @@ fn status_json(request: &ParsedRequest, status: &Status) -> Result<Vec<u8>, Prob
     if request.exact { to_json(&ExactStatus::from(status)) } else { to_json(&StatusAnswer::from(status)) }
 }
 
-/// A list of statuses as JSON.
-pub(super) fn statuses_json(request: &ParsedRequest, statuses: &[Status]) -> Result<Vec<u8>, Problem> {
-    if request.exact {
-        to_json(&ExactLimits { limits: statuses.iter().map(ExactStatus::from).collect() })
+/// The answer with a list of statuses.
+pub(super) fn statuses_answer(request: &ParsedRequest, statuses: Vec<Status>) -> Answer {
+    let heap = |status: &Status| status.key.capacity() + status.rates.capacity() * size_of::<Rate>() + ALLOCATIONS;
+    let write: fn(&Status, &mut Vec<u8>) -> Result<(), Problem> = if request.exact {
+        |status, into| append_json(&ExactStatus::from(status), into)
     } else {
-        to_json(&LimitsAnswer { limits: statuses.iter().map(StatusAnswer::from).collect() })
-    }
+        |status, into| append_json(&StatusAnswer::from(status), into)
+    };
+    List::answer("limits", statuses, String::new(), heap, write)
+}
+
+/// The bytes that a list of statuses takes in memory, about, before it is made.
+pub(crate) fn list_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
+    statuses_bytes(engine, request, PAGE)
+}
+
+/// The same for a route with another default.
+pub(super) fn statuses_bytes(engine: &Engine, request: &ParsedRequest, default: u64) -> usize {
+    let count = request.query.limit.unwrap_or(default).min(MAX_PAGE).min(engine.counters().keys);
+    usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(size_of::<Status>() + size_of::<Rate>() + 32 + ALLOCATIONS)
 }
 
 /// The number of entries that a list returns at most.
@@ -72,7 +96,7 @@ pub(super) fn page(request: &ParsedRequest, default: u64) -> Result<usize> {
 }
 
 /// `GET /v1/limits`.
-pub(crate) fn list(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
+pub(crate) fn list(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
     let query = &request.query;
     let limit = page(request, PAGE)?;
     if let Some(key) = &query.key {
@@ -81,9 +105,9 @@ pub(crate) fn list(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, 
             return Err(Error::InvalidArgument(message.to_owned()).into());
         }
         let found: Vec<Status> = engine.status(key)?.into_iter().take(limit).collect();
-        return statuses_json(request, &found);
+        return Ok(statuses_answer(request, found));
     }
-    statuses_json(request, &engine.list(query.prefix.as_deref(), Some(limit), query.after.as_deref())?)
+    Ok(statuses_answer(request, engine.list(query.prefix.as_deref(), Some(limit), query.after.as_deref())?))
 }
 
 /// `GET /v1/limits/{key}`.
@@ -105,18 +129,36 @@ pub(crate) fn configure(engine: &Engine, request: &ParsedRequest, executor: Exec
 }
 
 /// `POST /v1/limit-many`.
-pub(crate) fn configure_many(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
-    let body: LimitManyBody<'_> = request.json()?;
-    let mut specs: Vec<(&str, Limit, OnChange)> = Vec::with_capacity(body.limits.len());
-    for (index, Object(spec)) in body.limits.iter().enumerate() {
+pub(crate) fn configure_many(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
+    let (mut keys, mut specs) = (Vec::<Cow<'_, str>>::new(), Vec::<(&str, Limit, OnChange)>::new());
+    let parsed = each_limit(request.text(), &mut |index, spec: SpecBody<'_>| {
+        if index == MAX_SPECS {
+            let message = format!("more than {MAX_SPECS} limits in one call; at most {MAX_SPECS} are accepted");
+            return Err(Problem::from(Error::InvalidArgument(message)));
+        }
+        if index % STEP == 0 {
+            request.cancellation.check()?;
+            // By steps: doubling would take twice the memory.
+            specs.reserve_exact(STEP);
+            keys.reserve_exact(STEP);
+        }
         let limit = spec.limit().map_err(|error| match error {
             Error::InvalidLimit(message) => Error::InvalidLimit(format!("limits[{index}]: {message}")),
             other => other,
         })?;
-        specs.push((&spec.key, limit, spec.on_change()?));
+        let on_change = spec.on_change()?;
+        Key::new(&spec.key)?;
+        keys.push(spec.key);
+        specs.push(("", limit, on_change));
+        Ok(())
+    });
+    parsed.map_err(Problem::from)??;
+    for (spec, key) in specs.iter_mut().zip(&keys) {
+        spec.0 = key;
     }
+    request.cancellation.check()?;
     engine.limit_many(&specs)?;
-    to_json(&ConfiguredAnswer { configured: specs.len() })
+    to_json(&ConfiguredAnswer { configured: specs.len() }).map(Answer::Whole)
 }
 
 /// `POST /v1/reset`.

@@ -1,24 +1,28 @@
 //! The log, and what is computed from it.
 
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::TopBy;
+use flint_core::engine::{Event, TopBy};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::answer::{Answer, List};
 use super::executor::Executor;
-use super::limits::{page, statuses_json};
-use super::reply::{HandlerResult, Reply, to_json};
+use super::limits::{page, statuses_answer, statuses_bytes};
+use super::reply::{HandlerResult, Reply, append_json, to_json};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
 use crate::wire::counters::CountersAnswer;
-use crate::wire::event::{EventAnswer, ExactEvent, ExactEvents};
+use crate::wire::event::{EventAnswer, ExactEvent};
 use crate::wire::report::ReportAnswer;
+use crate::wire::status::MAX_PAGE;
 
 const TOP: u64 = 10;
 const EVENTS: u64 = 100;
 const RECORDS: u64 = 1_000;
+/// A page of records ends with the one that reaches so many bytes of JSON.
+const MAX_RECORDS_BYTES: usize = 1024 * 1024;
 
 /// Everything so far is on disk.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -59,15 +63,15 @@ pub(crate) fn flush(engine: &Engine, request: &ParsedRequest, _: Executor) -> Ha
 }
 
 /// `POST /v1/log/compact`.
-pub(crate) fn compact(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
+pub(crate) fn compact(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
     let crate::wire::request::NoBody {} = request.json()?;
     engine.compact()?;
-    to_json(&CompactedAnswer { compacted: true })
+    to_json(&CompactedAnswer { compacted: true }).map(Answer::Whole)
 }
 
 /// `GET /v1/doctor`.
-pub(crate) fn doctor(engine: &Engine, _: &ParsedRequest) -> Result<Vec<u8>, Problem> {
-    to_json(&ReportAnswer::from(&engine.doctor()?))
+pub(crate) fn doctor(engine: &Engine, _: &ParsedRequest) -> Result<Answer, Problem> {
+    to_json(&ReportAnswer::from(&engine.doctor()?)).map(Answer::Whole)
 }
 
 /// `GET /v1/counters`.
@@ -77,7 +81,7 @@ pub(crate) fn counters(engine: &Engine, _: &ParsedRequest, _: Executor) -> Handl
 }
 
 /// `GET /v1/top`.
-pub(crate) fn top(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
+pub(crate) fn top(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
     let by = match request.query.by.as_deref() {
         None | Some("denied") => TopBy::Denied,
         Some("allowed") => TopBy::Allowed,
@@ -89,21 +93,33 @@ pub(crate) fn top(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, P
             return Err(Error::InvalidArgument(message).into());
         }
     };
-    statuses_json(request, &engine.top(by, page(request, TOP)?)?)
+    Ok(statuses_answer(request, engine.top(by, page(request, TOP)?)?))
+}
+
+/// The bytes that the answer of [`top`] takes in memory, about.
+pub(crate) fn top_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
+    statuses_bytes(engine, request, TOP)
 }
 
 /// `GET /v1/history`.
-pub(crate) fn history(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
+pub(crate) fn history(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
     let events = engine.history(request.key()?, page(request, EVENTS)?)?;
-    if request.exact {
-        to_json(&ExactEvents { events: events.iter().map(ExactEvent::from).collect() })
+    let write: fn(&Event, &mut Vec<u8>) -> Result<(), Problem> = if request.exact {
+        |event, into| append_json(&ExactEvent::from(event), into)
     } else {
-        to_json(&EventsAnswer { events: events.iter().map(EventAnswer::from).collect() })
-    }
+        |event, into| append_json(&EventAnswer::from(event), into)
+    };
+    Ok(List::answer("events", events, String::new(), |_| 0, write))
 }
 
-/// `GET /v1/log/records`.
-pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8>, Problem> {
+/// The bytes that the answer of [`history`] takes in memory, about.
+pub(crate) fn history_bytes(_: &Engine, request: &ParsedRequest) -> usize {
+    let count = request.query.limit.unwrap_or(EVENTS).min(MAX_PAGE);
+    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(size_of::<Event>())
+}
+
+/// `GET /v1/log/records`. A page ends with the record that reaches [`MAX_RECORDS_BYTES`].
+pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Problem> {
     engine.health()?;
     let most = page(request, RECORDS)?;
     let after = match request.query.after.as_deref() {
@@ -112,31 +128,35 @@ pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Vec<u8
             Error::InvalidArgument(format!("after must be a record's number from 0 to 2^64 - 1, not {text:?}"))
         })?,
     };
-    let (mut records, mut newest) = (Vec::new(), after);
+    let (mut records, mut bytes, mut newest) = (Vec::new(), 0, after);
     if most > 0 {
         let mut follower = Follower::open(engine.path(), after)?;
         follower.look(&mut |dumped| {
             let record = match dumped {
                 Dumped::Record(record) => {
                     newest = record.seq;
-                    let mut fields = Map::new();
-                    fields.insert("file".to_owned(), json!(record.path.to_string_lossy()));
-                    fields.insert("offset".to_owned(), json!(record.offset));
-                    fields.insert("seq".to_owned(), json!(record.seq));
-                    if let Ok(Value::Object(rest)) = serde_json::from_str(&record.json) {
-                        fields.extend(rest);
-                    }
-                    fields
+                    let file = json!(record.path.to_string_lossy());
+                    // The record is an object that is not empty.
+                    format!("{{\"file\":{file},\"offset\":{},{}", record.offset, &record.json[1..])
                 }
                 Dumped::Gap { from, to } => {
                     newest = to;
-                    let gap = [("type", json!("GAP")), ("from", json!(from)), ("to", json!(to))];
-                    gap.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+                    json!({"type": "GAP", "from": from, "to": to}).to_string()
                 }
             };
+            bytes += record.len();
             records.push(record);
-            records.len() < most
+            records.len() < most && bytes < MAX_RECORDS_BYTES && !request.cancellation.is_set()
         })?;
     }
-    to_json(&RecordsAnswer { records, newest })
+    let write = |record: &String, into: &mut Vec<u8>| {
+        into.extend_from_slice(record.as_bytes());
+        Ok(())
+    };
+    Ok(List::answer("records", records, format!(",\"newest\":{newest}"), String::capacity, write))
+}
+
+/// The bytes that the answer of [`records`] takes in memory, about.
+pub(crate) const fn records_bytes(_: &Engine, _: &ParsedRequest) -> usize {
+    MAX_RECORDS_BYTES
 }

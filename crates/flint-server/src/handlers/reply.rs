@@ -36,7 +36,15 @@ pub(crate) type HandlerResult = Result<Option<Reply>, Problem>;
 /// None in practice: the types of answers have no map with other keys than text.
 pub(crate) fn to_json(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
     let mut body = Vec::with_capacity(512);
-    serde_json::to_writer(&mut body, value)
-        .map_err(|error| Problem::new(Code::Internal, format!("the answer cannot be written: {error}")))?;
+    append_json(value, &mut body)?;
     Ok(body)
+}
+
+/// Appends `value` to a body.
+///
+/// # Errors
+/// As [`to_json`].
+pub(super) fn append_json(value: &impl Serialize, body: &mut Vec<u8>) -> Result<(), Problem> {
+    serde_json::to_writer(body, value)
+        .map_err(|error| Problem::new(Code::Internal, format!("the answer cannot be written: {error}")))
 }

@@ -4,6 +4,7 @@
 //! answer would wake the server once for nothing. This one registers only while it has something to write that did not fit.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,12 @@ impl UnixConnection {
     /// Errors of the operating system.
     pub(crate) fn new(socket: UnixStream) -> io::Result<Self> {
         Ok(Self { socket: watched(socket, Interest::READABLE)?, full: None })
+    }
+}
+
+impl AsRawFd for UnixConnection {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +93,7 @@ async fn accepted_or_pause<T>(accepted: io::Result<T>, service: &Service) -> Opt
 
 fn serve_plain<S>(stream: S, local: bool, service: Arc<Service>, stopping: watch::Receiver<bool>)
 where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + 'static,
 {
     let Some(connection) = service.connections.admit() else {
         tokio::spawn(refuse(stream));
@@ -101,7 +102,8 @@ where
     let admitted = connection.clone();
     let task = tokio::spawn(async move {
         let _registration = Registration { service: &service, connection: &connection };
-        converse(stream, local, &service, &connection, stopping).await;
+        let socket = stream.as_raw_fd();
+        converse(stream, socket, local, &service, &connection, stopping).await;
     });
     admitted.set_task(task.abort_handle());
 }
@@ -113,7 +115,8 @@ fn serve_tls(acceptor: TlsAcceptor, stream: TcpStream, service: Arc<Service>, st
     let task = tokio::spawn(async move {
         let _registration = Registration { service: &service, connection: &connection };
         if let Ok(stream) = acceptor.accept(stream).await {
-            converse(stream, false, &service, &connection, stopping).await;
+            let socket = stream.as_raw_fd();
+            converse(stream, socket, false, &service, &connection, stopping).await;
         }
     });
     admitted.set_task(task.abort_handle());
@@ -133,6 +136,7 @@ impl Drop for Registration<'_> {
 
 async fn converse<S>(
     stream: S,
+    socket: RawFd,
     local: bool,
     service: &Arc<Service>,
     connection: &Arc<Connection>,
@@ -140,7 +144,7 @@ async fn converse<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let stream = TokioIo::new(TrackedStream::new(stream, connection.clone()));
+    let stream = TokioIo::new(TrackedStream::new(stream, socket, connection.clone()));
     let answer = service_fn(|request| {
         let (service, connection) = (service.clone(), connection.clone());
         async move { Ok::<_, Infallible>(respond(&service, request, &connection, local).await) }
@@ -148,6 +152,8 @@ async fn converse<S>(
     let bounds = &service.bounds;
     let conversation = http1::Builder::new()
         .header_read_timeout(None)
+        // A client that has sent its request may send no more and is still answered. `connection` notices those that are gone.
+        .half_close(true)
         .max_headers(bounds.headers)
         .max_header_size(bounds.head_bytes)
         .max_buf_size(bounds.head_bytes.max(8 * 1024) * 2)

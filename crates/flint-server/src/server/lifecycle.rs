@@ -16,11 +16,13 @@ use super::signals::Signals;
 use super::systemd::notify;
 use crate::auth::Admission;
 use crate::blocking_pool::BlockingPool;
+use crate::budget::Budget;
 use crate::connection::Connections;
 use crate::durability::DurabilityWaiters;
 use crate::error::StartError;
 use crate::listen::{self, Listener};
 use crate::log::{Level, LogFormat, OncePerMinute};
+use crate::memory::Memory;
 use crate::metrics::ServerMetrics;
 use crate::service::Service;
 use crate::settings::{Bounds, Settings};
@@ -28,6 +30,8 @@ use crate::tls::{self, ReloadableAcceptor};
 
 /// How long threads may go on after the last connection has ended.
 const THREADS_END: Duration = Duration::from_secs(1);
+/// Threads that make the pieces of answers. More would take the cores from checks.
+const MAKERS: usize = 2;
 
 /// A server that listens and does not accept connections yet.
 pub struct Server {
@@ -73,22 +77,29 @@ impl Server {
         let tls = settings.tls.as_ref().map(ReloadableAcceptor::open).transpose()?;
         let (listeners, mut warnings) = listen::open(settings)?;
         warnings.extend(settings.tls.as_ref().and_then(tls::key_warning));
+        warnings.extend(settings.tls.as_ref().and_then(tls::validity_warning));
         // As many connections as there are descriptors for.
         let each = listeners.iter().map(Listener::descriptors).max().unwrap_or(1);
         let (connections, too_few) = descriptors::provide(settings.bounds.connections, each);
         warnings.extend(too_few);
         let bounds = Bounds { connections, ..settings.bounds.clone() };
+        let connections = Connections::new(bounds.clone());
+        connections.share(admission.has_several_tokens());
         let service = Arc::new(Service {
             engine,
             admission,
             durability: DurabilityWaiters::default(),
             pool: BlockingPool::new(bounds.blocking),
             metrics: ServerMetrics::default(),
-            connections: Connections::new(bounds.clone()),
-            bounds,
+            connections,
             limiter_metrics: settings.metrics.clone(),
             log,
-            bulk: Semaphore::new(1),
+            bulk: Arc::new(Semaphore::new(1)),
+            bodies: Budget::new(bounds.many_bodies_bytes, bounds.many_body_bytes),
+            answers: Budget::new(bounds.answers_bytes, bounds.answers_bytes_per_client),
+            makers: Arc::new(Semaphore::new(MAKERS)),
+            memory: Memory::default(),
+            bounds,
             accept_failure: OncePerMinute::default(),
             storage_failure: OncePerMinute::default(),
         });

@@ -54,12 +54,20 @@ fn reload(service: &Service, tls: Option<&ReloadableAcceptor>) {
         notify(&[NotifyState::Reloading, now], service.log);
     }
     match service.admission.reload() {
-        Ok(()) => service.log.write(Level::Info, "read the tokens again"),
+        Ok(()) => {
+            service.connections.share(service.admission.has_several_tokens());
+            service.log.write(Level::Info, "read the tokens again");
+        }
         Err(error) => service.log.write(Level::Error, &format!("{error}; the tokens stay as they were")),
     }
     match tls.map(ReloadableAcceptor::reload) {
         None => {}
-        Some(Ok(())) => service.log.write(Level::Info, "read the certificate again"),
+        Some(Ok(())) => {
+            service.log.write(Level::Info, "read the certificate again");
+            if let Some(warning) = tls.and_then(ReloadableAcceptor::warning) {
+                service.log.write(Level::Warning, &warning);
+            }
+        }
         Some(Err(error)) => service.log.write(Level::Error, &format!("{error}; the certificate stays as it was")),
     }
     notify(&[NotifyState::Ready], service.log);

@@ -1,15 +1,26 @@
 //! Reading the body of a request.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::deadline::within;
 use super::state::Service;
+use crate::auth::Principal;
+use crate::budget::Reservation;
 use crate::connection::Connection;
 use crate::problem::{Code, Problem};
 use crate::routes::Route;
+
+/// A body, and its part of the budget where it is large.
+#[derive(Debug, Default)]
+pub(super) struct ReadBody {
+    pub(super) bytes: Bytes,
+    pub(super) reserved: Option<Reservation>,
+}
 
 /// Reads the body that the route requires or allows, of at most `max_bytes` bytes; empty where there is none.
 ///
@@ -20,13 +31,14 @@ pub(super) async fn read(
     route: &Route,
     headers: &HeaderMap,
     body: Incoming,
-    connection: &Connection,
+    connection: &Arc<Connection>,
+    principal: Principal,
     max_bytes: usize,
-) -> Result<Bytes, Problem> {
+) -> Result<ReadBody, Problem> {
     if body.is_end_stream() {
         return match route.body {
             Some((_, true)) => Err(Problem::new(Code::InvalidJson, "the request needs a body of JSON")),
-            _ => Ok(Bytes::new()),
+            _ => Ok(ReadBody::default()),
         };
     }
     if route.body.is_none() {
@@ -35,6 +47,10 @@ pub(super) async fn read(
     if !headers.get(CONTENT_TYPE).is_some_and(is_json) {
         return Err(Problem::new(Code::UnsupportedMediaType, "send Content-Type: application/json"));
     }
+    if let Some(other) = headers.get_all(CONTENT_ENCODING).iter().find(|coding| !is_identity(coding)) {
+        let detail = format!("the Content-Encoding is {other:?}; send the body as it is, without one");
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
     // A body whose length is announced is refused before it is read.
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > max_bytes as u64) {
@@ -42,25 +58,49 @@ pub(super) async fn read(
     }
     connection.body_expected();
     let late = || Problem::new(Code::RequestTimeout, "the body did not arrive in time");
-    let body = within(service, connection, collect(body, max_bytes)).await.ok_or_else(late)??;
+    let announced = announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(max_bytes);
+    let reserve = service.bodies.reserve(principal, announced, connection);
+    let reading = collect(body, max_bytes, service.bounds.body_bytes, reserve);
+    let read = within(service, connection, reading).await.ok_or_else(late)??;
+    if let Some(reserved) = &read.reserved {
+        reserved.close();
+    }
     connection.body_complete();
-    Ok(body)
+    Ok(read)
 }
 
 fn too_large(max_bytes: usize) -> Problem {
     Problem::new(Code::BodyTooLarge, format!("the body is larger than {max_bytes} bytes, the most that is accepted"))
 }
 
-/// Collects the frames of a body. The usual body is one frame, which is not copied.
-async fn collect(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Problem> {
+/// Collects the frames of a body. The usual body is one frame, which is not copied; one of more than `few` bytes goes on when `reserve`
+/// is ready.
+async fn collect(
+    mut body: Incoming,
+    max_bytes: usize,
+    few: usize,
+    reserve: impl Future<Output = Reservation>,
+) -> Result<ReadBody, Problem> {
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
+    let (mut reserve, mut reserved) = (Some(reserve), None);
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Problem::new(Code::InvalidArgument, "the body ended too early or is malformed"))?;
         let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + parts.len() + data.len() > max_bytes {
+        let length = whole.len() + parts.len() + data.len();
+        if length > max_bytes {
             return Err(too_large(max_bytes));
+        }
+        if length > few
+            && let Some(reserve) = reserve.take()
+        {
+            let granted = reserve.await;
+            granted.open();
+            reserved = Some(granted);
+        }
+        if let Some(reserved) = &reserved {
+            reserved.moved(data.len());
         }
         if whole.is_empty() && parts.is_empty() {
             whole = data;
@@ -69,7 +109,11 @@ async fn collect(mut body: Incoming, max_bytes: usize) -> Result<Bytes, Problem>
             parts.extend_from_slice(&data);
         }
     }
-    Ok(if parts.is_empty() { whole } else { parts.freeze() })
+    Ok(ReadBody { bytes: if parts.is_empty() { whole } else { parts.freeze() }, reserved })
+}
+
+fn is_identity(coding: &HeaderValue) -> bool {
+    coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")
 }
 
 fn is_json(value: &HeaderValue) -> bool {

@@ -1,49 +1,145 @@
 //! Running a route's handler: in the event loop, or in a thread of the pool.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use flint_core::Engine;
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::answer_body::AnswerBody;
 use super::response::{self, Response, json};
 use super::state::Service;
-use crate::handlers::{Executor, HandlerResult, Reply, to_json};
+use crate::auth::Principal;
+use crate::budget::Reservation;
+use crate::connection::Connection;
+use crate::handlers::{Answer, Executor, HandlerResult, Pieces, Reply, to_json};
 use crate::openapi;
 use crate::parsed_request::ParsedRequest;
 use crate::problem::{Code, Problem};
 use crate::routes::{Handler, HealthAnswer, Route};
+use tokio::sync::OwnedSemaphorePermit;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
-/// Runs the handler of `route` and returns its response.
+/// Answers that take less memory are not counted: a connection has more for its buffers.
+const FEW: usize = 32 * 1024;
+/// After an answer, or a body, of so many bytes memory is returned to the operating system.
+const MANY: usize = 1024 * 1024;
+
+/// What a handler is run for.
+pub(super) struct Job<'a> {
+    pub(super) route: &'static Route,
+    pub(super) request: ParsedRequest,
+    pub(super) principal: Principal,
+    pub(super) connection: &'a Arc<Connection>,
+    /// The part of the budget that the body takes.
+    pub(super) body: Option<Reservation>,
+}
+
+/// Runs the handler of a route and returns its response.
 ///
 /// # Errors
 /// Those of the handler; `busy` when the queue of the pool is full.
-pub(super) async fn execute(
-    service: &Service,
-    route: &'static Route,
-    request: ParsedRequest,
-) -> Result<Response, Problem> {
-    match route.handler {
-        Handler::Decide(handler) => decide(service, handler, request).await,
-        Handler::Scan(handler) | Handler::Bulk(handler) => {
-            let exact = request.exact;
-            let body = service.pool.scan(&service.engine, move |engine| handler(engine, &request)).await?;
-            Ok(json(body, exact))
+pub(super) async fn execute(service: &Service, job: Job<'_>) -> Result<Response, Problem> {
+    // Dropped when the request is answered, is late, or has lost its client.
+    let _ends = job.request.cancellation.on_drop();
+    match job.route.handler {
+        Handler::Decide(handler) => decide(service, handler, job).await,
+        Handler::Scan(handler) => scan(service, handler, job, None).await,
+        Handler::Bulk(handler) => {
+            service.memory.freed();
+            let permit = service.bulk.clone().acquire_owned().await.map_err(|_| busy())?;
+            scan(service, handler, job, Some(permit)).await
         }
         Handler::Health => {
             service.engine.health()?;
             let answer = HealthAnswer { status: "ok", version: env!("CARGO_PKG_VERSION") };
-            Ok(json(to_json(&answer)?, false))
+            Ok(json(whole(to_json(&answer)?), false))
         }
-        Handler::OpenApi => Ok(json(openapi::text(service.admission.needs_token()), false)),
-        Handler::Metrics => metrics(service).await,
+        Handler::OpenApi => Ok(json(AnswerBody::whole(openapi::text(service.admission.needs_token()), None), false)),
+        Handler::Metrics => {
+            job.connection.is_heavy();
+            metrics(service).await
+        }
+    }
+}
+
+fn busy() -> Problem {
+    Problem::new(Code::Busy, "another request sets many limits; try again in a second")
+}
+
+fn whole(body: impl Into<Bytes>) -> AnswerBody {
+    AnswerBody::whole(body.into(), None)
+}
+
+/// Memory for the answer, before anything is done for it.
+async fn reserved(service: &Service, job: &Job<'_>) -> Option<Reservation> {
+    let bytes = job.route.answer_bytes?(&service.engine, &job.request);
+    if bytes <= FEW {
+        return None;
+    }
+    Some(service.answers.reserve(job.principal, bytes, job.connection).await)
+}
+
+/// What of `reserved` an answer of `bytes` bytes keeps.
+fn fitted(reserved: Option<Reservation>, bytes: usize) -> Option<Reservation> {
+    let mut reserved = reserved.filter(|_| bytes > FEW)?;
+    reserved.resize(bytes);
+    Some(reserved)
+}
+
+async fn scan(
+    service: &Service,
+    handler: fn(&Engine, &ParsedRequest) -> Result<Answer, Problem>,
+    job: Job<'_>,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Response, Problem> {
+    job.connection.is_heavy();
+    let reserved = reserved(service, &job).await;
+    let Job { request, body, .. } = job;
+    let exact = request.exact;
+    let work = move |engine: &Engine| {
+        // They go with the work, which may outlive the request.
+        let _held = (permit, body);
+        request.cancellation.check()?;
+        let answer = handler(engine, &request)?;
+        let (first, rest) = begun(answer)?;
+        let bytes = first.len() + rest.as_ref().map_or(0, |rest| rest.bytes());
+        Ok((first, rest, fitted(reserved, bytes), bytes))
+    };
+    let (first, rest, reserved, bytes) = service.pool.scan(&service.engine, work).await?;
+    if bytes > MANY {
+        service.memory.freed();
+    }
+    let body = match rest {
+        None => AnswerBody::whole(first.into(), reserved),
+        Some(rest) => AnswerBody::in_pieces(first.into(), rest, service.makers.clone(), reserved),
+    };
+    Ok(json(body, exact))
+}
+
+/// An answer, or its beginning and what makes the rest.
+type Begun = (Vec<u8>, Option<Box<dyn Pieces>>);
+
+/// A short answer is whole, and has a `Content-Length`.
+fn begun(answer: Answer) -> Result<Begun, Problem> {
+    match answer {
+        Answer::Whole(body) => Ok((body, None)),
+        Answer::Pieces(mut pieces) => {
+            let mut first = Vec::new();
+            let more = pieces.next(&mut first)?;
+            Ok((first, more.then_some(pieces)))
+        }
     }
 }
 
 async fn decide(
     service: &Service,
     handler: fn(&Engine, &ParsedRequest, Executor) -> HandlerResult,
-    request: ParsedRequest,
+    job: Job<'_>,
 ) -> Result<Response, Problem> {
+    let reserved = if job.route.answer_bytes.is_some() { reserved(service, &job).await } else { None };
+    let request = job.request;
     let exact = request.exact;
     // 1. The decision, here if the log has room for its record.
     let Reply { body, seq, flush, repeated } = match handler(&service.engine, &request, Executor::EventLoop)? {
@@ -61,7 +157,8 @@ async fn decide(
         service.durability.wait(&service.engine, seq).await?;
     }
     // 3. The acknowledgement.
-    let mut response = json(body, exact);
+    let reserved = fitted(reserved, body.len());
+    let mut response = json(AnswerBody::whole(body.into(), reserved), exact);
     if repeated {
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     }

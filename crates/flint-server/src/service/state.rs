@@ -7,9 +7,11 @@ use tokio::sync::Semaphore;
 
 use crate::auth::Admission;
 use crate::blocking_pool::BlockingPool;
+use crate::budget::Budget;
 use crate::connection::Connections;
 use crate::durability::DurabilityWaiters;
 use crate::log::{LogFormat, OncePerMinute};
+use crate::memory::Memory;
 use crate::metrics::ServerMetrics;
 use crate::settings::{Bounds, MetricsText};
 
@@ -33,8 +35,16 @@ pub(crate) struct Service {
     pub(crate) limiter_metrics: Option<MetricsText>,
     /// How log lines are written.
     pub(crate) log: LogFormat,
-    /// One large body at a time.
-    pub(crate) bulk: Semaphore,
+    /// One request that sets many limits at a time.
+    pub(crate) bulk: Arc<Semaphore>,
+    /// Large bodies that arrive.
+    pub(crate) bodies: Budget,
+    /// Large answers.
+    pub(crate) answers: Budget,
+    /// Threads that make the pieces of answers.
+    pub(crate) makers: Arc<Semaphore>,
+    /// What was freed.
+    pub(crate) memory: Memory,
     /// Limits the log line on connections that cannot be accepted.
     pub(crate) accept_failure: OncePerMinute,
     /// Limits the log line on calls that the storage refuses.

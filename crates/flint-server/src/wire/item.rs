@@ -8,8 +8,8 @@ use flint_core::limit::Limit;
 use schemars::JsonSchema;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
+use super::bounded::Bounded;
 use super::cost::Cost;
 use super::limit::{LimitSchema, brought};
 
@@ -26,7 +26,7 @@ pub struct ItemParts<'a> {
     pub cost: Cost,
     /// A limit for a key that has none that was set explicitly.
     #[schemars(with = "Option<LimitSchema>")]
-    limit: Option<Value>,
+    limit: Option<Bounded>,
 }
 
 impl ItemParts<'_> {

@@ -5,6 +5,8 @@ use flint_core::{Error, Result};
 use schemars::JsonSchema;
 use serde_json::Value;
 
+use super::bounded::Bounded;
+
 /// Levels of lists in lists: more mean nothing.
 const MAX_DEPTH: usize = 4;
 
@@ -81,8 +83,8 @@ pub fn limit_of_parts(
 }
 
 /// The limit that comes with a call, if one does.
-pub(super) fn brought(limit: Option<&Value>) -> Result<Option<Limit>> {
-    limit.map(limit_of).transpose()
+pub(super) fn brought(limit: Option<&Bounded>) -> Result<Option<Limit>> {
+    limit.map(|Bounded(limit)| limit_of(limit)).transpose()
 }
 
 fn invalid<T>(message: String) -> Result<T> {

@@ -10,8 +10,8 @@ use flint_core::{Error, Result};
 use schemars::JsonSchema;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
+use super::bounded::Bounded;
 use super::cost::Cost;
 use super::item::Item;
 use super::limit::{LimitSchema, PeriodSchema, RateSchema, brought, limit_of_parts};
@@ -57,7 +57,7 @@ pub struct CheckBody<'a> {
     pub cost: Cost,
     /// A limit for a key that has none that was set explicitly.
     #[schemars(with = "Option<LimitSchema>")]
-    limit: Option<Value>,
+    limit: Option<Bounded>,
     /// False for a caller that waits and tries again: a denial is not counted.
     #[serde(default = "yes")]
     pub count_denied: bool,
@@ -86,7 +86,7 @@ pub struct PeekBody<'a> {
     pub cost: Cost,
     /// A limit for a key that has none that was set explicitly.
     #[schemars(with = "Option<LimitSchema>")]
-    limit: Option<Value>,
+    limit: Option<Bounded>,
     /// Costs of a queue, at most 10,000: the answer's `retry_after_ns` is then the wait until the last of them was taken, each in its
     /// turn, and the answer counts as denied.
     pub costs: Option<Vec<Cost>>,
@@ -158,16 +158,16 @@ pub struct SpecBody<'a> {
     pub key: Cow<'a, str>,
     /// Tokens per period, grammar text that has the period in it, or limits whose rates are joined.
     #[schemars(with = "RateSchema")]
-    rate: Value,
+    rate: Bounded,
     /// The period where `rate` is a number.
     #[schemars(with = "Option<PeriodSchema>")]
-    per: Option<Value>,
+    per: Option<Bounded>,
     /// The name of an algorithm, as a rate has it; the default is `token_bucket`.
     #[serde(borrow)]
     algorithm: Option<Cow<'a, str>>,
     /// Tokens that a full bucket holds.
     #[schemars(with = "Option<u64>")]
-    burst: Option<Value>,
+    burst: Option<Bounded>,
     /// `keep` (the default: unchanged rates keep their state, new ones start with what was used) or `reset`.
     #[serde(borrow)]
     on_change: Option<Cow<'a, str>>,
@@ -179,7 +179,8 @@ impl SpecBody<'_> {
     /// # Errors
     /// `InvalidLimit`.
     pub fn limit(&self) -> Result<Limit> {
-        limit_of_parts(&self.rate, self.per.as_ref(), self.algorithm.as_deref(), self.burst.as_ref())
+        let (per, burst) = (self.per.as_ref().map(|per| &per.0), self.burst.as_ref().map(|burst| &burst.0));
+        limit_of_parts(&self.rate.0, per, self.algorithm.as_deref(), burst)
     }
 
     /// What happens to consumption.
@@ -197,15 +198,12 @@ impl SpecBody<'_> {
     }
 }
 
-/// `POST /v1/limit-many`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "LimitMany")]
+/// `POST /v1/limit-many`, as the document describes it; [`each_limit`](super::many::each_limit) reads it.
+#[derive(Debug, JsonSchema)]
+#[schemars(rename = "LimitMany", deny_unknown_fields)]
 pub struct LimitManyBody<'a> {
     /// At most 100,000, all of them set or none.
-    #[serde(borrow)]
-    #[schemars(with = "Vec<SpecBody<'_>>")]
-    pub limits: Vec<Object<SpecBody<'a>>>,
+    pub limits: Vec<SpecBody<'a>>,
 }
 
 /// A body without fields.

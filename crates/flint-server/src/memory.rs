@@ -1,0 +1,36 @@
+//! Returning memory to the operating system.
+//!
+//! glibc keeps what was freed for the next allocation, in each thread's arena, and takes a freed large block as a sign that the next one
+//! of that size should not be returned either. After one large request the process would stay as large as that request made it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether much was freed since the last [`Memory::trim`].
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    freed: AtomicBool,
+}
+
+impl Memory {
+    /// Much is free soon, or was just freed.
+    pub(crate) fn freed(&self) {
+        self.freed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`trim`] is due; from here on it is not.
+    pub(crate) fn is_due(&self) -> bool {
+        self.freed.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Returns free memory to the operating system. Takes time that grows with the heap: for a thread of its own.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "a function of the C library; see the SAFETY line")]
+pub(crate) fn trim() {
+    // SAFETY: it takes the allocator's own locks and changes nothing that is allocated.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators return memory by themselves, or cannot.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) const fn trim() {}
