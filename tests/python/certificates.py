@@ -20,9 +20,9 @@ class Files:
         self.authority.cert_pem.write_to_path(self.ca)
         self.issue()
 
-    def issue(self, **validity: datetime) -> None:
-        """Puts a new certificate into the files. validity: its not_before and not_after."""
-        issued = self.authority.issue_cert(*self._names, **validity)
+    def issue(self, not_before: datetime | None = None, not_after: datetime | None = None) -> None:
+        """Puts a new certificate into the files."""
+        issued = self.authority.issue_cert(*self._names, not_before=not_before, not_after=not_after)
         self.key.touch(0o600)
         self.key.write_bytes(issued.private_key_pem.bytes())
         self.cert.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))

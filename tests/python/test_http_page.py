@@ -145,12 +145,23 @@ def test_bounds_are_those_of_the_server() -> None:
     defaults = defaults[defaults.index("impl Default for Bounds") :].split("\n}\n", 1)[0]
     of_server = dict(re.findall(r"(\w+): ([\d_* ]+),", defaults))
     bounds = {name: eval(value, {"__builtins__": {}}) for name, value in of_server.items()}
+
+    def both(name: str) -> str:
+        in_all, each = (bounds[name + suffix] // 2**20 for suffix in ("", "_per_client"))
+        return f"{in_all} MiB, of which one token may have {each} MiB"
+
     shown = {
         "header_timeout_ms": ("head of a request, from", f"{bounds['header_timeout_ms'] // 1000} s"),
         "request_timeout_ms": ("a request until its answer", f"{bounds['request_timeout_ms'] // 1000} s"),
         "idle_timeout_ms": ("silence between", f"{bounds['idle_timeout_ms'] // 1000} s"),
         "body_bytes": ("size of a body", f"{bounds['body_bytes'] // 1024} KiB"),
         "many_body_bytes": ("size of the body of", f"{bounds['many_body_bytes'] // 2**20} MiB"),
+        "many_bodies_bytes": ("bodies of `/v1/limit-many`", both("many_bodies_bytes")),
+        "many_bodies_bytes_per_client": ("bodies of `/v1/limit-many`", both("many_bodies_bytes")),
+        "answers_bytes": ("answers of more than", both("answers_bytes")),
+        "answers_bytes_per_client": ("answers of more than", both("answers_bytes")),
+        "token_connections_percent": ("part of the connections", f"{bounds['token_connections_percent']} %"),
+        "half_closed_timeout_ms": ("a scan, or `limit-many`", f"{bounds['half_closed_timeout_ms'] // 1000} s"),
         "head_bytes": ("size of a head", f"{bounds['head_bytes'] // 1024} KiB"),
         "headers": ("headers", str(bounds["headers"])),
         "connections": ("connections", str(bounds["connections"])),

@@ -11,7 +11,7 @@ use crate::problem::{Code, Problem};
 /// Calls that may wait for each thread.
 const QUEUE_PER_THREAD: usize = 4;
 /// A scan of all keys, or of the log, takes a core, and memory for its result: more in parallel would not finish sooner.
-const SCANS: usize = 4;
+const SCANS: usize = 2;
 const SCAN_QUEUE: usize = 64;
 
 /// The threads.

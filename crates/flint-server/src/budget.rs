@@ -12,7 +12,7 @@ use crate::auth::Principal;
 use crate::connection::Connection;
 
 /// The span over which the pace of a transfer is measured, milliseconds.
-const SPAN_MS: u64 = 1_000;
+const SPAN_MS: u64 = 500;
 /// The pace, bytes per millisecond, below which a transfer is slow.
 const PACE: u64 = 256;
 
@@ -327,7 +327,7 @@ mod tests {
             fast.moved(1_000_000);
             now_ms += SPAN_MS + 1;
             let dropped = budget.slow(now_ms);
-            assert_eq!(dropped.len(), usize::from(is_slow), "{moved} bytes in a second");
+            assert_eq!(dropped.len(), usize::from(is_slow), "{moved} bytes");
             assert!(dropped.iter().all(|one| Arc::ptr_eq(one, &slow.transfer.connection)));
         }
         slow.close();

@@ -23,8 +23,10 @@ pub struct Bounds {
     pub body_bytes: usize,
     /// Bytes of the body of `/v1/limit-many`.
     pub many_body_bytes: usize,
-    /// Bytes of bodies of `/v1/limit-many` in memory, in all. Each client may have those of one.
+    /// Bytes of bodies of `/v1/limit-many` in memory, in all.
     pub many_bodies_bytes: usize,
+    /// The same for one client: one of the largest, and some smaller ones.
+    pub many_bodies_bytes_per_client: usize,
     /// Bytes of large answers in memory, in all: from the time at which they are made until the clients have read them.
     pub answers_bytes: usize,
     /// The same for one client.
@@ -53,7 +55,8 @@ impl Default for Bounds {
             idle_timeout_ms: 75_000,
             body_bytes: 64 * 1024,
             many_body_bytes: 16 * 1024 * 1024,
-            many_bodies_bytes: 32 * 1024 * 1024,
+            many_bodies_bytes: 24 * 1024 * 1024,
+            many_bodies_bytes_per_client: 20 * 1024 * 1024,
             answers_bytes: 24 * 1024 * 1024,
             answers_bytes_per_client: 16 * 1024 * 1024,
             head_bytes: 16 * 1024,

@@ -209,8 +209,8 @@ def test_hosts_without_a_token(server: Server, tmp_path: Any) -> None:
         assert host(server, name) == "ok", name
     for name in ("evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "flint.internal", ""):
         assert host(server, name) == "host_refused", name
-    assert host(server) == "host_refused"
-    assert host(server, "localhost", "evil.example") == "host_refused"
+    assert host(server) == "invalid_argument"
+    assert host(server, "localhost", "evil.example") == "invalid_argument"
     # A whole URL in place of a path names a host, too.
     assert host(server, "localhost", target="http://127.0.0.1:7878/v1/health") == "ok"
     assert host(server, "localhost", target="http://evil.example/v1/health") == "host_refused"

@@ -68,17 +68,17 @@ def test_nor_a_refusal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "code"),
+    "headers",
     [
-        (("Sec-Fetch-Site: cross-site",), "origin_refused"),
-        (("Sec-Fetch-Site: same-site",), "origin_refused"),
-        (("Sec-Fetch-Site: none", "sec-fetch-site: CROSS-SITE"), "origin_refused"),
-        (("Origin: http://localhost",), "origin_refused"),
+        ("Sec-Fetch-Site: cross-site",),
+        ("Sec-Fetch-Site: same-site",),
+        ("Sec-Fetch-Site: none", "sec-fetch-site: CROSS-SITE"),
+        ("Origin: http://localhost",),
     ],
     ids=" | ".join,
 )
-def test_what_a_page_of_another_origin_asks_is_refused(server: Server, headers: tuple[str, ...], code: str) -> None:
-    asked(server, request("GET", "/v1/limits", *headers, "Connection: close")).problem(403, code)
+def test_what_a_page_of_another_origin_asks_is_refused(server: Server, headers: tuple[str, ...]) -> None:
+    asked(server, request("GET", "/v1/limits", *headers, "Connection: close")).problem(403, "origin_refused")
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])

@@ -176,9 +176,10 @@ DEEP = [b"[" * 60_000, b'{"a":' * 12_000, b'{"code":' + b"[" * 60_000, b"[" * 2*
 @pytest.mark.parametrize("body", DEEP, ids=range(len(DEEP)))
 @pytest.mark.parametrize("name", [*CHECKS, *ALL])
 def test_an_error_nested_without_end_is_a_server_that_fails(fake: MakeFake, name: str, body: bytes) -> None:
-    answer = message(500, body, kind="application/problem+json")
+    answer = say(message(500, body, kind="application/problem+json"))
+    url = fake(answer, answer, answer).url
     for on_error in ("allow", "deny", "raise"):
-        client = flint.SharedLimiter(fake(say(answer)).url, on_error=on_error, retries=0)
+        client = flint.SharedLimiter(url, on_error=on_error, retries=0)
         if on_error == "raise":
             with pytest.raises(flint.FlintServerError, match="answered 500"):
                 (CHECKS | ALL)[name](client)

@@ -9,7 +9,7 @@ use crate::error::Result;
 #[cfg(feature = "testing")]
 use crate::image::{KeyImage, LastUse};
 use crate::limit::MAX_KEY_BYTES;
-use crate::store::listings::{Keys, WINDOW_KEYS, Window};
+use crate::store::listings::{Keys, WINDOW_BYTES, WINDOW_KEYS, Window};
 use crate::table::Slot;
 
 use super::scan::{SLICE, Scan};
@@ -97,18 +97,18 @@ impl Engine {
                     }
                 }
             })?;
-            if keys.len() >= count.saturating_mul(2) {
+            if keys.len() >= count.saturating_mul(2) || keys.bytes() >= 2 * WINDOW_BYTES {
                 // A key with several counters was found once for each of them.
-                keys.keep_smallest(count);
-                if keys.len() == count {
-                    largest = Some(keys.key(count - 1).to_owned());
+                let cut = keys.keep_smallest(count, WINDOW_BYTES);
+                if cut || keys.len() == count {
+                    largest = Some(keys.key(keys.len() - 1).to_owned());
                 }
             }
         }
         keys.sort();
         let complete = largest.is_none() && keys.len() <= count;
         if !complete {
-            keys.keep_smallest(count);
+            keys.keep_smallest(count, WINDOW_BYTES);
         }
         Ok(Window { prefix: prefix.to_owned(), keys, next: 0, complete, created })
     }

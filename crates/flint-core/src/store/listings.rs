@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 
 use crate::table::{Slot, Table};
 
-/// Most keys of a window that is kept: at most 34 MiB, with the longest keys.
+/// Most keys of a window that is kept, and most bytes of their text: less than 8 MiB together.
 pub(crate) const WINDOW_KEYS: usize = 1 << 16;
+pub(crate) const WINDOW_BYTES: usize = 4 << 20;
 /// Most windows that are kept.
 const MAX_WINDOWS: usize = 4;
 /// How long a window is kept for the next page, nanoseconds of engine time.
@@ -88,10 +89,25 @@ impl Keys {
         self.places.partition_point(|place| text_of(&self.text, place) <= after)
     }
 
-    /// Keeps the `count` smallest keys, sorted.
-    pub(crate) fn keep_smallest(&mut self, count: usize) {
+    /// The bytes of their text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    /// Keeps the smallest keys, sorted: `count` of them, or fewer whose text has at most `bytes` bytes, but one in any case. Returns
+    /// whether they are fewer because of their bytes.
+    pub(crate) fn keep_smallest(&mut self, count: usize, bytes: usize) -> bool {
         self.sort();
         self.places.truncate(count);
+        let mut left = bytes;
+        let fitting = self.places.iter().take_while(|place| {
+            let rest = left.checked_sub(usize::from(place.len));
+            left = rest.unwrap_or(0);
+            rest.is_some()
+        });
+        let fitting = fitting.count().max(1);
+        let cut = fitting < self.places.len();
+        self.places.truncate(fitting);
         let mut text = String::with_capacity(self.places.iter().map(|place| usize::from(place.len)).sum());
         for place in &mut self.places {
             let from = text.len();
@@ -99,6 +115,7 @@ impl Keys {
             place.from = from;
         }
         self.text = text;
+        cut
     }
 }
 
@@ -251,8 +268,10 @@ mod tests {
         expected.sort_unstable();
         expected.dedup();
         assert_eq!(sorted, expected);
-        keys.keep_smallest(2);
-        assert_eq!((keys.len(), keys.key(0), keys.key(1), keys.text.len()), (2, "user:", "user:a", 11));
+        assert!(keys.keep_smallest(3, 11));
+        assert_eq!((keys.len(), keys.key(0), keys.key(1), keys.bytes()), (2, "user:", "user:a", 11));
+        assert!(!keys.keep_smallest(2, 11) && keys.keep_smallest(2, 3));
+        assert_eq!((keys.len(), keys.key(0)), (1, "user:"), "one in any case");
     }
 
     #[test]

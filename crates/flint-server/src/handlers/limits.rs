@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use flint_core::engine::{Delete, MAX_SPECS, OnChange, Reset, SetLimit, Status};
-use flint_core::limit::{Key, Limit, Rate};
+use flint_core::limit::{Key, Limit, MAX_KEY_BYTES, Rate};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub(super) fn statuses_answer(request: &ParsedRequest, statuses: Vec<Status>) ->
     List::answer("limits", statuses, String::new(), heap, write)
 }
 
-/// The bytes that a list of statuses takes in memory, about, before it is made.
+/// The bytes that a list of statuses takes in memory, at most about: before it is made, its keys may be the longest.
 pub(crate) fn list_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
     statuses_bytes(engine, request, PAGE)
 }
@@ -80,9 +80,8 @@ pub(crate) fn list_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
 /// The same for a route with another default.
 pub(super) fn statuses_bytes(engine: &Engine, request: &ParsedRequest, default: u64) -> usize {
     let count = request.query.limit.unwrap_or(default).min(MAX_PAGE).min(engine.counters().keys);
-    usize::try_from(count)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(size_of::<Status>() + size_of::<Rate>() + 32 + ALLOCATIONS)
+    let each = size_of::<Status>() + size_of::<Rate>() + MAX_KEY_BYTES + ALLOCATIONS;
+    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(each)
 }
 
 /// The number of entries that a list returns at most.

@@ -95,7 +95,7 @@ impl Server {
             limiter_metrics: settings.metrics.clone(),
             log,
             bulk: Arc::new(Semaphore::new(1)),
-            bodies: Budget::new(bounds.many_bodies_bytes, bounds.many_body_bytes),
+            bodies: Budget::new(bounds.many_bodies_bytes, bounds.many_bodies_bytes_per_client),
             answers: Budget::new(bounds.answers_bytes, bounds.answers_bytes_per_client),
             makers: Arc::new(Semaphore::new(MAKERS)),
             memory: Memory::default(),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flint_core::Engine;
 use hyper::header::{HeaderName, HeaderValue};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer_body::AnswerBody;
+use super::deadline::within;
 use super::response::{self, Response, json};
 use super::state::Service;
 use crate::auth::Principal;
@@ -17,7 +19,6 @@ use crate::openapi;
 use crate::parsed_request::ParsedRequest;
 use crate::problem::{Code, Problem};
 use crate::routes::{Handler, HealthAnswer, Route};
-use tokio::sync::OwnedSemaphorePermit;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -48,7 +49,9 @@ pub(super) async fn execute(service: &Service, job: Job<'_>) -> Result<Response,
         Handler::Scan(handler) => scan(service, handler, job, None).await,
         Handler::Bulk(handler) => {
             service.memory.freed();
-            let permit = service.bulk.clone().acquire_owned().await.map_err(|_| busy())?;
+            let busy = || Problem::new(Code::Busy, "other requests set many limits; try again in a second");
+            let permit = within(service, job.connection, service.bulk.clone().acquire_owned()).await;
+            let permit = permit.and_then(Result::ok).ok_or_else(busy)?;
             scan(service, handler, job, Some(permit)).await
         }
         Handler::Health => {
@@ -64,21 +67,28 @@ pub(super) async fn execute(service: &Service, job: Job<'_>) -> Result<Response,
     }
 }
 
-fn busy() -> Problem {
-    Problem::new(Code::Busy, "another request sets many limits; try again in a second")
-}
-
 fn whole(body: impl Into<Bytes>) -> AnswerBody {
     AnswerBody::whole(body.into(), None)
 }
 
 /// Memory for the answer, before anything is done for it.
-async fn reserved(service: &Service, job: &Job<'_>) -> Option<Reservation> {
-    let bytes = job.route.answer_bytes?(&service.engine, &job.request);
+///
+/// # Errors
+/// `busy` when the request's time is over before there is room.
+async fn reserved(service: &Service, job: &Job<'_>) -> Result<Option<Reservation>, Problem> {
+    let Some(answer_bytes) = job.route.answer_bytes else { return Ok(None) };
+    let bytes = answer_bytes(&service.engine, &job.request);
     if bytes <= FEW {
-        return None;
+        return Ok(None);
     }
-    Some(service.answers.reserve(job.principal, bytes, job.connection).await)
+    let busy = || {
+        Problem::new(
+            Code::Busy,
+            "the memory for large answers is taken until other clients have read theirs; try again in a second",
+        )
+    };
+    let room = service.answers.reserve(job.principal, bytes, job.connection);
+    within(service, job.connection, room).await.ok_or_else(busy).map(Some)
 }
 
 /// What of `reserved` an answer of `bytes` bytes keeps.
@@ -95,7 +105,7 @@ async fn scan(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Response, Problem> {
     job.connection.is_heavy();
-    let reserved = reserved(service, &job).await;
+    let reserved = reserved(service, &job).await?;
     let Job { request, body, .. } = job;
     let exact = request.exact;
     let work = move |engine: &Engine| {
@@ -138,7 +148,7 @@ async fn decide(
     handler: fn(&Engine, &ParsedRequest, Executor) -> HandlerResult,
     job: Job<'_>,
 ) -> Result<Response, Problem> {
-    let reserved = if job.route.answer_bytes.is_some() { reserved(service, &job).await } else { None };
+    let reserved = reserved(service, &job).await?;
     let request = job.request;
     let exact = request.exact;
     // 1. The decision, here if the log has room for its record.
