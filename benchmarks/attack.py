@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from stores import key_of
+
 HOST = b"Host: localhost\r\nContent-Type: application/json\r\n"
 LARGE = 16 * 2**20
 CHECK = b"POST /v1/check HTTP/1.1\r\n" + HOST + b'Content-Length: 21\r\n\r\n{"key":"api:user-42"}'
@@ -203,7 +205,7 @@ def main() -> None:
     elif name == "lists":
         unread(port, 60, b"GET /v1/limits?limit=10000 HTTP/1.1\r\n" + HOST + b"\r\n")
     elif name == "results":
-        unread(port, 400, posted("/v1/check-all", json.dumps({"items": [f"k{n}" for n in range(1_000)]}).encode()))
+        unread(port, 400, posted("/v1/check-all", json.dumps({"items": [key_of(n) for n in range(1_000)]}).encode()))
     elif name == "records":
         unread(port, 60, b"GET /v1/log/records?limit=10000 HTTP/1.1\r\n" + HOST + b"\r\n")
     else:

@@ -149,7 +149,7 @@ impl Dump {
             (*newest, *expecting) = (frame.seq, true);
             if goes_on {
                 let (path, offset) = (dir.path().join(name), frame.offset as u64);
-                let json = to_json(frame, op, facts).to_string();
+                let json = to_json(frame, op, facts);
                 goes_on = each(Dumped::Record(DumpedRecord { path, offset, seq: frame.seq, json }));
             }
             goes_on
@@ -223,20 +223,31 @@ impl Facts {
     }
 }
 
-fn to_json(frame: &Frame<'_>, op: std::result::Result<Op<'_>, &'static str>, facts: &Facts) -> Value {
+/// The record as a JSON object. The items of a call come last and become text one by one: there may be 100,000 of them, whose tree
+/// takes ten times the memory.
+fn to_json(frame: &Frame<'_>, op: std::result::Result<Op<'_>, &'static str>, facts: &Facts) -> String {
     let mut object = Map::new();
+    let mut items = None;
     object.insert("seq".to_owned(), json!(frame.seq));
     object.insert("at".to_owned(), json!(rfc3339(to_wall(frame.now_ns, facts.offset_ns))));
     match op {
-        Ok(op) => describe(&op, &facts.keys, &mut object),
+        Ok(op) => items = describe(&op, &facts.keys, &mut object),
         Err(reason) => drop(object.insert("malformed".to_owned(), json!(reason))),
     }
     object.insert("engine_ns".to_owned(), json!(frame.now_ns));
     object.insert("durable_seq".to_owned(), json!(frame.durable_seq));
-    Value::Object(object)
+    let mut text = Value::Object(object).to_string();
+    if let Some(items) = items {
+        text.pop();
+        text.push_str(",\"items\":[");
+        text.push_str(&items);
+        text.push_str("]}");
+    }
+    text
 }
 
-fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, Value>) {
+/// Says in `object` what a record does. Returns the items of a call of several, as the text of a list.
+fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, Value>) -> Option<String> {
     let mut set = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     match *op {
         Op::Allow(allow) => {
@@ -283,7 +294,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 Purpose::Delete => "LIMIT_DELETED",
             };
             set("type", json!(purpose));
-            let (mut items, mut receipt) = (Vec::new(), None);
+            let (mut items, mut receipt) = (String::new(), None);
             for op in group.ops() {
                 let op = match op {
                     GroupOp::Idempotency(found) => {
@@ -301,20 +312,21 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 };
                 // A check that may be repeated looks like any other check of one key.
                 if group.purpose == Purpose::Check {
-                    describe(&op, keys, object);
+                    let _ = describe(&op, keys, object);
                     continue;
                 }
                 let mut item = Map::new();
-                describe(&op, keys, &mut item);
-                items.push(Value::Object(item));
-            }
-            if group.purpose != Purpose::Check {
-                object.insert("items".to_owned(), Value::Array(items));
+                let _ = describe(&op, keys, &mut item);
+                if !items.is_empty() {
+                    items.push(',');
+                }
+                items.push_str(&Value::Object(item).to_string());
             }
             if let Some(IdempotencyOp { call, .. }) = receipt {
                 let value = json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) });
                 object.insert("receipt".to_owned(), value);
             }
+            return Some(items).filter(|_| group.purpose != Purpose::Check);
         }
         Op::Anchor { wall_ns } => {
             set("type", json!("ANCHOR"));
@@ -333,6 +345,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("count", json!(event.count));
         }
     }
+    None
 }
 
 fn totals(op: &TotalsOp, keys: &HashMap<u64, String>) -> Value {

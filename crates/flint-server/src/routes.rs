@@ -22,7 +22,7 @@ pub(crate) enum Handler {
     Decide(fn(&Engine, &ParsedRequest, Executor) -> HandlerResult),
     /// Scans all keys or reads files, in a thread.
     Scan(fn(&Engine, &ParsedRequest) -> Result<Answer, Problem>),
-    /// Takes a large body, in a thread; one such request at a time.
+    /// Takes a large body, or reads all files of the log, in a thread; one such request at a time.
     Bulk(fn(&Engine, &ParsedRequest) -> Result<Answer, Problem>),
 }
 
@@ -199,7 +199,7 @@ static ROUTES: [Route; 21] = [
         "GET",
         "/v1/log/records",
         ADMIN,
-        Handler::Scan(log::records),
+        Handler::Bulk(log::records),
         "Records of the log behind the one called after",
     )
     .query(&["after", "limit"])
@@ -305,13 +305,15 @@ mod tests {
             [
                 ("GET", "/v1/limits"),
                 ("POST", "/v1/log/compact"),
-                ("GET", "/v1/log/records"),
                 ("GET", "/v1/doctor"),
                 ("GET", "/v1/top"),
                 ("GET", "/v1/history"),
             ]
         );
-        assert_eq!(of(|handler| matches!(handler, Handler::Bulk(_))), [("POST", "/v1/limit-many")]);
+        assert_eq!(
+            of(|handler| matches!(handler, Handler::Bulk(_))),
+            [("POST", "/v1/limit-many"), ("GET", "/v1/log/records")]
+        );
         assert_eq!(of(|handler| matches!(handler, Handler::Metrics)), [("GET", "/metrics")]);
     }
 

@@ -136,24 +136,26 @@ pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Answer
                 Dumped::Record(record) => {
                     newest = record.seq;
                     let file = json!(record.path.to_string_lossy());
-                    // The record is an object that is not empty.
-                    format!("{{\"file\":{file},\"offset\":{},{}", record.offset, &record.json[1..])
+                    (format!("{{\"file\":{file},\"offset\":{},", record.offset), record.json)
                 }
                 Dumped::Gap { from, to } => {
                     newest = to;
-                    json!({"type": "GAP", "from": from, "to": to}).to_string()
+                    ("{".to_owned(), json!({"type": "GAP", "from": from, "to": to}).to_string())
                 }
             };
-            bytes += record.len();
+            bytes += record.0.len() + record.1.len();
             records.push(record);
             records.len() < most && bytes < MAX_RECORDS_BYTES && !request.cancellation.is_set()
         })?;
     }
-    let write = |record: &String, into: &mut Vec<u8>| {
-        into.extend_from_slice(record.as_bytes());
+    let write = |(place, record): &(String, String), into: &mut Vec<u8>| {
+        into.extend_from_slice(place.as_bytes());
+        // The record is an object that is not empty.
+        into.extend_from_slice(&record.as_bytes()[1..]);
         Ok(())
     };
-    Ok(List::answer("records", records, format!(",\"newest\":{newest}"), String::capacity, write))
+    let heap = |(place, record): &(String, String)| place.capacity() + record.capacity();
+    Ok(List::answer("records", records, format!(",\"newest\":{newest}"), heap, write))
 }
 
 /// The bytes that the answer of [`records`] takes in memory, about.

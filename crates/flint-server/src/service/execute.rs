@@ -49,7 +49,8 @@ pub(super) async fn execute(service: &Service, job: Job<'_>) -> Result<Response,
         Handler::Scan(handler) => scan(service, handler, job, None).await,
         Handler::Bulk(handler) => {
             service.memory.freed();
-            let busy = || Problem::new(Code::Busy, "other requests set many limits; try again in a second");
+            let busy =
+                || Problem::new(Code::Busy, "other requests set many limits or read the log; try again in a second");
             let permit = within(service, job.connection, service.bulk.clone().acquire_owned()).await;
             let permit = permit.and_then(Result::ok).ok_or_else(busy)?;
             scan(service, handler, job, Some(permit)).await
