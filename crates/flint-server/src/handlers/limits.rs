@@ -63,7 +63,13 @@ fn status_json(request: &ParsedRequest, status: &Status) -> Result<Vec<u8>, Prob
 
 /// The answer with a list of statuses.
 pub(super) fn statuses_answer(request: &ParsedRequest, statuses: Vec<Status>) -> Answer {
-    let heap = |status: &Status| status.key.capacity() + status.rates.capacity() * size_of::<Rate>() + ALLOCATIONS;
+    let heap = |status: &Status| {
+        let rates = status.counters.iter().map(|counter| counter.rates.capacity()).sum::<usize>();
+        status.key.capacity()
+            + (status.rates.capacity() + rates) * size_of::<Rate>()
+            + size_of_val(&*status.counters)
+            + ALLOCATIONS
+    };
     let write: fn(&Status, &mut Vec<u8>) -> Result<(), Problem> = if request.exact {
         |status, into| append_json(&ExactStatus::from(status), into)
     } else {

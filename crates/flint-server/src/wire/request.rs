@@ -115,7 +115,7 @@ pub struct DenyBody<'a> {
     pub cost: Cost,
     /// The limit that came with the call.
     #[schemars(with = "Option<LimitSchema>")]
-    limit: Option<Value>,
+    limit: Option<Bounded>,
 }
 
 impl DenyBody<'_> {
