@@ -295,6 +295,12 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             };
             set("type", json!(purpose));
             let (mut items, mut receipt) = (String::new(), None);
+            let mut push = |item: Value| {
+                if !items.is_empty() {
+                    items.push(',');
+                }
+                items.push_str(&item.to_string());
+            };
             for op in group.ops() {
                 let op = match op {
                     GroupOp::Idempotency(found) => {
@@ -306,7 +312,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                     GroupOp::Reset { id } => Op::Reset { id },
                     GroupOp::Delete { id } => Op::Delete { id },
                     GroupOp::Totals(op) => {
-                        items.push(totals(&op, keys));
+                        push(totals(&op, keys));
                         continue;
                     }
                 };
@@ -317,10 +323,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 }
                 let mut item = Map::new();
                 let _ = describe(&op, keys, &mut item);
-                if !items.is_empty() {
-                    items.push(',');
-                }
-                items.push_str(&Value::Object(item).to_string());
+                push(Value::Object(item));
             }
             if let Some(IdempotencyOp { call, .. }) = receipt {
                 let value = json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) });
