@@ -88,7 +88,7 @@ rust-tools:
 
 system-tools:
 ifneq ($(SYSTEM),0)
-	@sh scripts/install-system-tools.sh strace promtool:prometheus curl systemd-analyze:systemd
+	@sh scripts/install-system-tools.sh strace promtool:prometheus curl systemd-analyze:systemd mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 endif
 
 lint: lint-rust lint-python

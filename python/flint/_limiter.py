@@ -58,6 +58,8 @@ class Limiter(_NativeLimiter, LimiterBase):
     read_only: look only, also while an application has it open: no lock, no thread, no change; status, list, top,
         history, peek, doctor.
     history_bytes: bytes of old log segments kept for history() after compaction.
+    log_io: "auto" (the log is written through a memory mapping where a full disk cannot make that fatal, otherwise with
+        pwrite) or "pwrite" (always).
     clock: a flint.testing.ManualClock, for tests.
 
     Use it as a context manager (also with `async with`), call close(), or let go of it: each flushes and unlocks at

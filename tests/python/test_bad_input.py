@@ -340,6 +340,8 @@ def test_list_takes_no_surrogates(loose: Any, text: str) -> None:
             for bad in (0, -1, 1.5, True, "1", 2**64)
         ),
         *(({"history_bytes": bad}, InvalidArgument, "from 0 to") for bad in (-1, 1.5, False, "1", 2**64)),
+        ({"log_io": "mmap"}, InvalidArgument, 'log_io must be "auto" or "pwrite", not .mmap'),
+        ({"log_io": None}, InvalidArgument, '"auto" or "pwrite", not None'),
         ({"read_only": 1}, InvalidArgument, "True or False"),
         ({"clock": 1}, TypeError, "ManualClock"),
         ({"data_dir": ""}, InvalidArgument, "must name a directory"),

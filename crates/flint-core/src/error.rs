@@ -6,6 +6,7 @@
 //! ├── LimitNotFound                                                check of a key without a limit
 //! ├── CallMismatch                                                 a call's id was used for another call
 //! ├── Storage                                                      the operating system refused a file operation
+//! ├── NoRoom                                                       the disk is too full for it; nothing was written
 //! ├── Stopped                                                      an earlier write or fsync failed: reopen
 //! ├── Corrupt                                                      the files contradict themselves
 //! ├── Unsupported                                                  newer format, mixed formats, unsupported file system
@@ -54,6 +55,20 @@ pub enum Error {
         path: PathBuf,
         /// The operating system's error.
         source: io::Error,
+    },
+    /// There is not enough room on the disk for a file. Nothing was written.
+    #[error(
+        "cannot write {}: No space left on device: it needs {needed_bytes} bytes, and {free_bytes} are free or can be made free; \
+         free {} bytes and try again",
+        path.display(), needed_bytes.saturating_sub(*free_bytes)
+    )]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// How much is needed.
+        needed_bytes: u64,
+        /// How much there is.
+        free_bytes: u64,
     },
     /// A write or fsync failed earlier; what reached the disk is unknown until the directory is reopened.
     #[error("the limiter stopped because {op} {} failed: {message}; close it and open the directory again", path.display())]
@@ -144,6 +159,7 @@ impl Error {
     pub fn is_out_of_resources(&self) -> bool {
         match self {
             Self::Storage { source, .. } => out_of_space(source) || out_of_memory(source),
+            Self::NoRoom { .. } => true,
             _ => false,
         }
     }
@@ -152,6 +168,7 @@ impl Error {
     pub fn is_out_of_space(&self) -> bool {
         match self {
             Self::Storage { source, .. } => out_of_space(source),
+            Self::NoRoom { .. } => true,
             _ => false,
         }
     }

@@ -6,6 +6,8 @@ pub const LOCK: &str = "flint.lock";
 pub const STORE_LINE: &str = "store ";
 /// A segment that is being prepared: zero-filled here, then renamed to its [`segment_name`].
 pub const SPARE: &str = "flint-spare.tmp";
+/// Room for a segment that only a compaction may use; it stays when the store is closed.
+pub const RESERVE: &str = "flint-reserve.tmp";
 /// A snapshot that is being written, then renamed to its [`snapshot_name`].
 pub const SNAPSHOT_TMP: &str = "flint-snapshot.tmp";
 /// Appended to a segment's name while a migration is not committed.
@@ -61,6 +63,8 @@ pub enum FileKind {
     Spare,
     /// A snapshot, with the sequence number at which it starts.
     Snapshot(u64),
+    /// [`RESERVE`].
+    Reserve,
     /// [`SNAPSHOT_TMP`].
     SnapshotTmp,
     /// [`LEGACY_AOF`].
@@ -76,6 +80,7 @@ pub fn classify(name: &str) -> FileKind {
     match name {
         LOCK => FileKind::Lock,
         SPARE => FileKind::Spare,
+        RESERVE => FileKind::Reserve,
         SNAPSHOT_TMP => FileKind::SnapshotTmp,
         LEGACY_AOF => FileKind::LegacyAof,
         LEGACY_SNAPSHOT => FileKind::LegacySnapshot,
@@ -155,6 +160,7 @@ mod tests {
     fn fixed_names_are_told_apart() {
         assert_eq!(classify("flint.lock"), FileKind::Lock);
         assert_eq!(classify("flint-spare.tmp"), FileKind::Spare);
+        assert_eq!(classify("flint-reserve.tmp"), FileKind::Reserve);
         assert_eq!(classify("flint-snapshot.tmp"), FileKind::SnapshotTmp);
         assert_eq!(classify("flint.aof"), FileKind::LegacyAof);
         assert_eq!(classify("flint.snapshot"), FileKind::LegacySnapshot);

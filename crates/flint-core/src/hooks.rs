@@ -57,6 +57,10 @@ defects! {
     SealTooEarly = "seal-too-early",
     /// The table changes before room in the log was found.
     ChangeBeforeReserve = "change-before-reserve",
+    /// The table changes although the record could not be written.
+    ChangeBeforeWrite = "change-before-write",
+    /// What a failed write left of a record stays.
+    KeepFailedRecord = "keep-failed-record",
     /// The checksum of a snapshot is not verified.
     SkipSnapshotChecksum = "skip-snapshot-checksum",
     /// A missing snapshot goes unnoticed.

@@ -181,6 +181,10 @@ impl Dir for Finished<'_> {
         read_only()
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.free_bytes()
+    }
+
     fn lock(&self, _name: &str, _content: &str) -> io::Result<Locked> {
         read_only()
     }

@@ -13,6 +13,16 @@ pub enum SyncMode {
     Batch,
 }
 
+/// How records are written into the active segment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum LogIo {
+    /// Through a mapping where a store into it can need no new block, otherwise with pwrite.
+    #[default]
+    Auto,
+    /// With pwrite everywhere.
+    Pwrite,
+}
+
 /// How a store is opened.
 #[derive(Clone)]
 pub struct Options {
@@ -28,6 +38,8 @@ pub struct Options {
     pub history_bytes: u64,
     /// Size of a new segment, 16 KiB to 1 GiB, a multiple of 4 KiB.
     pub segment_bytes: u64,
+    /// How records are written.
+    pub log_io: LogIo,
     /// Source of time.
     pub clock: Arc<dyn Clock>,
     /// Whether threads sync, seal and compact in the background. Without them nothing happens between two calls except in
@@ -45,6 +57,7 @@ impl Default for Options {
             read_only: false,
             history_bytes: 64 << 20,
             segment_bytes: 4 << 20,
+            log_io: LogIo::Auto,
             clock: Arc::new(SystemClock),
             threads: true,
         }

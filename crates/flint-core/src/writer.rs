@@ -1,17 +1,21 @@
-//! The end of the log: the mapped active segment, the spare that follows it, and what is not yet synced. Used under the
-//! engine's lock; nothing here waits for the disk except creating files, which callers do without the lock.
+//! The end of the log: the active segment, the spare that follows it, and what is not yet synced. Used under the engine's
+//! lock; nothing here waits for the disk except creating files, which callers do without the lock.
+
+mod output;
+mod prepare;
+
+pub(crate) use output::Output;
+use prepare::{FILL_BYTES, Spare};
+pub(crate) use prepare::{SMALLEST_SPARE, create_reserve, create_some_spare, create_spare, create_zeroed};
 
 use crate::error::{Error, Result};
 use crate::files;
 use crate::hooks::{self, Defect};
 use crate::log::frame::{self, Head, Kind};
 use crate::log::segment::{self, SegmentHeader};
-use crate::storage::{Dir, File, Map, Mode};
+use crate::storage::{Dir, File, Map};
 use crate::sync::Arc;
 
-/// Pages are zero-filled one by one: larger writes make the page cache use larger folios, and then one small store costs a
-/// large write-back.
-const FILL_BYTES: usize = 4096;
 const AREA_START: usize = segment::HEADER_LEN;
 const OVERHEAD: usize = segment::HEADER_LEN + segment::SEAL_LEN;
 
@@ -32,13 +36,6 @@ impl From<Error> for Blocked {
     }
 }
 
-/// A file that can become a segment: zero-filled and synced, mapped, under its temporary name.
-pub(crate) struct Spare {
-    file: Arc<dyn File>,
-    map: Box<dyn Map>,
-    len: usize,
-}
-
 /// A full segment on its way to being synced and sealed.
 pub(crate) struct Full {
     pub(crate) file: Arc<dyn File>,
@@ -52,8 +49,7 @@ pub(crate) struct Full {
 
 /// The segment that is appended to.
 pub(crate) struct Active {
-    pub(crate) file: Arc<dyn File>,
-    pub(crate) map: Box<dyn Map>,
+    pub(crate) output: Output,
     pub(crate) name: String,
     pub(crate) seed: u32,
     pub(crate) len: usize,
@@ -89,6 +85,8 @@ pub(crate) struct LogWriter {
     segment_bytes: usize,
     active: Active,
     spare: Option<Spare>,
+    /// Whether [`files::RESERVE`] is there. Without it calls begin no segment.
+    reserved: bool,
     /// Full segments that are not synced yet, oldest first.
     full: Vec<Full>,
     /// Synced ones, for the background to seal.
@@ -102,6 +100,8 @@ pub(crate) struct LogWriter {
     /// Bytes appended and bytes synced since open.
     end: u64,
     synced_end: u64,
+    /// Half a segment is unsynced from here on, and no sync under way covers it: calls would have to wait soon.
+    press_at: u64,
     rotations: u64,
 }
 
@@ -122,6 +122,7 @@ impl LogWriter {
             segment_bytes,
             active,
             spare: None,
+            reserved: false,
             full: Vec::new(),
             to_seal,
             retired: Vec::new(),
@@ -131,6 +132,7 @@ impl LogWriter {
             durable_seq: seq,
             end: 0,
             synced_end: 0,
+            press_at: segment_bytes as u64 / 2,
             rotations: 0,
         }
     }
@@ -183,21 +185,24 @@ impl LogWriter {
         if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.calls_end {
             return Ok(());
         }
-        self.rotate(len + keep)
+        self.rotate(len + keep, self.reserved)
     }
 
     /// The same without keeping anything back: for the close record and the denial totals, which `keep` was for.
     pub(crate) fn reserve_last(&mut self, len: usize) -> Result<(), Blocked> {
-        if self.active.pos + len + segment::SEAL_LEN <= self.active.len { Ok(()) } else { self.rotate(len) }
+        if self.active.pos + len + segment::SEAL_LEN <= self.active.len { Ok(()) } else { self.rotate(len, true) }
     }
 
     #[cold]
-    fn rotate(&mut self, len: usize) -> Result<(), Blocked> {
-        let needed = (len + OVERHEAD).next_multiple_of(FILL_BYTES).max(self.segment_bytes);
+    fn rotate(&mut self, len: usize, may_begin: bool) -> Result<(), Blocked> {
+        let needed = (len + OVERHEAD).next_multiple_of(FILL_BYTES);
         if len + OVERHEAD > frame::MAX_RECORD_LEN {
             return Err(Error::InvalidArgument("the call is too large to be written as one record".to_owned()).into());
         }
-        let Some(mut spare) = self.spare.take_if(|spare| spare.len >= needed) else {
+        if let Err(error) = self.active.output.clear(self.active.pos) {
+            return Err(Error::storage("cannot write", self.dir.path().join(&self.active.name), error).into());
+        }
+        let Some(mut spare) = self.spare.take_if(|spare| may_begin && spare.len >= needed) else {
             return Err(Blocked::UntilSpare(needed));
         };
         let first_seq = self.seq + 1;
@@ -210,15 +215,19 @@ impl LogWriter {
             first_seq,
             segment_len: spare.len as u64,
         };
-        spare.map.store(0, &header.encode());
-        if let Err(error) = self.dir.rename(files::SPARE, &name) {
-            spare.map.store(0, &[0; segment::HEADER_LEN]);
+        let spare_path = || self.dir.path().join(files::SPARE);
+        if let Err(error) = spare.output.put(0, &mut header.encode().to_vec()) {
             self.spare = Some(spare);
-            return Err(Error::storage("cannot rename", self.dir.path().join(files::SPARE), error).into());
+            return Err(Error::storage("cannot write", spare_path(), error).into());
+        }
+        if let Err(error) = self.dir.rename(files::SPARE, &name) {
+            // The next attempt writes another header over this one.
+            drop(spare.output.put(0, &mut vec![0; segment::HEADER_LEN]));
+            self.spare = Some(spare);
+            return Err(Error::storage("cannot rename", spare_path(), error).into());
         }
         let next = Active {
-            file: spare.file,
-            map: spare.map,
+            output: spare.output,
             name,
             seed: frame::seed(self.store_id, first_seq),
             len: spare.len,
@@ -226,9 +235,10 @@ impl LogWriter {
             calls_end: spare.len,
         };
         let old = std::mem::replace(&mut self.active, next);
-        self.retired.push(old.map);
+        let (file, map) = old.output.unmap();
+        self.retired.extend(map);
         self.full.push(Full {
-            file: old.file,
+            file,
             name: old.name,
             seed: old.seed,
             len: old.len as u64,
@@ -243,23 +253,27 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Appends the record whose body `fill` writes. Its length was reserved. Gives its sequence number.
+    /// Appends the record whose body `fill` writes. Its length was reserved. Gives its sequence number. After an error, which a
+    /// mapped segment never returns, the log is as it was.
     #[inline]
-    pub(crate) fn push(&mut self, kind: Kind, now: u64, fill: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    pub(crate) fn push(&mut self, kind: Kind, now: u64, fill: impl FnOnce(&mut Vec<u8>)) -> Result<u64> {
         let seq = self.seq + 1;
         frame::begin(&mut self.buf, now);
         fill(&mut self.buf);
         let head = Head { seq, prev_crc: self.crc, durable_seq: self.durable_seq, kind, flags: 0 };
-        self.crc = frame::finish(&mut self.buf, self.active.seed, &head);
+        let crc = frame::finish(&mut self.buf, self.active.seed, &head);
         assert!(self.active.pos + self.buf.len() + segment::SEAL_LEN <= self.active.len, "the record was reserved");
-        self.active.map.store(self.active.pos, &self.buf);
+        if let Err(error) = self.active.output.put(self.active.pos, &mut self.buf) {
+            return Err(Error::storage("cannot write", self.dir.path().join(&self.active.name), error));
+        }
+        self.crc = crc;
         self.active.pos += self.buf.len();
         self.end += self.buf.len() as u64;
         self.seq = seq;
         if self.buf.capacity() > 1 << 20 {
             self.buf = Vec::with_capacity(256);
         }
-        seq
+        Ok(seq)
     }
 
     /// What has to be synced so that everything appended so far is durable; `None` if it is already.
@@ -271,8 +285,19 @@ impl LogWriter {
         if hooks::has(Defect::SkipPredecessorSync) {
             files.clear();
         }
-        files.push((self.active.name.clone(), self.active.file.clone()));
+        self.press_at = self.end + self.segment_bytes as u64 / 2;
+        files.push((self.active.name.clone(), self.active.output.file.clone()));
         Some(SyncJob { files, directory: !self.full.is_empty(), seq: self.seq, end: self.end, full: self.full.len() })
+    }
+
+    /// Whether so much is unsynced that a sync should begin at once. True once for each sync.
+    #[inline]
+    pub(crate) fn presses(&mut self) -> bool {
+        let presses = self.end >= self.press_at;
+        if presses {
+            self.press_at = u64::MAX;
+        }
+        presses
     }
 
     /// The job is done: what it covered is durable, and the full segments among it may be sealed, because their successor
@@ -283,7 +308,12 @@ impl LogWriter {
         self.to_seal.extend(self.full.drain(..job.full.min(self.full.len())));
     }
 
-    /// Bytes left for records in the active segment.
+    /// Bytes left for calls in the active segment.
+    pub(crate) const fn calls_room(&self) -> usize {
+        self.active.calls_end.saturating_sub(segment::SEAL_LEN + self.active.pos)
+    }
+
+    /// Bytes left in it for the records that end a session as well.
     pub(crate) const fn room(&self) -> usize {
         self.active.len - segment::SEAL_LEN - self.active.pos
     }
@@ -292,11 +322,32 @@ impl LogWriter {
     /// short session makes none.
     #[inline]
     pub(crate) const fn wants_spare(&self) -> bool {
-        self.spare.is_none() && self.active.pos > self.active.len / 4
+        (self.spare.is_none() || !self.reserved) && self.active.pos > self.active.len / 4
     }
 
     pub(crate) fn has_spare_of(&self, len: usize) -> bool {
         self.spare.as_ref().is_some_and(|spare| spare.len >= len)
+    }
+
+    pub(crate) const fn is_reserved(&self) -> bool {
+        self.reserved
+    }
+
+    pub(crate) const fn set_reserved(&mut self, reserved: bool) {
+        self.reserved = reserved;
+    }
+
+    /// Bytes of the spare and of the reserve.
+    pub(crate) fn prepared_bytes(&self) -> (u64, u64) {
+        (
+            self.spare.as_ref().map_or(0, |spare| spare.len as u64),
+            if self.reserved { self.segment_bytes as u64 } else { 0 },
+        )
+    }
+
+    /// Goes on in the spare, however much room is left.
+    pub(crate) fn leave(&mut self) -> Result<(), Blocked> {
+        self.rotate(0, true)
     }
 
     pub(crate) fn set_spare(&mut self, spare: Spare) {
@@ -319,41 +370,6 @@ impl LogWriter {
     pub(crate) fn take_retired(&mut self) -> Vec<Box<dyn Map>> {
         std::mem::take(&mut self.retired)
     }
-}
-
-/// Makes a file of `len` zero bytes, written and synced, under the name `name`. Removes it again when that fails.
-pub(crate) fn create_zeroed(dir: &dyn Dir, name: &str, len: usize) -> Result<Arc<dyn File>> {
-    let path = || dir.path().join(name);
-    let file = match dir.open(name, Mode::CreateNew) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            dir.remove(name).map_err(|error| Error::storage("cannot remove", path(), error))?;
-            dir.open(name, Mode::CreateNew)
-        }
-        other => other,
-    }
-    .map_err(|error| Error::storage("cannot create", path(), error))?;
-    let filled = (0..len).step_by(FILL_BYTES).try_for_each(|offset| {
-        file.write_all_at(&[0; FILL_BYTES][..FILL_BYTES.min(len - offset)], offset as u64)
-            .map_err(|error| Error::storage("cannot write", path(), error))
-    });
-    let synced = filled.and_then(|()| file.sync_data().map_err(|error| Error::storage("cannot sync", path(), error)));
-    if let Err(error) = synced {
-        // What was written so far would keep a full disk full. A file that stays is removed at the next open.
-        drop(dir.remove(name));
-        return Err(error);
-    }
-    Ok(file)
-}
-
-/// Makes a spare segment of `len` bytes. Takes as long as the disk does: call it without the engine's lock.
-pub(crate) fn create_spare(dir: &dyn Dir, len: usize) -> Result<Spare> {
-    let file = create_zeroed(dir, files::SPARE, len)?;
-    let map = file.map(len).map_err(|error| {
-        let error = Error::storage("cannot map", dir.path().join(files::SPARE), error);
-        drop(dir.remove(files::SPARE));
-        error
-    })?;
-    Ok(Spare { file, map, len })
 }
 
 /// Whether the engine has to stop after this error of a write: everything but a lack of room, memory or descriptors says that the disk cannot be

@@ -52,6 +52,9 @@ pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     classes(py).map(drop)
 }
 
+/// ENOSPC, which has this number on Linux and macOS.
+const NO_ROOM: i32 = 28;
+
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let extra = PyDict::new(py);
     let name = match error {
@@ -65,6 +68,11 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
         }
         Error::Storage { path, .. } => {
             extra.set_item("errno", error.errno())?;
+            extra.set_item("filename", file_name(path))?;
+            "StorageError"
+        }
+        Error::NoRoom { path, .. } => {
+            extra.set_item("errno", NO_ROOM)?;
             extra.set_item("filename", file_name(path))?;
             "StorageError"
         }

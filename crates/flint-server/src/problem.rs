@@ -224,6 +224,7 @@ impl From<Error> for Problem {
             Error::CallMismatch => Code::IdempotencyMismatch,
             Error::Closed => Code::ShuttingDown,
             Error::Storage { .. }
+            | Error::NoRoom { .. }
             | Error::Stopped { .. }
             | Error::Corrupt { .. }
             | Error::Unsupported { .. }

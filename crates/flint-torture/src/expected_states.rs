@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use flint_core::clock::{Clock as _, ManualClock};
-use flint_core::engine::{Engine, Options, SyncMode};
+use flint_core::engine::{Engine, LogIo, Options, SyncMode};
 use flint_core::hooks::visit_between_slices;
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Error, files};
@@ -130,6 +130,7 @@ impl ExpectedStates {
 struct Recorder {
     sync: SyncMode,
     history_bytes: u64,
+    log_io: LogIo,
     disk: SimDisk,
     clock: Arc<ManualClock>,
     engine: RefCell<Option<Rc<Engine>>>,
@@ -143,7 +144,7 @@ struct Recorder {
 
 impl Recorder {
     fn options(&self) -> Options {
-        Options { history_bytes: self.history_bytes, ..options(self.sync, &self.clock) }
+        Options { history_bytes: self.history_bytes, log_io: self.log_io, ..options(self.sync, &self.clock) }
     }
 
     fn engine(&self) -> Rc<Engine> {
@@ -249,6 +250,7 @@ pub fn record(scenario: &Scenario, sync: SyncMode) -> ExpectedStates {
     let recorder = Rc::new(Recorder {
         sync,
         history_bytes: scenario.history_bytes,
+        log_io: scenario.log_io,
         disk,
         clock: clock_at(START),
         engine: RefCell::new(None),

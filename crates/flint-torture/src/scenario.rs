@@ -1,7 +1,7 @@
 //! Short sequences of calls to a store, step by step. Without background threads a scenario makes the same disk operations in each run.
 
 use flint_core::Result;
-use flint_core::engine::{CallId, Check, CheckAll, Engine, Idempotent, Item, OnChange};
+use flint_core::engine::{CallId, Check, CheckAll, Engine, Idempotent, Item, LogIo, OnChange};
 use flint_core::limit::Algorithm;
 
 use crate::directory::Files;
@@ -69,6 +69,8 @@ pub struct Scenario {
     pub before: Vec<(String, Vec<u8>)>,
     /// Bytes of sealed segments that compaction keeps.
     pub history_bytes: u64,
+    /// How records are written.
+    pub log_io: LogIo,
     /// What happens.
     pub steps: Vec<Step>,
 }
@@ -174,7 +176,7 @@ fn calls() -> Scenario {
     steps.push(Step::Limit("bucket".to_owned(), "10/minute; 40/hour", BUCKET, OnChange::Reset));
     steps.push(Step::Reopen);
     steps.extend(checks("bucket", 1, 2));
-    Scenario { name: "calls".to_owned(), before: Vec::new(), history_bytes: 64 << 20, steps }
+    Scenario { name: "calls".to_owned(), before: Vec::new(), history_bytes: 64 << 20, log_io: LogIo::Auto, steps }
 }
 
 /// Segments fill, are sealed, and some of them are removed.
@@ -196,7 +198,7 @@ fn rotation() -> Scenario {
     steps.extend(checks("a", 1, 2));
     steps.push(Step::Reopen);
     steps.extend(checks("a", 1, 2));
-    Scenario { name: "rotation".to_owned(), before: Vec::new(), history_bytes: 20 << 10, steps }
+    Scenario { name: "rotation".to_owned(), before: Vec::new(), history_bytes: 20 << 10, log_io: LogIo::Auto, steps }
 }
 
 /// A check that brings one of two limits, each with a counter of its own.
@@ -246,7 +248,7 @@ fn compaction() -> Scenario {
     steps.push(Step::Reopen);
     steps.extend([once(1, "zz", 1), once(5, "new", 1)]);
     steps.extend([Step::Check(key(5), 1), Step::Compact(Vec::new())]);
-    Scenario { name: "compaction".to_owned(), before: Vec::new(), history_bytes: 0, steps }
+    Scenario { name: "compaction".to_owned(), before: Vec::new(), history_bytes: 0, log_io: LogIo::Auto, steps }
 }
 
 /// A directory of an old release, its keys used from then on.
@@ -260,25 +262,32 @@ fn migration(name: &str, files: Files) -> Scenario {
         name: format!("migration of {name}"),
         before: files.into_iter().collect(),
         history_bytes: 64 << 20,
+        log_io: LogIo::Auto,
         steps,
     }
 }
 
 /// The scenarios that cover every kind of call and of file operation.
 pub fn all() -> Vec<Scenario> {
-    let mut all = vec![calls(), rotation(), compaction()];
+    let mut all = vec![calls(), rotation(), compaction(), written(calls()), written(rotation())];
     all.push(migration("a small snapshot", old_release::small_snapshot()));
     let samples = ["v0_1_log_only", "v0_2_snapshot_and_tail", "v0_2_torn_tail"];
     all.extend(samples.map(|name| migration(name, old_release::sample(name))));
     all
 }
 
+/// The same with writes in place of stores into a mapping.
+fn written(scenario: Scenario) -> Scenario {
+    Scenario { name: format!("{}, written", scenario.name), log_io: LogIo::Pwrite, ..scenario }
+}
+
 /// A random scenario.
 pub fn random(seed: u64, length: usize) -> Scenario {
     let mut random = Random::new(seed);
     let history_bytes = *random.choose(&[0, 20 << 10, 64 << 20]);
+    let log_io = if seed.is_multiple_of(2) { LogIo::Auto } else { LogIo::Pwrite };
     let steps = (0..length).map(|_| random_step(&mut random, true)).collect();
-    Scenario { name: format!("random {seed}"), before: Vec::new(), history_bytes, steps }
+    Scenario { name: format!("random {seed}"), before: Vec::new(), history_bytes, log_io, steps }
 }
 
 fn random_step(random: &mut Random, outer: bool) -> Step {

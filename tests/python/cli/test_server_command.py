@@ -38,6 +38,7 @@ WRONG = [
     (["--sync", "never"], "sync"),
     (["--sync", "batch", "--flush-every-ms", "0"], "flush_every_ms"),
     (["--sync", "batch", "--flush-every-events", "0"], "flush_every_events"),
+    (["--log-io", "mmap"], "log_io"),
     (["extra"], "extra"),
     (["--env-token", TOKEN], "--env-token"),
 ]

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import flint
 
 # Nothing here waits this long unless something hangs; then the process is killed and the test fails.
@@ -135,6 +137,40 @@ def on_small_disk(directory: Path, options: str) -> list[str]:
     directory.mkdir(exist_ok=True)
     rights = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *rights, "--mount", "sh", "-c", _MOUNT, "sh", options, str(directory)]
+
+
+# How to make each file system, in an image of so many MiB: the smallest that its tools make.
+FILE_SYSTEMS = {
+    "ext4": (64, ["mkfs.ext4", "-q", "-F"]),
+    "xfs": (300, ["mkfs.xfs", "-q", "-m", "reflink=0"]),
+    "xfs with reflink": (300, ["mkfs.xfs", "-q", "-m", "reflink=1"]),
+    "btrfs": (120, ["mkfs.btrfs", "-q"]),
+    "tmpfs": (64, []),
+}
+# The image is sparse, and the loop device goes away with the mount.
+_MOUNT_IMAGE = 'mount -o loop "$1" "$2" && shift 2 && exec "$@"'
+
+
+def on_file_system(kind: str, directory: Path) -> list[str]:
+    """A wrapper for `run`: `directory` is an empty file system of this kind while the process runs.
+
+    Loop devices need root. Where neither root nor `sudo` without a password is there, or the kernel lacks the file
+    system, the test is left out, and the count of tested file systems in the evidence is too low.
+    """
+    mebibytes, make = FILE_SYSTEMS[kind]
+    if not make:
+        return on_small_disk(directory, f"size={mebibytes}m")
+    directory.mkdir(exist_ok=True)
+    image = directory.with_name(directory.name + ".image")
+    with image.open("wb") as file:
+        file.truncate(mebibytes << 20)
+    subprocess.run([*make, str(image)], check=True, capture_output=True)
+    rights = [] if os.geteuid() == 0 else ["sudo", "-n", "env", *(f"{k}={v}" for k, v in environment().items())]
+    wrapper = [*rights, "unshare", "--mount", "sh", "-c", _MOUNT_IMAGE, "sh", str(image), str(directory)]
+    done = subprocess.run([*wrapper, "true"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"{kind} cannot be mounted here: {done.stderr.strip()}")
+    return wrapper
 
 
 @functools.cache

@@ -22,6 +22,15 @@ impl Window {
         let left = quota.per_ns().saturating_sub(now.saturating_sub(self.start_ns));
         if self.used == 0 || left == 0 { (0, 0) } else { (self.used, left) }
     }
+
+    /// The window once `cost` is consumed at `now`.
+    #[inline]
+    fn after(self, quota: &Quota, now: u64, cost: u64) -> Self {
+        match self.at(quota, now) {
+            (0, _) => Self { start_ns: now, used: cost },
+            (used, _) => Self { start_ns: self.start_ns, used: used.saturating_add(cost) },
+        }
+    }
 }
 
 impl Rules for Window {
@@ -55,10 +64,7 @@ impl Rules for Window {
 
     #[inline]
     fn consume(&mut self, quota: &Quota, _: &mut RunArena, now: u64, cost: u64) {
-        *self = match self.at(quota, now) {
-            (0, _) => Self { start_ns: now, used: cost },
-            (used, _) => Self { start_ns: self.start_ns, used: used.saturating_add(cost) },
-        };
+        *self = self.after(quota, now, cost);
     }
 
     fn used_tokens(&self, quota: &Quota, _: &RunArena, now: u64) -> u64 {
@@ -69,6 +75,11 @@ impl Rules for Window {
     #[inline]
     fn after_image(&self) -> u128 {
         whole([self.start_ns, self.used])
+    }
+
+    #[inline]
+    fn image_after(&self, quota: &Quota, _: &RunArena, now: u64, cost: u64) -> u128 {
+        self.after(quota, now, cost).after_image()
     }
 
     #[inline]

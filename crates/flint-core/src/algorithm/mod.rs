@@ -143,6 +143,11 @@ impl Algorithm {
         by_algorithm!(self, R, _wrap => R::decide_carried(quota, used, now, cost))
     }
 
+    /// What a log record holds of a rate of which `used` tokens are used, once `cost` is consumed at `now`.
+    pub fn image_after_carried(self, quota: &Quota, used: u64, now: u64, cost: u64) -> AfterImage {
+        by_algorithm!(self, R, _wrap => R::image_after_carried(quota, used, now, cost)).to_le_bytes()
+    }
+
     /// Whether a snapshot may list these numbers for the state of a rate.
     pub fn accepts(self, numbers: &[u128]) -> bool {
         by_algorithm!(self, R, _wrap => R::accepts(numbers))
@@ -203,6 +208,12 @@ impl State {
     #[inline]
     pub fn after_image(&self) -> AfterImage {
         by_state!(self, state => state.after_image()).to_le_bytes()
+    }
+
+    /// What [`Self::after_image`] will be once `cost` is consumed at `now`.
+    #[inline]
+    pub fn image_after(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> AfterImage {
+        by_state!(self, state => state.image_after(quota, runs, now, cost)).to_le_bytes()
     }
 
     /// Replays an allowed check: sets the state that the record holds.
@@ -303,7 +314,11 @@ mod tests {
         for algorithm in Algorithm::ALL {
             let mut runs = RunArena::new();
             let mut state = State::carried(algorithm, &quota, 3, 5_000_000, &mut runs);
+            let carried = algorithm.image_after_carried(&quota, 3, 5_000_000, 4);
+            assert_eq!(carried, state.image_after(&quota, &runs, 5_000_000, 4));
+            let image = state.image_after(&quota, &runs, 7_000_000, 4);
             state.consume(&quota, &mut runs, 7_000_000, 4);
+            assert_eq!(image, state.after_image());
             let mut numbers = Numbers::new();
             state.export(&runs, &mut numbers);
             assert!(algorithm.accepts(&numbers));

@@ -57,6 +57,15 @@ pub trait Rules: Copy {
     /// What a log record holds of the state right after `consume`: 128 bits.
     fn after_image(&self) -> u128;
 
+    /// What [`Self::after_image`] will be once `cost` is consumed at `now`.
+    fn image_after(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> u128;
+
+    /// The same for a rate of which `used_tokens` are used, without a state of it.
+    fn image_after_carried(quota: &Quota, used_tokens: u64, now: u64, cost: u64) -> u128 {
+        let mut runs = RunArena::new();
+        Self::carried(quota, used_tokens, now, &mut runs).image_after(quota, &runs, now, cost)
+    }
+
     /// Replays the consumption of `cost` at `now`, after which the state was `image`.
     ///
     /// # Errors

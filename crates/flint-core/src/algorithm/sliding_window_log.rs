@@ -216,6 +216,16 @@ impl Rules for Log {
         whole([self.queue.total, 0])
     }
 
+    #[inline]
+    fn image_after(&self, quota: &Quota, runs: &RunArena, now: u64, cost: u64) -> u128 {
+        whole([self.used_tokens(quota, runs, now).saturating_add(cost), 0])
+    }
+
+    /// See `decide_carried`. What is carried counts as used at `now`.
+    fn image_after_carried(quota: &Quota, used_tokens: u64, _: u64, cost: u64) -> u128 {
+        whole([used_tokens.min(quota.limit).saturating_add(cost), 0])
+    }
+
     fn replay(&mut self, quota: &Quota, runs: &mut RunArena, image: u128, now: u64, cost: u64) -> Result<(), Refusal> {
         // What has expired no longer adds to the total: the next consumption may take the whole limit again.
         self.drop_expired(quota, runs, now);

@@ -90,8 +90,8 @@ impl Rules for Bucket {
     }
 
     #[inline]
-    fn consume(&mut self, quota: &Quota, _: &mut RunArena, now: u64, cost: u64) {
-        *self = Self { used: self.used_at(quota, now).saturating_add(units(quota, cost)), at_ns: now };
+    fn consume(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64) {
+        *self = Self { used: self.image_after(quota, runs, now, cost), at_ns: now };
     }
 
     fn used_tokens(&self, quota: &Quota, _: &RunArena, now: u64) -> u64 {
@@ -102,6 +102,11 @@ impl Rules for Bucket {
     #[inline]
     fn after_image(&self) -> u128 {
         self.used
+    }
+
+    #[inline]
+    fn image_after(&self, quota: &Quota, _: &RunArena, now: u64, cost: u64) -> u128 {
+        self.used_at(quota, now).saturating_add(units(quota, cost))
     }
 
     #[inline]

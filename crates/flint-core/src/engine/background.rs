@@ -26,42 +26,58 @@ const RELEASE_EVERY: u32 = 512;
 /// How long the worker leaves a full disk alone.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Batch mode: syncs a while after the first unsynced call, or at once when the batch is full.
+/// After a sync that full batches asked for, the disk is left alone for this many times as long as it took: each sync
+/// write-protects the pages that checks write to, and takes a core from them.
+const REST: u32 = 9;
+
+/// How long the flusher leaves the disk alone after a sync that took so long. Never longer than a batch may wait anyway, so that at
+/// most that time and two syncs are at risk.
+fn rest_after(took: Duration, delay: Duration) -> Duration {
+    took.saturating_mul(REST).min(delay)
+}
+
+/// Batch mode: syncs a while after the first unsynced call, or earlier when the batch is full.
 pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     spawn_named("flint-flush", move || {
         let delay = Duration::from_millis(shared.options.flush_every_ms);
         let delay = if hooks::has(Defect::FlushLate) { delay.saturating_mul(2) } else { delay };
+        let mut rests_until = None;
         loop {
             let mut ring = shared.flusher.state.lock();
             while !ring.work && !ring.shutdown {
                 shared.flusher.rung.wait(&mut ring);
             }
             ring.deadline = Instant::now().checked_add(delay);
-            while !ring.urgent && !ring.shutdown {
-                let timed_out = match ring.deadline {
-                    Some(deadline) => shared.flusher.rung.wait_until(&mut ring, deadline).timed_out(),
-                    None => {
-                        shared.flusher.rung.wait(&mut ring);
-                        false
-                    }
+            while !ring.pressing && !ring.shutdown {
+                let until = match (ring.urgent, rests_until) {
+                    (false, _) => ring.deadline,
+                    (true, Some(rested)) => Some(ring.deadline.map_or(rested, |deadline| deadline.min(rested))),
+                    (true, None) => break,
                 };
-                if timed_out {
+                let Some(until) = until else {
+                    shared.flusher.rung.wait(&mut ring);
+                    continue;
+                };
+                if shared.flusher.rung.wait_until(&mut ring, until).timed_out() {
                     break;
                 }
             }
             if ring.shutdown {
                 return;
             }
-            (ring.work, ring.urgent, ring.deadline) = (false, false, None);
+            (ring.work, ring.urgent, ring.pressing, ring.deadline) = (false, false, false, None);
             drop(ring);
             if hooks::has(Defect::NeverFlush) {
                 continue;
             }
             let seq = shared.core.lock().writer.seq();
+            let began = Instant::now();
             // A failure has stopped the engine, and every later call returns it.
             if shared.wait_durable(seq).is_err() {
                 return;
             }
+            let ended = Instant::now();
+            rests_until = ended.checked_add(rest_after(ended - began, delay));
         }
     })
 }
@@ -157,7 +173,7 @@ fn chores(shared: &Shared) -> bool {
         let now = core.view.time.now();
         let expired = core.view.listings.expire(now);
         let dirty = core.dirty.is_empty().then(|| std::mem::take(&mut core.dirty));
-        let spare_len = core.writer.wants_spare().then(|| core.writer.segment_bytes());
+        let spare_len = core.writer.wants_spare().then_some(segment::HEADER_LEN);
         (core.writer.take_to_seal(), core.writer.take_retired(), (expired, dirty), spare_len)
     };
     drop((maps, dropped));
@@ -249,6 +265,7 @@ fn save_denials_if_due(shared: &Shared) -> Result<()> {
 }
 
 fn compact_in_background(shared: &Shared) {
+    shared.core.lock().is_short = false;
     match compact::compact(shared) {
         Ok(()) | Err(Error::Closed) => {}
         // The stop left a notice; that a compaction fails with it adds nothing.
@@ -284,6 +301,62 @@ mod tests {
         assert_eq!(engine.take_notices().len(), 1);
         compact_in_background(shared);
         assert_eq!(engine.take_notices(), [], "a failed compaction adds no notice");
+    }
+
+    #[test]
+    fn the_disk_rests_as_long_as_a_batch_may_wait_at_most() {
+        let ms = Duration::from_millis;
+        assert_eq!(rest_after(ms(2), ms(100)), ms(18));
+        assert_eq!(rest_after(ms(20), ms(100)), ms(100));
+        assert_eq!(rest_after(Duration::MAX, ms(100)), ms(100));
+    }
+
+    /// Begin and end of each sync of a slow disk, of a store whose batches are full at once.
+    fn timed_syncs() -> (Engine, std::sync::mpsc::Receiver<(Instant, Instant)>) {
+        const SLOW: Duration = Duration::from_millis(200);
+        let disk = SimDisk::new();
+        let options = Options {
+            sync: SyncMode::Batch,
+            flush_every_ms: 3_600_000,
+            flush_every_events: 1,
+            segment_bytes: 16 << 10,
+            ..Options::default()
+        };
+        let engine = Engine::open_in(disk.dir(), options).expect("the disk does not fail");
+        let (sender, syncs) = std::sync::mpsc::channel();
+        let sender = std::sync::Mutex::new(sender);
+        disk.before_sync(move || {
+            let began = Instant::now();
+            std::thread::sleep(SLOW);
+            let _ = sender.lock().expect("no thread panics with it").send((began, Instant::now()));
+        });
+        let limit = parse_limit("1000000/day", Algorithm::TokenBucket).expect("it is valid");
+        engine.limit("k", &limit, OnChange::Keep).expect("the disk does not fail");
+        (engine, syncs)
+    }
+
+    #[test]
+    fn full_batches_leave_the_disk_alone_between_two_syncs() {
+        let (engine, syncs) = timed_syncs();
+        let mut ended: Option<(Instant, Instant)> = None;
+        for _ in 0..2 {
+            let sync = syncs.recv().unwrap();
+            engine.check("k", 1, None).unwrap();
+            if let Some((began, end)) = ended.replace(sync) {
+                assert!(sync.0 - end >= (end - began) * REST, "{:?} after a sync of {:?}", sync.0 - end, end - began);
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_with_half_a_segment_unsynced_is_synced_without_rest() {
+        let (engine, syncs) = timed_syncs();
+        let (began, end) = syncs.recv().unwrap();
+        while engine.counters().log_bytes < 9 << 10 {
+            engine.check("k", 1, None).unwrap();
+        }
+        let next = syncs.recv().unwrap();
+        assert!(next.0 < end + (end - began) * REST, "{:?} after a sync of {:?}", next.0 - end, end - began);
     }
 
     #[test]

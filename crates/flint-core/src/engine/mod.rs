@@ -31,7 +31,7 @@ pub use crate::history::Event;
 pub use crate::idempotency::{CallId, IDEMPOTENCY_AGE_NS, MAX_IDEMPOTENCY_RECORDS, Repeatable};
 pub use crate::image::EventKind;
 pub use crate::item::{Item, OnChange};
-pub use crate::options::{Options, SyncMode, WaitPolicy};
+pub use crate::options::{LogIo, Options, SyncMode, WaitPolicy};
 pub use crate::outcome::{MultiOutcome, Outcome, RateVerdicts};
 pub use crate::recovery::Recovery;
 pub use crate::repair::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownId};

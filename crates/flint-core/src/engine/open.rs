@@ -103,7 +103,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
                 return Err(lost_store(&*dir));
             }
             let store_id = RandomState::new().hash_one(std::process::id());
-            let active = repair::create(&*dir, store_id, segment_bytes)?;
+            let active = repair::create(&*dir, store_id, segment_bytes, options.log_io)?;
             write_lock(&*dir, Some(store_id));
             let view = View::empty(Timeline::resume(options.clock.clone(), 0, None));
             let log = LogWriter::new(dir.clone(), store_id, segment_bytes, active, 0, 0, Vec::new());
@@ -136,14 +136,15 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
 fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loaded) -> Result<Shared> {
     let snapshot_start = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.start);
     let snapshot_bytes = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes);
-    remove_strays(&*dir)?;
-    let Repaired { active, to_seal } = repair::repair(&*dir, &loaded.scan, snapshot_start)?;
+    let reserved = remove_strays(&*dir, segment_bytes)?;
+    let Repaired { active, to_seal } = repair::repair(&*dir, &loaded.scan, snapshot_start, options.log_io)?;
     if stored_id(&*dir) != Some(loaded.store_id) {
         write_lock(&*dir, Some(loaded.store_id));
     }
     let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
     let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
     let mut core = Core::new(View::new(loaded.table, time, loaded.idempotency), log);
+    core.writer.set_reserved(reserved);
     core.snapshot_start = snapshot_start;
     core.replay_from = -i64::try_from(loaded.scan.replay_bytes).unwrap_or(i64::MAX);
     core.compact_above = compact::threshold(snapshot_bytes);
@@ -239,24 +240,31 @@ fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuar
 }
 
 /// Removes what a crash left under temporary names, and snapshots that a newer one replaced. Only after everything was
-/// verified: a store that is refused is left as it is.
-fn remove_strays(dir: &dyn Dir) -> Result<()> {
+/// verified: a store that is refused is left as it is. Returns whether room for a compaction is reserved.
+fn remove_strays(dir: &dyn Dir, segment_bytes: usize) -> Result<bool> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     let newest = names.iter().filter_map(|name| files::parse_snapshot_name(name)).max();
     if names.iter().filter_map(|name| files::parse_snapshot_name(name)).count() > 1 {
         // A killed process may have left the newest snapshot's name without a sync: the older one is expendable only after it.
         dir.sync().map_err(|error| Error::storage("cannot sync", dir.path(), error))?;
     }
+    let mut reserved = false;
     for name in &names {
         let stray = match files::classify(name) {
             // A migration that was committed has given the names that it had to give.
             FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_) => true,
             FileKind::Snapshot(start) => Some(start) < newest,
+            FileKind::Reserve => {
+                // One that is not complete was being made.
+                let len = dir.open(name, Mode::Read).and_then(|file| file.len());
+                reserved = len.is_ok_and(|len| len == segment_bytes as u64);
+                !reserved
+            }
             _ => false,
         };
         if stray {
             dir.remove(name).map_err(|error| Error::storage("cannot remove", dir.path().join(name), error))?;
         }
     }
-    Ok(())
+    Ok(reserved)
 }

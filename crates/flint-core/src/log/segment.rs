@@ -342,6 +342,10 @@ mod tests {
         fn sync_data(&self) -> io::Result<()> {
             Ok(())
         }
+        fn overwrite(&self, _: u64) -> io::Result<crate::storage::Overwrite> {
+            unimplemented!()
+        }
+
         fn map(&self, _len: usize) -> io::Result<Box<dyn crate::storage::Map>> {
             Err(io::ErrorKind::Unsupported.into())
         }

@@ -7,9 +7,10 @@ use crate::hooks::{self, Defect};
 use crate::log::frame;
 use crate::log::reader::{Step, Walker, has_nonzero};
 use crate::log::segment::{self, SegmentHeader};
+use crate::options::LogIo;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::Arc;
-use crate::writer::{Active, Full, create_zeroed};
+use crate::writer::{Active, Full, Output, create_zeroed};
 
 use super::open_with_path;
 use super::scan::{Scan, Segment, Tail};
@@ -28,7 +29,7 @@ fn sync_dir(dir: &dyn Dir) -> Result<()> {
 }
 
 /// Cuts a torn tail off and makes every accepted record durable.
-pub(crate) fn repair(dir: &dyn Dir, scan: &Scan, snapshot_start: u64) -> Result<Repaired> {
+pub(crate) fn repair(dir: &dyn Dir, scan: &Scan, snapshot_start: u64, log_io: LogIo) -> Result<Repaired> {
     if let Tail::Torn { doomed, .. } = &scan.tail {
         // Newest first, each durable before the next: whatever is left after a crash still follows from what is before it.
         let mut order: Vec<&String> = doomed.iter().rev().collect();
@@ -53,7 +54,7 @@ pub(crate) fn repair(dir: &dyn Dir, scan: &Scan, snapshot_start: u64) -> Result<
         }
         file.sync_data().map_err(|error| Error::storage("cannot sync", dir.path().join(&segment.name), error))?;
         if index == last {
-            active = Some(activate(dir, segment, file)?);
+            active = Some(activate(dir, segment, file, log_io)?);
         } else if !segment.sealed {
             to_seal.push(Full {
                 file,
@@ -108,20 +109,20 @@ fn redirty(dir: &dyn Dir, segment: &Segment, file: &dyn File, durable_seq: u64, 
     Ok(())
 }
 
-fn activate(dir: &dyn Dir, segment: &Segment, file: Arc<dyn File>) -> Result<Active> {
+fn activate(dir: &dyn Dir, segment: &Segment, file: Arc<dyn File>, log_io: LogIo) -> Result<Active> {
     let path = || dir.path().join(&segment.name);
     let fits = |n: u64| usize::try_from(n).map_err(|_| Error::corrupt(path(), 0, "the segment is too large"));
     let len = fits(segment.len)?;
-    let map = file.map(len).map_err(|error| Error::storage("cannot map", path(), error))?;
+    let output = Output::new(file, len, log_io).map_err(|error| Error::storage("cannot map", path(), error))?;
     // What this version adds to the format is in no segment of an older one. The anchor of this session, which every format has,
     // still is, so that the next segment has another name even if this one has no record yet.
     let calls_end = if segment.version < files::SEGMENT_VERSION { 0 } else { len };
     let (name, pos) = (segment.name.clone(), fits(segment.end_offset)?);
-    Ok(Active { file, map, name, seed: segment.seed, len, pos, calls_end })
+    Ok(Active { output, name, seed: segment.seed, len, pos, calls_end })
 }
 
 /// Makes the first segment of a new store: complete and durable before it gets its name.
-pub(crate) fn create(dir: &dyn Dir, store_id: u64, segment_bytes: usize) -> Result<Active> {
+pub(crate) fn create(dir: &dyn Dir, store_id: u64, segment_bytes: usize, log_io: LogIo) -> Result<Active> {
     let name = files::segment_name(1);
     let path = || dir.path().join(&name);
     let file = create_zeroed(dir, files::SPARE, segment_bytes)?;
@@ -136,13 +137,13 @@ pub(crate) fn create(dir: &dyn Dir, store_id: u64, segment_bytes: usize) -> Resu
     let made = file
         .write_all_at(&header.encode(), 0)
         .and_then(|()| file.sync_data())
-        .and_then(|()| file.map(segment_bytes))
-        .and_then(|map| dir.rename(files::SPARE, &name).map(|()| map));
-    let map = made.map_err(|error| {
+        .and_then(|()| Output::new(file, segment_bytes, log_io))
+        .and_then(|output| dir.rename(files::SPARE, &name).map(|()| output));
+    let output = made.map_err(|error| {
         drop(dir.remove(files::SPARE));
         Error::storage("cannot create", path(), error)
     })?;
     sync_dir(dir)?;
     let seed = frame::seed(store_id, 1);
-    Ok(Active { file, map, name, seed, len: segment_bytes, pos: segment::HEADER_LEN, calls_end: segment_bytes })
+    Ok(Active { output, name, seed, len: segment_bytes, pos: segment::HEADER_LEN, calls_end: segment_bytes })
 }

@@ -35,6 +35,10 @@ impl File for MemFile {
         Ok(())
     }
 
+    fn overwrite(&self, _: u64) -> io::Result<crate::storage::Overwrite> {
+        unimplemented!()
+    }
+
     fn map(&self, _: usize) -> io::Result<Box<dyn Map>> {
         Err(io::ErrorKind::Unsupported.into())
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sync::{Arc, Mutex};
 
-use super::{Dir, File, Locked, Map, Mode};
+use super::{Dir, File, Locked, Map, Mode, Overwrite};
 
 /// The files by name. `path` is that of the directory which they stand in for.
 pub(crate) struct MemoryDir {
@@ -69,6 +69,10 @@ impl Dir for MemoryDir {
         unsupported()
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        unsupported()
+    }
+
     fn lock(&self, _name: &str, _content: &str) -> io::Result<Locked> {
         unsupported()
     }
@@ -100,6 +104,10 @@ impl File for MemoryFile {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn overwrite(&self, _len: u64) -> io::Result<Overwrite> {
+        Ok(Overwrite::MayAllocate)
     }
 
     fn map(&self, _len: usize) -> io::Result<Box<dyn Map>> {

@@ -9,6 +9,7 @@ pub(crate) mod memory;
 pub(crate) mod partial;
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -42,6 +43,8 @@ pub trait Dir: Send + Sync {
     /// Moves the file `name` into a subdirectory under the same name, replacing what is there; neither directory is synced.
     /// Sync the subdirectory first, then this directory: a power cut in between may leave the file under both.
     fn move_into(&self, name: &str, subdir: &str) -> io::Result<()>;
+    /// Bytes that this process may still write to the file system, about.
+    fn free_bytes(&self) -> io::Result<u64>;
     /// Takes the exclusive lock on the file `name` (created, mode 0600, if missing) without waiting and writes `content`,
     /// for a process that finds it locked, into it. The content can be read without the lock by opening the file.
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked>;
@@ -63,6 +66,17 @@ pub enum Locked {
 /// Holding a directory's lock. Dropping it unlocks, except in a forked child, where it does nothing.
 pub trait LockGuard: Send + Sync {}
 
+/// What overwriting a part of a file may need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overwrite {
+    /// No new block, now or later: it cannot fail for lack of room.
+    InPlace,
+    /// Blocks for these ranges, which read as zeros and have none; the rest is overwritten in place.
+    Holes(Vec<Range<u64>>),
+    /// Perhaps new blocks, anywhere and each time.
+    MayAllocate,
+}
+
 /// A file.
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes at `offset`, or fails with `UnexpectedEof`.
@@ -79,7 +93,10 @@ pub trait File: Send + Sync {
     /// the name: see [`Dir::sync`]. After an error the unwritten data counts as written, so that calling again proves
     /// nothing.
     fn sync_data(&self) -> io::Result<()>;
-    /// Maps the first `len` bytes for storing. The file must already have that length with its blocks allocated.
+    /// What overwriting the first `len` bytes may need. What was written before must be synced.
+    fn overwrite(&self, len: u64) -> io::Result<Overwrite>;
+    /// Maps the first `len` bytes for storing. The file must already have that length, and [`File::overwrite`] must say
+    /// [`Overwrite::InPlace`]: a store that needs a block that is not there kills the process.
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>>;
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Ring {
     pub(crate) work: bool,
     /// Now, not after the usual delay.
     pub(crate) urgent: bool,
+    /// Now, whatever else holds.
+    pub(crate) pressing: bool,
     /// Until when the flusher waits for the batch to become full; `None` while there is none, or forever.
     pub(crate) deadline: Option<Instant>,
     /// End the thread.
@@ -29,6 +31,14 @@ impl Bell {
         let mut state = self.state.lock();
         state.work = true;
         state.urgent |= urgent;
+        self.rung.notify_one();
+    }
+
+    /// The flusher must not wait any longer.
+    pub(crate) fn press(&self) {
+        let mut state = self.state.lock();
+        state.work = true;
+        state.pressing = true;
         self.rung.notify_one();
     }
 

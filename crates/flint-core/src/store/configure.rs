@@ -10,7 +10,7 @@ use crate::log::record::{
 use crate::table::{Change, Slot, Table};
 use crate::writer::Blocked;
 
-use super::core::{Core, Dirty, configure_len};
+use super::core::{Core, Dirty, configure_len, take_id};
 use super::view::View;
 
 /// Bytes of an operation in a group before its body.
@@ -46,24 +46,30 @@ impl Core {
         let [first, ..] = &changes[..] else { return Ok(unchanged_seq) };
         let alone = !many && first.replaced.is_empty();
         self.reserve(len)?;
-        let seq = self.writer.seq() + 1;
-        for change in &changes {
-            if let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) {
-                self.keep_denials(slot, &change.replaced);
-            }
-        }
         let Self { view, writer, .. } = self;
-        if alone {
-            writer.push(Kind::Configure, now, |buf| set_limit(view, first, buf, now, seq));
+        let table = &view.table;
+        let mut next_id = table.next_id();
+        let ids: Vec<u64> = changes
+            .iter()
+            .map(|change| change.slot.map_or_else(|| take_id(&mut next_id), |slot| table.entry(slot).id))
+            .collect();
+        let seq = if alone {
+            writer.push(Kind::Configure, now, |buf| push_limit(buf, first, ids[0]))?
         } else {
             writer.push(Kind::Group, now, |buf| {
                 let mut group = GroupWriter::begin(buf, if many { Purpose::LimitMany } else { Purpose::Limit });
-                for change in &changes {
-                    group.op(buf, Kind::Configure, |buf| set_limit(view, change, buf, now, seq));
-                    replace_counters(view, change, &mut group, buf, seq);
+                for (change, &id) in changes.iter().zip(&ids) {
+                    group.op(buf, Kind::Configure, |buf| push_limit(buf, change, id));
+                    push_replaced(table, change, &mut group, buf);
                 }
                 group.finish(buf);
-            });
+            })?
+        };
+        for (change, id) in changes.iter().zip(ids) {
+            if let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) {
+                self.keep_denials(slot, &change.replaced);
+            }
+            set_limit(&mut self.view, change, id, now, seq);
         }
         self.unsynced_events += 1;
         Ok(seq)
@@ -115,7 +121,7 @@ impl Core {
             table.counters(self.view.known(key)?).map(|slot| (slot, table.entry(slot).id)).collect();
         let seq = if let [(_, id)] = counters[..] {
             self.reserve(MIN_RECORD_LEN + ID_LEN)?;
-            self.writer.push(kind, now, |buf| push(buf, id))
+            self.writer.push(kind, now, |buf| push(buf, id))?
         } else {
             self.reserve(MIN_RECORD_LEN + 8 + counters.len() * (OP_LEN + ID_LEN))?;
             self.writer.push(Kind::Group, now, |buf| {
@@ -124,7 +130,7 @@ impl Core {
                     group.op(buf, kind, |buf| push(buf, id));
                 }
                 group.finish(buf);
-            })
+            })?
         };
         for (slot, _) in counters {
             change(&mut self.view.table, slot, now, seq);
@@ -134,26 +140,35 @@ impl Core {
     }
 }
 
-/// Sets the limit of a key, and appends the body of its operation.
-fn set_limit(view: &mut View, change: &Change<'_>, buf: &mut Vec<u8>, now: u64, seq: u64) {
-    let View { table, listings, .. } = view;
-    let Change { slot, key, plan, .. } = change;
-    let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
-    push_configure(buf, &ConfigureOp { id, key, origin: Origin::Explicit, rates: plan });
-    let configured = table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
-    if slot.is_none() {
-        listings.created().push(configured, id);
+/// Appends the body of the operation that sets the limit of a key.
+fn push_limit(buf: &mut Vec<u8>, change: &Change<'_>, id: u64) {
+    push_configure(buf, &ConfigureOp { id, key: change.key, origin: Origin::Explicit, rates: &change.plan });
+}
+
+/// Appends the operations that remove the counters which a limit replaces, and add their totals to those of the one that has it.
+fn push_replaced(table: &Table, change: &Change<'_>, group: &mut GroupWriter, buf: &mut Vec<u8>) {
+    let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) else { return };
+    let (id, totals) = (table.entry(slot).id, table.merged_totals(slot, &change.replaced));
+    group.op(buf, Kind::Totals, |buf| push_totals(buf, id, &totals));
+    for &replaced in &change.replaced {
+        let id = table.entry(replaced).id;
+        group.op(buf, Kind::Delete, |buf| push_delete(buf, id));
     }
 }
 
-/// Removes the counters that a limit that was set replaces, and adds their totals to those of the one that has it.
-fn replace_counters(view: &mut View, change: &Change<'_>, group: &mut GroupWriter, buf: &mut Vec<u8>, seq: u64) {
-    let Some(slot) = change.slot.filter(|_| !change.replaced.is_empty()) else { return };
-    let (id, totals) = (view.table.entry(slot).id, view.table.merge_totals(slot, &change.replaced, seq));
-    group.op(buf, Kind::Totals, |buf| push_totals(buf, id, &totals));
-    for &replaced in &change.replaced {
-        let id = view.table.entry(replaced).id;
-        group.op(buf, Kind::Delete, |buf| push_delete(buf, id));
-        view.table.remove(replaced);
+/// Sets the limit of a key, and removes the counters that it replaces.
+fn set_limit(view: &mut View, change: &Change<'_>, id: u64, now: u64, seq: u64) {
+    let View { table, listings, .. } = view;
+    let Change { slot, key, plan, replaced, .. } = change;
+    let configured = table.configure(*slot, id, key, Origin::Explicit, plan, now, seq);
+    let Some(slot) = slot else {
+        listings.created().push(configured, id);
+        return;
+    };
+    if !replaced.is_empty() {
+        table.replay_totals(*slot, table.merged_totals(*slot, replaced), seq);
+        for &replaced in replaced {
+            table.remove(replaced);
+        }
     }
 }

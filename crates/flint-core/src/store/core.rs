@@ -1,5 +1,5 @@
 //! What the engine's lock protects, and the calls that decide. Everything here runs under the lock: it reads the clock once,
-//! decides on the table, reserves room in the log, changes the table, appends the record. In that order, so that a call
+//! decides on the table, reserves room in the log, appends the record, changes the table. In that order, so that a call
 //! that cannot be written changes nothing and log order is decision order.
 
 use crate::algorithm::{AFTER_IMAGE_LEN, AfterImage};
@@ -15,6 +15,7 @@ use crate::log::record::{
 };
 use crate::outcome::{MultiOutcome, Outcome};
 use crate::table::Slot;
+use crate::table::plan::image_after_change;
 use crate::writer::{Blocked, LogWriter};
 
 use super::view::{Part, View};
@@ -25,6 +26,10 @@ const DENIAL_LEN: usize = 48;
 const DENIALS_LEN: usize = MIN_RECORD_LEN + 8;
 const ANCHOR_LEN: usize = MIN_RECORD_LEN + 8;
 const CLOSE_LEN: usize = MIN_RECORD_LEN;
+const MARK_LEN: usize = MIN_RECORD_LEN + 16;
+
+/// With less room than this a segment counts as full.
+const FULL_LEN: usize = 1024;
 
 /// What a denial does to the totals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,9 @@ pub struct Core {
     pub(crate) snapshot_mark: u64,
     /// Compaction is due when a replay would read more than this.
     pub(crate) compact_above: u64,
+    /// The log is full, and there was no room for another segment: a compaction is due. Where that was noticed last.
+    pub(crate) is_short: bool,
+    pub(crate) short_at: Option<u64>,
     pub(crate) allowed: u64,
     pub(crate) denied: u64,
     /// Reused by multi-key calls.
@@ -83,6 +91,8 @@ impl Core {
             snapshot_start: 0,
             snapshot_mark: 0,
             compact_above: u64::MAX,
+            is_short: false,
+            short_at: None,
             allowed: 0,
             denied: 0,
             images: Vec::new(),
@@ -94,7 +104,7 @@ impl Core {
     fn keep(&self) -> usize {
         // Always one whole record: a key may be denied for the first time when the disk is already full.
         let totals = (self.dirty.len() * (DENIAL_LEN + 1)).max(DENIALS_PER_RECORD * DENIAL_LEN) + DENIALS_LEN;
-        CLOSE_LEN + ANCHOR_LEN + totals.min(self.writer.segment_bytes() / 8)
+        CLOSE_LEN + ANCHOR_LEN + MARK_LEN + totals.min(self.writer.segment_bytes() / 8)
     }
 
     #[inline]
@@ -124,24 +134,27 @@ impl Core {
             return Ok(self.view.outcome(decision, verdicts, now, cost, 0));
         }
         let rates = usize::from(self.view.table.entry(slot).rates);
-        if hooks::has(Defect::ChangeBeforeReserve) {
-            self.view.table.consume(slot, now, cost, LastUse { seq: self.writer.seq() + 1, nth: 0 });
-        }
-        self.reserve(MIN_RECORD_LEN + 16 + AFTER_IMAGE_LEN * rates)?;
-        let seq = self.writer.seq() + 1;
-        if !hooks::has(Defect::ChangeBeforeReserve) {
-            self.view.table.consume(slot, now, cost, LastUse { seq, nth: 0 });
+        if let Err(refusal) = self.reserve(MIN_RECORD_LEN + 16 + AFTER_IMAGE_LEN * rates) {
+            if hooks::has(Defect::ChangeBeforeReserve) {
+                self.view.table.consume(slot, now, cost, LastUse { seq: self.writer.seq() + 1, nth: 0 });
+            }
+            return Err(refusal);
         }
         let (table, images, id) = (&self.view.table, &mut self.images, self.view.table.entry(slot).id);
-        self.writer.push(Kind::Allow, now, |buf| {
+        let pushed = self.writer.push(Kind::Allow, now, |buf| {
             if rates == 1 {
-                push_allow_one(buf, id, cost, table.image(slot, 0));
+                push_allow_one(buf, id, cost, table.image_after(slot, 0, now, cost));
             } else {
                 images.clear();
-                images.extend((0..rates).map(|rate| table.image(slot, rate)));
+                images.extend((0..rates).map(|rate| table.image_after(slot, rate, now, cost)));
                 push_allow(buf, id, cost, images);
             }
         });
+        if pushed.is_err() && hooks::has(Defect::ChangeBeforeWrite) {
+            self.view.table.consume(slot, now, cost, LastUse { seq: self.writer.seq() + 1, nth: 0 });
+        }
+        let seq = pushed?;
+        self.view.table.consume(slot, now, cost, LastUse { seq, nth: 0 });
         self.allowed += 1;
         self.unsynced_events += 1;
         Ok(self.view.outcome(decision, verdicts, now, cost, seq))
@@ -248,41 +261,54 @@ impl Core {
             len += 8 + 16 + AFTER_IMAGE_LEN * rates;
         }
         self.reserve(len)?;
-        let seq = self.writer.seq() + 1;
         let Self { view: View { table, listings, .. }, writer, images, .. } = self;
-        writer.push(Kind::Group, now, |buf| {
+        let seq = writer.push(Kind::Group, now, |buf| {
             let mut group = GroupWriter::begin(buf, purpose);
-            let mut used = LastUse { seq, nth: 0 };
+            let mut next_id = table.next_id();
             for (item, part) in items.iter().zip(parts) {
                 // The cost of items that share a counter is taken with the first of them.
                 let Some(cost) = part.takes else { continue };
-                let slot = match (&part.plan, part.slot) {
-                    (Some(plan), slot) => {
-                        let id = slot.map_or_else(|| table.next_id(), |slot| table.entry(slot).id);
+                let id = part.slot.map_or_else(|| take_id(&mut next_id), |slot| table.entry(slot).id);
+                images.clear();
+                match (&part.plan, part.slot) {
+                    (Some(plan), _) => {
                         let op = ConfigureOp { id, key: item.key, origin: Origin::Call, rates: plan };
                         group.op(buf, Kind::Configure, |buf| push_configure(buf, &op));
-                        let keys = table.len();
-                        let slot = table.configure(slot, id, item.key, Origin::Call, plan, now, seq);
-                        if table.len() > keys {
-                            listings.created().push(slot, id);
-                        }
-                        slot
+                        images.extend(plan.iter().map(|change| image_after_change(change, now, cost)));
                     }
-                    (None, Some(slot)) => slot,
+                    (None, Some(slot)) => {
+                        let rates = 0..usize::from(table.entry(slot).rates);
+                        images.extend(rates.map(|rate| table.image_after(slot, rate, now, cost)));
+                    }
                     (None, None) => unreachable!("an unknown key without a limit was refused"),
-                };
-                table.consume(slot, now, cost, used);
-                images.clear();
-                images.extend((0..usize::from(table.entry(slot).rates)).map(|rate| table.image(slot, rate)));
-                let id = table.entry(slot).id;
+                }
                 group.op(buf, Kind::Allow, |buf| push_allow(buf, id, cost, images));
-                used.nth = used.nth.saturating_add(1);
             }
             if let Some(answered) = answered {
                 group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, answered));
             }
             group.finish(buf);
-        });
+        })?;
+        let mut next_id = table.next_id();
+        let mut used = LastUse { seq, nth: 0 };
+        for (item, part) in items.iter().zip(parts) {
+            let Some(cost) = part.takes else { continue };
+            let slot = match (&part.plan, part.slot) {
+                (Some(plan), known) => {
+                    let id = known.map_or_else(|| take_id(&mut next_id), |slot| table.entry(slot).id);
+                    let keys = table.len();
+                    let slot = table.configure(known, id, item.key, Origin::Call, plan, now, seq);
+                    if table.len() > keys {
+                        listings.created().push(slot, id);
+                    }
+                    slot
+                }
+                (None, Some(slot)) => slot,
+                (None, None) => unreachable!("an unknown key without a limit was refused"),
+            };
+            table.consume(slot, now, cost, used);
+            used.nth = used.nth.saturating_add(1);
+        }
         self.unsynced_events += 1;
         Ok(seq)
     }
@@ -290,7 +316,7 @@ impl Core {
     /// Writes the denial totals of up to one record's worth of keys. Gives whether some are left.
     pub(crate) fn save_denials(&mut self) -> Result<bool, Blocked> {
         // What fits in the room kept for this goes there; only then a new segment is asked for.
-        let fits = self.writer.room().saturating_sub(DENIALS_LEN + ANCHOR_LEN + CLOSE_LEN) / DENIAL_LEN;
+        let fits = self.writer.room().saturating_sub(DENIALS_LEN + MARK_LEN + ANCHOR_LEN + CLOSE_LEN) / DENIAL_LEN;
         let most = if fits == 0 { DENIALS_PER_RECORD } else { fits.min(DENIALS_PER_RECORD) };
         let count = self.dirty.len().min(most);
         let from = self.dirty.len() - count;
@@ -300,9 +326,9 @@ impl Core {
             return Ok(from > 0);
         }
         let now = self.view.time.now();
-        self.writer.reserve_last(DENIALS_LEN + DENIAL_LEN * denials.len() + ANCHOR_LEN + CLOSE_LEN)?;
+        self.writer.reserve_last(DENIALS_LEN + DENIAL_LEN * denials.len() + MARK_LEN + ANCHOR_LEN + CLOSE_LEN)?;
         let plain: Vec<Denial> = denials.iter().map(|(_, denial)| *denial).collect();
-        let seq = self.writer.push(Kind::Denials, now, |buf| push_denials(buf, &plain));
+        let seq = self.writer.push(Kind::Denials, now, |buf| push_denials(buf, &plain))?;
         for (slot, _) in denials {
             self.view.table.mark_denials_saved(slot, seq);
         }
@@ -340,7 +366,7 @@ impl Core {
             None => return Ok(()),
         };
         self.writer.reserve_last(ANCHOR_LEN + CLOSE_LEN)?;
-        self.writer.push(Kind::Anchor, anchor.engine_ns, |buf| push_anchor(buf, anchor.wall_ns));
+        self.writer.push(Kind::Anchor, anchor.engine_ns, |buf| push_anchor(buf, anchor.wall_ns))?;
         self.view.time.anchored(anchor);
         Ok(())
     }
@@ -348,15 +374,15 @@ impl Core {
     /// Notes in the log that a snapshot was published.
     pub(crate) fn save_snapshot_mark(&mut self, start: u64, end: u64) -> Result<u64, Blocked> {
         let now = self.view.time.now();
-        self.reserve(MIN_RECORD_LEN + 16)?;
-        Ok(self.writer.push(Kind::SnapshotMark, now, |buf| push_snapshot_mark(buf, start, end)))
+        self.writer.reserve_last(MARK_LEN + ANCHOR_LEN + CLOSE_LEN)?;
+        Ok(self.writer.push(Kind::SnapshotMark, now, |buf| push_snapshot_mark(buf, start, end))?)
     }
 
     /// The last record of a session; everything before it is synced.
     pub(crate) fn save_close(&mut self) -> Result<(), Blocked> {
         let now = self.view.time.now();
         self.writer.reserve_last(CLOSE_LEN)?;
-        self.writer.push(Kind::Close, now, |_| ());
+        self.writer.push(Kind::Close, now, |_| ())?;
         Ok(())
     }
 
@@ -366,10 +392,22 @@ impl Core {
         seq > 0 && (seq == self.snapshot_start || (seq == self.snapshot_mark && seq == self.snapshot_start + 1))
     }
 
+    /// Whether the active segment has no room for calls any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.writer.calls_room() < self.keep() + FULL_LEN
+    }
+
     /// Bytes of log that the next open would replay.
     pub(crate) fn replay_bytes(&self) -> u64 {
         self.writer.end().saturating_add_signed(-self.replay_from)
     }
+}
+
+/// The id of the next new counter.
+pub(super) fn take_id(next_id: &mut u64) -> u64 {
+    let id = *next_id;
+    *next_id = id.saturating_add(1);
+    id
 }
 
 /// Bytes of a configuration.

@@ -1,5 +1,5 @@
 //! One open store: what its lock protects (`core`, `configure`, `idempotent`, `settle`), what can be read without writing (`view`, with
-//! `items` and `listings`), and what its threads share (`shared`, with `bell`, `wakers` and `notices`).
+//! `items` and `listings`), and what its threads share (`shared`, with `spares`, `bell`, `wakers` and `notices`).
 
 pub(crate) mod bell;
 mod configure;
@@ -10,5 +10,6 @@ pub(crate) mod listings;
 pub(crate) mod notices;
 pub(crate) mod settle;
 pub(crate) mod shared;
+mod spares;
 pub(crate) mod view;
 pub(crate) mod wakers;

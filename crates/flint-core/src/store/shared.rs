@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::commit::GroupCommit;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::hooks::{self, Defect};
 use crate::options::{Options, SyncMode, WaitPolicy};
 use crate::stats::{self, Histogram};
@@ -21,7 +20,7 @@ use super::wakers::Wakers;
 
 const OPEN: u32 = 0;
 const STOPPED: u32 = 1;
-const CLOSED: u32 = 2;
+pub(super) const CLOSED: u32 = 2;
 
 /// How long a scan leaves the lock to calls that wait for it: long enough for a thread to wake up.
 const GIVE_WAY: Duration = Duration::from_micros(50);
@@ -59,10 +58,10 @@ pub(crate) struct Shared {
     /// Held while a compaction runs.
     pub(crate) compacting: Mutex<()>,
     /// Held while a spare segment is made.
-    spare: Mutex<()>,
+    pub(super) spare: Mutex<()>,
     /// Calls that wait for the lock.
     waiting: AtomicU32,
-    state: AtomicU32,
+    pub(super) state: AtomicU32,
     failure: Mutex<Option<Failure>>,
     pub(crate) notices: Notices,
     fork_generation: u64,
@@ -237,10 +236,15 @@ impl Shared {
         let before = core.unsynced_events;
         let value = call(&mut core).map_err(|refusal| (refusal, core.writer.seq()))?;
         let after = core.unsynced_events;
+        // Denial totals never cause a sync.
+        let presses = after != before && core.writer.presses();
         let wake = self.wants_worker(&mut core);
         drop(core);
         if after != before {
             self.wrote(after);
+        }
+        if presses && self.options.sync == SyncMode::Batch {
+            self.flusher.press();
         }
         if wake {
             self.worker.ring(false);
@@ -290,7 +294,7 @@ impl Shared {
 
     #[inline]
     pub(crate) fn compaction_due(&self, core: &Core) -> bool {
-        core.replay_bytes() > core.compact_above
+        core.is_short || core.replay_bytes() > core.compact_above
     }
 
     /// Whether a call with this record has to be waited for.
@@ -347,26 +351,6 @@ impl Shared {
         Ok(job.seq)
     }
 
-    /// Makes a spare segment of at least `len` bytes unless there is one.
-    pub(crate) fn make_spare(&self, len: usize) -> Result<()> {
-        let making = self.spare.lock();
-        if self.is_closed() {
-            return Err(Error::Closed);
-        }
-        let too_small = {
-            let mut core = self.core.lock();
-            if core.writer.has_spare_of(len) {
-                return Ok(());
-            }
-            core.writer.take_spare()
-        };
-        drop(too_small);
-        let spare = writer::create_spare(&*self.dir, len).map_err(|error| self.stop_if_fatal(error))?;
-        self.core.lock().writer.set_spare(spare);
-        drop(making);
-        Ok(())
-    }
-
     /// Every later call fails until the store is opened again: what is on disk is unknown now.
     pub(crate) fn stop(&self, op: &'static str, path: PathBuf, error: io::Error) -> Error {
         let failure = Failure { op, path: path.clone(), message: error.to_string(), errno: error.raw_os_error() };
@@ -396,19 +380,5 @@ impl Shared {
             Error::Storage { op, path, source } => self.stop(op, path, source),
             other => other,
         }
-    }
-
-    /// The last step of a session: waits for a spare that a thread is making, lets no thread make another, and removes the one that
-    /// is not needed any more.
-    pub(crate) fn end_spares(&self) -> Result<()> {
-        let _making = self.spare.lock();
-        let stopped = self.is_stopped();
-        self.state.store(CLOSED, Ordering::Release);
-        let spare = self.core.lock().writer.take_spare();
-        if spare.is_none() || stopped {
-            return Ok(());
-        }
-        let removed = self.dir.remove(files::SPARE).and_then(|()| self.dir.sync());
-        removed.map_err(|error| Error::storage("cannot remove", self.path().join(files::SPARE), error))
     }
 }

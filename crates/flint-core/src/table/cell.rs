@@ -31,10 +31,10 @@ impl Cell {
         self.state.consume(self.rate.quota(), runs, now, cost);
     }
 
-    /// The after-image for the log, taken just after `consume`.
+    /// What the log's record holds of the state once `cost` is consumed.
     #[inline]
-    pub(crate) fn image(&self) -> AfterImage {
-        self.state.after_image()
+    pub(crate) fn image_after(&self, runs: &RunArena, now: u64, cost: u64) -> AfterImage {
+        self.state.image_after(self.rate.quota(), runs, now, cost)
     }
 
     /// Replays an allowed check: sets the state that the record holds.

@@ -210,10 +210,10 @@ impl Table {
         }
     }
 
-    /// The after-image of one rate, for the record of the check just consumed.
+    /// What the after-image of one rate will be once `cost` is consumed: for the record, which is written first.
     #[inline]
-    pub(crate) fn image(&self, slot: Slot, rate: usize) -> AfterImage {
-        self.cell(slot, rate).image()
+    pub(crate) fn image_after(&self, slot: Slot, rate: usize, now: u64, cost: u64) -> AfterImage {
+        self.cell(slot, rate).image_after(&self.runs, now, cost)
     }
 
     /// Counts a denial. Returns the totals (denials, cost) before it if this is the first since `mark_denials_saved`.
@@ -233,12 +233,10 @@ impl Table {
         entry.seq = seq;
     }
 
-    /// Adds the totals of counters that are about to be removed to those of another, as record `seq` says. Returns the sums.
-    pub(crate) fn merge_totals(&mut self, slot: Slot, removed: &[Slot], seq: u64) -> Totals {
+    /// The totals of a counter and of others that are about to be removed, together.
+    pub(crate) fn merged_totals(&self, slot: Slot, removed: &[Slot]) -> Totals {
         let of = |slot: &Slot| self.entries.get(*slot).totals;
-        let totals = removed.iter().map(of).fold(of(&slot), Totals::and);
-        self.replay_totals(slot, totals, seq);
-        totals
+        removed.iter().map(of).fold(of(&slot), Totals::and)
     }
 
     /// Sets or changes a counter's limit, as record `seq` says. `slot` is the counter's; without it the key gets a new one.

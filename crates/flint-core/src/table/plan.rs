@@ -2,7 +2,7 @@
 
 use super::entry::{Decision, Slot};
 use super::{Table, of_rate};
-use crate::algorithm::Verdict;
+use crate::algorithm::{AfterImage, Verdict};
 use crate::image::{RateChange, Source};
 use crate::limit::{Rate, RateVerdict};
 use crate::sync::Arc;
@@ -104,6 +104,14 @@ pub(crate) fn verdicts_of_plan(plan: &[RateChange], now: u64, cost: u64, allowed
             verdict: of_rate(allowed, cost, |cost| verdict_of_change(change, now, cost)),
         })
         .collect()
+}
+
+/// What the after-image of a rate of a new counter will be after the consumption of `cost`.
+pub(crate) fn image_after_change(change: &RateChange, now: u64, cost: u64) -> AfterImage {
+    match change.source {
+        Source::New { carried } => change.rate.algorithm().image_after_carried(change.rate.quota(), carried, now, cost),
+        Source::Kept(_) => unreachable!("a new counter keeps no state"),
+    }
 }
 
 fn verdict_of_change(change: &RateChange, now: u64, cost: u64) -> Verdict {

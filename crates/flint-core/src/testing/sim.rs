@@ -228,6 +228,11 @@ impl SimDisk {
         self.state().full = full;
     }
 
+    /// With true, overwriting needs room as well, as on btrfs: no file may be mapped.
+    pub fn set_copy_on_write(&self, copies: bool) {
+        self.state().copies_on_write = copies;
+    }
+
     /// Cuts the power at operation `op`: it and every call after it, reading included, fail with [`PowerCut`] and change
     /// nothing.
     pub fn crash_at(&self, op: u64) {

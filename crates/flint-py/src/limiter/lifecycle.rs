@@ -21,6 +21,8 @@ use crate::errors::{OrRaise, prepare};
 /// flush_every_events: batch mode, number of calls after which an fsync starts, at least 1.
 /// read_only: look only, also while an application has it open: no lock, no thread, no change; status, list, top, history, peek, doctor.
 /// history_bytes: bytes of old log segments kept for history() after compaction.
+/// log_io: "auto" (the log is written through a memory mapping where a full disk cannot make that fatal, otherwise with pwrite) or
+///     "pwrite" (always).
 /// clock: a flint.testing.ManualClock, for tests.
 ///
 /// Use it as a context manager, call close(), or let go of it: each flushes and unlocks at once. One process holds a directory at a time.

@@ -1,6 +1,6 @@
 //! The arguments of `Limiter()`.
 
-use flint_core::engine::{Options, SyncMode};
+use flint_core::engine::{LogIo, Options, SyncMode};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -9,6 +9,8 @@ use crate::convert::{choice, flag, shown, unsigned};
 use crate::errors::invalid_argument;
 
 const SYNC_MODES: [(&str, SyncMode); 2] = [("always", SyncMode::Always), ("batch", SyncMode::Batch)];
+
+const LOG_IO: [(&str, LogIo); 2] = [("auto", LogIo::Auto), ("pwrite", LogIo::Pwrite)];
 
 /// The name of a sync mode.
 pub(super) fn sync_name(sync: SyncMode) -> &'static str {
@@ -25,6 +27,7 @@ pub(super) struct Settings<'a, 'py> {
     pub(super) flush_every_events: Option<&'a Bound<'py, PyAny>>,
     pub(super) read_only: Option<&'a Bound<'py, PyAny>>,
     pub(super) history_bytes: Option<&'a Bound<'py, PyAny>>,
+    pub(super) log_io: Option<&'a Bound<'py, PyAny>>,
     pub(super) clock: Option<&'a Bound<'py, PyAny>>,
 }
 
@@ -46,6 +49,9 @@ impl Settings<'_, '_> {
         }
         if let Some(bytes) = self.history_bytes {
             options.history_bytes = at_least("history_bytes", bytes, 0)?;
+        }
+        if let Some(log_io) = self.log_io {
+            options.log_io = choice("log_io", log_io, &LOG_IO)?;
         }
         if let Some(clock) = self.clock {
             let Ok(clock) = clock.cast::<ManualClock>() else {

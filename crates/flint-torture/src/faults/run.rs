@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use flint_core::clock::{Clock as _, ManualClock};
 use flint_core::doctor::examine_in;
-use flint_core::engine::{Engine, Options, SyncMode};
+use flint_core::engine::{Engine, LogIo, Options, SyncMode};
 use flint_core::hooks::visit_between_slices;
 use flint_core::testing::sim::{CrashPlan, Fault, SimDisk};
 use flint_core::{Error, Result, files};
@@ -24,6 +24,7 @@ struct Run<'a> {
     tally: &'a Tally,
     sync: SyncMode,
     history_bytes: u64,
+    log_io: LogIo,
     disk: SimDisk,
     clock: Arc<ManualClock>,
     /// The newest step that returned, and the newest that a power cut must leave.
@@ -59,6 +60,7 @@ pub(super) fn run(
         tally,
         sync: expected.sync,
         history_bytes: scenario.history_bytes,
+        log_io: scenario.log_io,
         disk,
         clock: clock_at(START),
         returned: 0,
@@ -84,7 +86,7 @@ pub(super) fn run(
 
 impl Run<'_> {
     fn options(&self) -> Options {
-        Options { history_bytes: self.history_bytes, ..options(self.sync, &self.clock) }
+        Options { history_bytes: self.history_bytes, log_io: self.log_io, ..options(self.sync, &self.clock) }
     }
 
     fn execute(&mut self, scenario: &Scenario) -> std::result::Result<(), Stopped> {

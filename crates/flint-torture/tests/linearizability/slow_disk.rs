@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use flint_core::storage::{Dir, File, Locked, Map, Mode};
+use flint_core::storage::{Dir, File, Locked, Map, Mode, Overwrite};
 
 pub(crate) struct SlowDir(pub(crate) Arc<dyn Dir>);
 
@@ -51,6 +51,10 @@ impl Dir for SlowDir {
         self.0.move_into(name, subdir)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.0.free_bytes()
+    }
+
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         self.0.lock(name, content)
     }
@@ -72,6 +76,10 @@ impl File for SlowFile {
     fn sync_data(&self) -> io::Result<()> {
         give_way();
         self.0.sync_data()
+    }
+
+    fn overwrite(&self, len: u64) -> io::Result<Overwrite> {
+        self.0.overwrite(len)
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {

@@ -56,6 +56,13 @@ _LOOPBACK = "127.0.0.1:7878"
     show_default=True,
     help="Batch: checks up to an fsync.",
 )
+@click.option(
+    "--log-io",
+    metavar="auto|pwrite",
+    default="auto",
+    show_default=True,
+    help="Map the log where that is safe, or never.",
+)
 @click.option("--tls-cert", metavar="PEM", help="Speak TLS over TCP with this certificate.")
 @click.option("--tls-key", metavar="PEM", help="The certificate's private key.")
 @click.option("--require-tls", is_flag=True, help="Refuse to start on TCP without TLS.")
@@ -81,6 +88,7 @@ def command(
     sync: str,
     flush_every_ms: int,
     flush_every_events: int,
+    log_io: str,
     tls_cert: str | None,
     tls_key: str | None,
     require_tls: bool,
@@ -111,7 +119,11 @@ def command(
             nonlocal limiter
             limiter = held.enter_context(
                 flint.Limiter(
-                    session.data_dir, sync=sync, flush_every_ms=flush_every_ms, flush_every_events=flush_every_events
+                    session.data_dir,
+                    sync=sync,
+                    flush_every_ms=flush_every_ms,
+                    flush_every_events=flush_every_events,
+                    log_io=log_io,
                 )
             )
             return limiter

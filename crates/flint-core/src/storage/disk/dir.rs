@@ -12,9 +12,9 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, mkdirat, openat, 
 use rustix::io::Errno;
 
 use crate::storage::fork::ProcessFile;
-use crate::storage::{Dir, File, Locked, Map, Mode};
+use crate::storage::{Dir, File, Locked, Map, Mode, Overwrite};
 
-use super::{lock, map};
+use super::{blocks, lock, map};
 
 const DIR_BITS: Bits = Bits::RWXU;
 const FILE_BITS: Bits = Bits::RUSR.union(Bits::WUSR);
@@ -191,6 +191,13 @@ impl Dir for DiskDir {
         Ok(renameat(dir, name, dir, format!("{subdir}/{name}"))?)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let info = rustix::fs::fstatvfs(self.handle.file()?)?;
+        // What is kept back for root.
+        let blocks = if rustix::process::geteuid().is_root() { info.f_bfree } else { info.f_bavail };
+        Ok(blocks.saturating_mul(info.f_frsize))
+    }
+
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         lock::lock(|| self.open_file(name, OFlags::RDWR | OFlags::CREATE), content)
     }
@@ -226,6 +233,10 @@ impl File for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         sync_content(self.file()?)
+    }
+
+    fn overwrite(&self, len: u64) -> io::Result<Overwrite> {
+        blocks::overwrite(self.file()?, len)
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {

@@ -1,6 +1,8 @@
-//! The operating system's files: `dir` (directories and files), `lock`, `map` (the only `unsafe` for mapping), `filesystem` (which
+//! The operating system's files: `dir` (directories and files), `lock`, `map` (the only `unsafe` for mapping), `blocks` (whether a
+//! file may be mapped; the only `unsafe` for ioctl), `filesystem` (which
 //! ones are refused), `holder` (the process that holds a lock), `new_dir` (a directory that is made for a copy).
 
+mod blocks;
 mod dir;
 mod filesystem;
 pub(crate) mod holder;

@@ -8,7 +8,7 @@ use super::SimDisk;
 use super::content::Content;
 use super::node::Node;
 use super::state::{Directory, Effect, Entry, Op};
-use crate::storage::{Dir, File, LockGuard, Locked, Map, Mode};
+use crate::storage::{Dir, File, LockGuard, Locked, Map, Mode, Overwrite};
 
 fn errno(code: i32) -> io::Error {
     io::Error::from_raw_os_error(code)
@@ -122,6 +122,12 @@ impl Dir for SimDir {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        let state = self.disk.state();
+        state.alive()?;
+        Ok(if state.full { 0 } else { u64::MAX })
+    }
+
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         let mut state = self.disk.state();
         state.alive()?;
@@ -196,7 +202,7 @@ impl File for SimFile {
             state.write(self.node, &data[..data.len() / 2], offset);
             return Err(errno(libc::ENOSPC));
         }
-        if end > state.nodes[self.node].current.len() {
+        if state.copies_on_write || end > state.nodes[self.node].current.len() {
             state.need_room()?;
         }
         state.write(self.node, data, offset);
@@ -228,6 +234,12 @@ impl File for SimFile {
         }
     }
 
+    fn overwrite(&self, _len: u64) -> io::Result<Overwrite> {
+        let mut state = self.disk.state();
+        state.begin_read()?;
+        Ok(if state.copies_on_write { Overwrite::MayAllocate } else { Overwrite::InPlace })
+    }
+
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {
         let mut state = self.disk.state();
         state.begin(Op::Map)?;
@@ -237,6 +249,7 @@ impl File for SimFile {
         if len == 0 || len > state.nodes[self.node].current.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
+        assert!(!state.copies_on_write, "a mapping that may kill the process");
         Ok(Box::new(SimMap { disk: self.disk.clone(), node: self.node, len }))
     }
 }

@@ -91,6 +91,8 @@ pub(super) struct State {
     pub(super) crashed: bool,
     pub(super) failure: Option<Failure>,
     pub(super) full: bool,
+    /// Whether overwriting needs room, too.
+    pub(super) copies_on_write: bool,
     /// Directory and name of each held lock; the content if a foreign process holds it.
     pub(super) locks: BTreeMap<(usize, String), Option<String>>,
 }
@@ -111,6 +113,7 @@ impl State {
             crashed: false,
             failure: None,
             full: false,
+            copies_on_write: false,
             locks: BTreeMap::new(),
         }
     }
@@ -296,7 +299,7 @@ impl State {
                 chosen_pieces.push(node.dirty(unit).into_iter().filter(|_| bits.next()).collect::<Vec<usize>>());
             }
         }
-        let mut after = Self::new();
+        let mut after = Self { copies_on_write: self.copies_on_write, ..Self::new() };
         let mut copies = BTreeMap::new();
         let mut todo = vec![(ROOT, ROOT)];
         while let Some((from, to)) = todo.pop() {

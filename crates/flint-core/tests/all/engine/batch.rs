@@ -76,7 +76,8 @@ fn a_full_batch_is_synced_at_once_whatever_its_time() {
     checks(&engine, 1);
     held.begins();
     assert_eq!(held.durable_checks(), 0);
-    // No call waits for the disk; those that fill a batch meanwhile are part of the next sync, which begins when this one ends.
+    // No call waits for the disk; those that fill a batch meanwhile are part of the next sync, which begins a while
+    // after this one ends: its time is tested beside the code.
     checks(&engine, 5);
     assert!(!held.has_begun(), "one sync at a time");
     held.go.send(()).unwrap();

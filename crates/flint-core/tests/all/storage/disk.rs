@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use crate::support::scratch::Scratch;
 use flint_core::storage::disk::DiskDir;
-use flint_core::storage::{Locked, Mode};
+use flint_core::storage::{Locked, Mode, Overwrite};
 
 fn bits(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -180,4 +180,33 @@ fn many_threads_get_one_lock() {
         let refused = answers.iter().filter(|answer| matches!(answer, Locked::HeldHere)).count();
         assert_eq!((held, refused), (1, 7), "round {round}");
     }
+}
+
+/// What each file system says is tested on each of them by tests/python/system/test_file_systems.py.
+#[test]
+fn a_file_with_holes_is_not_overwritten_in_place_until_they_are_filled() {
+    let scratch = Scratch::new();
+    let dir = DiskDir::open(scratch.path(), false).unwrap();
+    let file = dir.open("a", Mode::CreateNew).unwrap();
+    for page in [0, 3, 9] {
+        file.write_all_at(&[1; 4096], page * 4096).unwrap();
+    }
+    file.sync_data().unwrap();
+    match file.overwrite(10 * 4096).unwrap() {
+        Overwrite::Holes(holes) => {
+            let bytes = holes.iter().map(|hole| hole.end - hole.start).sum::<u64>();
+            assert_eq!((holes[0].start, bytes), (4096, 7 * 4096), "{holes:?}");
+            for hole in holes {
+                file.write_all_at(&vec![0; usize::try_from(hole.end - hole.start).unwrap()], hole.start).unwrap();
+            }
+            file.sync_data().unwrap();
+            assert_eq!(file.overwrite(10 * 4096).unwrap(), Overwrite::InPlace);
+            let Overwrite::Holes(behind) = file.overwrite(11 * 4096).unwrap() else {
+                panic!("nothing is behind the end")
+            };
+            assert_eq!((behind.len(), behind[0].start, behind[0].end), (1, 10 * 4096, 11 * 4096));
+        }
+        other => assert_eq!(other, Overwrite::MayAllocate),
+    }
+    assert!(dir.free_bytes().unwrap() > 0);
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use flint_core::storage::{Dir, File, Locked, Map, Mode};
+use flint_core::storage::{Dir, File, Locked, Map, Mode, Overwrite};
 
 #[derive(Default)]
 struct Passage {
@@ -98,6 +98,10 @@ impl Dir for GatedDir {
         self.inner.move_into(name, subdir)
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.inner.free_bytes()
+    }
+
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         self.inner.lock(name, content)
     }
@@ -133,6 +137,10 @@ impl File for GatedFile {
         }
         drop(passage);
         self.inner.sync_data()
+    }
+
+    fn overwrite(&self, len: u64) -> io::Result<Overwrite> {
+        self.inner.overwrite(len)
     }
 
     fn map(&self, len: usize) -> io::Result<Box<dyn Map>> {

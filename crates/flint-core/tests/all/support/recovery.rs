@@ -77,6 +77,7 @@ pub(crate) fn files_of(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
 pub(crate) fn store_files(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
     let mut files = files_of(disk);
     files.remove(flint_core::files::LOCK);
+    files.remove(flint_core::files::RESERVE);
     files
 }
 
