@@ -37,6 +37,14 @@ class FlintError(Exception):
     __module__ = "flint"
 
 
+def capacity_of(result: CheckResult) -> int:
+    """The tokens that the most restrictive rate of a result holds when it is full."""
+    for rate in result.rates:
+        if (rate.rate, rate.remaining) == (result.limit, result.remaining):
+            return rate.burst
+    return result.limit
+
+
 class RateLimitExceeded(FlintError):
     """A limit denied the call.
 
@@ -60,8 +68,8 @@ class RateLimitExceeded(FlintError):
         if self.result.degraded:
             return f"no server answered, so {self.key!r} is denied as on_error says; retry after {self.retry_after:g} s"
         return (
-            f"rate limit exceeded for {self.key!r}: {self.cost} requested, {self.remaining} of {self.limit} left, "
-            f"retry after {self.retry_after:g} s"
+            f"rate limit exceeded for {self.key!r}: {self.cost} requested, {self.remaining} of "
+            f"{capacity_of(self.result)} left, retry after {self.retry_after:g} s"
         )
 
     @property
@@ -100,16 +108,22 @@ class AcquireTimeout(RateLimitExceeded, TimeoutError):
 
     Attributes:
         result: a denied CheckResult; its retry_after is the whole wait, that of all earlier callers included.
+        time_left: seconds that were left of the timeout, or None where that is not known.
     """
 
     __module__ = "flint"
 
+    def __init__(self, result: CheckResult, *, time_left: float | None = None) -> None:
+        super().__init__(result)
+        self.time_left = time_left
+
     def __str__(self) -> str:
         if self.result.degraded:
             return f"no server answered before the wait for {self.key!r} was over"
+        than = "the timeout" if self.time_left is None else f"the {self.time_left:g} s left of the timeout"
         return (
-            f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than the timeout: {self.cost} "
-            f"requested, {self.remaining} of {self.limit} left"
+            f"the wait for {self.key!r} would take {self.retry_after:g} s, longer than {than}: cost {self.cost}, "
+            f"{self.remaining} of {capacity_of(self.result)} tokens left"
         )
 
 

@@ -83,7 +83,7 @@ def cost_of_calls(cost: object, limit: Limit | None, *, owner: str = "invalid co
         number = 0
     if not 1 <= number <= capacity:
         bound = "the limit's capacity" if limit is None else f"the limit's capacity of {capacity}"
-        raise InvalidCost(f"{owner}: {cost!r} could never succeed; a cost is an integer from 1 to {bound}")
+        raise InvalidCost(f"{owner}: {cost!r} is not accepted; a cost is an integer from 1 to {bound}, such as 1")
     return number
 
 

@@ -53,6 +53,11 @@ def client_ip(
         InvalidArgument: a network, prefix or header that is none.
         InvalidKey: a default that is no key.
     """
+    if isinstance(trusted_proxies, Mapping) or hasattr(trusted_proxies, "scope"):
+        raise InvalidArgument(
+            "client_ip was called with a request as trusted_proxies: it makes the key function, so pass what it "
+            "returns, key_func=client_ip() with parentheses"
+        )
     if isinstance(trusted_proxies, str):
         raise InvalidArgument(f"trusted_proxies is a list of networks, not one text: [{trusted_proxies!r}]")
     proxies = list(trusted_proxies)

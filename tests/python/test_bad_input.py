@@ -97,7 +97,7 @@ def test_costs(loose: Any, call: Callable[[Any, Any], object], cost: Any) -> Non
 @pytest.mark.parametrize("cost", [11, 2**63, 2**64 - 1])
 def test_a_cost_above_the_capacity_could_never_succeed(loose: Any, cost: int) -> None:
     for call in COST_CALLS.values():
-        with pytest.raises(InvalidCost, match=f"{cost} could never succeed.*10"):
+        with pytest.raises(InvalidCost, match=f"{cost} (takes nothing|is more than the limit ever holds).*10"):
             call(loose, cost)
 
 
@@ -245,7 +245,7 @@ def test_limits_given_with_the_call(loose: Any, limit: Any, error: type[Exceptio
         ([("ok", 1, 2)], InvalidArgument, r"\(key, cost\)"),
         ([{"cost": 1}], InvalidArgument, "needs a key"),
         ([{"key": "ok", "weight": 1}], InvalidArgument, "'weight'"),
-        ([{"key": "ok", 1: 1}], InvalidArgument, "no 1"),
+        ([{"key": "ok", 1: 1}], InvalidArgument, "unknown name 1"),
         (["ok", "unknown"], LimitNotFound, "unknown"),
     ],
 )

@@ -10,12 +10,15 @@ import os
 import pickle
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import flint
 from flint import _errors, _native
+from flint.keys import client_ip
 
 from .conftest import Run
 
@@ -57,6 +60,7 @@ ERRORS = [
     flint.InvalidArgument("message"),
     flint.StorageError("message", errno=28, filename="file"),
     flint.CorruptData("message", path="file", offset=64),
+    flint.AcquireTimeout(flint.CheckResult(False, "k", 3, 10, 2, 1_500_000_000, 2_000_000_000, 10**18), time_left=0.25),
     flint.DataDirLocked("message", path="dir", pid=7),
     flint.ClosedError("message"),
     flint.ForkedError("message"),
@@ -82,6 +86,38 @@ def test_a_limit_exceeded_tells_what_the_result_tells() -> None:
     for name in ("key", "cost", "limit", "remaining", "retry_after", "reset_at"):
         assert getattr(error, name) == getattr(result, name)
     assert str(error) == "rate limit exceeded for 'k': 3 requested, 2 of 10 left, retry after 1.5 s"
+
+
+def test_messages_on_a_limit_name_its_capacity(limiter: flint.Limiter) -> None:
+    """Not the tokens per period, of which a bucket may hold fewer or more."""
+    assert limiter.check("k", limit="5/minute burst 2").allowed
+    assert limiter.check("k", limit="5/minute burst 2").allowed
+    with pytest.raises(flint.AcquireTimeout, match=r"longer than the [0-9.]+ s left .*: cost 1, 0 of 2 tokens left$"):
+        limiter.acquire("k", limit="5/minute burst 2", timeout=1)
+    error = flint.RateLimitExceeded(limiter.check("k", 2, limit="5/minute burst 2"))
+    assert "2 requested, 0 of 2 left" in str(error)
+
+
+# What type checkers refuse, too.
+MISTAKES: list[tuple[Callable[[Any], object], str]] = [
+    (lambda it: it.check("k", "5/minute"), r"'5/minute' is not accepted; .* a limit is passed by name, as limit='5/m"),
+    (lambda it: it.allow("k", flint.Limit("5/minute")), r"a limit is passed by name, as limit=Limit\("),
+    (lambda it: it.check("k", 1.5), r"1.5 is not accepted; a cost is an integer from 1 to the .* capacity, such as 1"),
+    (lambda it: it.check("k", 0, limit="5/minute"), r"0 takes nothing; accepted is .* capacity of 5, such as 1$"),
+    (lambda it: it.check("k", 9, limit="5/minute"), r"9 is more than the limit ever holds.* capacity of 5, such as 1$"),
+    (lambda it: it.check_all([{"key": "k", "limt": "5/s"}]), r"unknown name 'limt'; accepted are key, cost and limit"),
+    (lambda it: it.limit_many([{"key": "k", "rat": "5/s"}]), r"unknown name 'rat'; accepted are key, rate, per,"),
+    (lambda _: client_ip({"type": "http"}), r"key_func=client_ip\(\) with parentheses"),
+    (lambda it: it.backup(7), r"path must be a str or a Path, such as \".flint\", not int"),
+]
+
+
+@pytest.mark.parametrize(("mistake", "message"), MISTAKES, ids=[message[:30] for _, message in MISTAKES])
+def test_a_mistake_leads_to_what_was_meant(
+    limiter: flint.Limiter, mistake: Callable[[flint.Limiter], object], message: str
+) -> None:
+    with pytest.raises((flint.FlintError, TypeError), match=message):
+        mistake(limiter)
 
 
 def test_a_second_writer_in_the_same_process(limiter: flint.Limiter, data_dir: Path, tmp_path: Path) -> None:

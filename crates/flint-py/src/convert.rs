@@ -114,7 +114,15 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Cost {
 
 #[cold]
 fn refused_cost(object: Borrowed<'_, '_, PyAny>) -> PyErr {
-    let message = format!("{} is not accepted; a cost is an integer from 1 to the limit's capacity", shown(object));
+    let given = shown(object);
+    // check("k", "5/minute") means a limit.
+    let hint = if object.is_instance_of::<PyString>() || object.get_type().name().is_ok_and(|name| name == "Limit") {
+        format!("; a limit is passed by name, as limit={given}")
+    } else {
+        String::new()
+    };
+    let message =
+        format!("{given} is not accepted; a cost is an integer from 1 to the limit's capacity, such as 1{hint}");
     to_py(object.py(), &Error::InvalidCost(message))
 }
 

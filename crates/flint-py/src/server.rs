@@ -41,9 +41,9 @@ fn bounds(py: Python<'_>, given: Option<&Bound<'_, PyDict>>) -> PyResult<Bounds>
     let mut bounds = Bounds::default();
     for (name, value) in given.into_iter().flatten() {
         let name: String = name.extract()?;
-        let number = unsigned(value.as_borrowed())
-            .filter(|number| *number >= 1)
-            .ok_or_else(|| invalid_argument(py, format!("{name} must be an integer from 1 on, not {value}")))?;
+        let number = unsigned(value.as_borrowed()).filter(|number| *number >= 1).ok_or_else(|| {
+            invalid_argument(py, format!("{name} must be an integer of at least 1, such as 64, not {value}"))
+        })?;
         let size = usize::try_from(number).unwrap_or(usize::MAX);
         match name.as_str() {
             "max_blocking" => bounds.blocking = size.min(4096),
@@ -122,13 +122,17 @@ impl Server {
             (Some(token), None) => TokenSource::Single { token, visible: token_visible },
             (None, Some(path)) => TokenSource::File(path),
             (Some(_), Some(_)) => {
-                return Err(invalid_argument(py, "give one token or a file of tokens, not both".to_owned()));
+                return Err(invalid_argument(
+                    py,
+                    "token and token_file exclude each other: a file has tokens for several clients, each on a line"
+                        .to_owned(),
+                ));
             }
         };
         let tls = match (tls_cert, tls_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-            _ => return Err(invalid_argument(py, "TLS needs both a certificate and its key".to_owned())),
+            _ => return Err(invalid_argument(py, "tls_cert and tls_key go together: name the files of the certificate and of its private key, such as \"cert.pem\" and \"key.pem\"".to_owned())),
         };
         let log = log_format.map_or(Ok(LogFormat::Text), |name| choice("log_format", name, &LOG_FORMATS))?;
         let scrapes = Arc::<Scrapes>::default();

@@ -57,8 +57,10 @@ def _steps(
     """What a waiter does, step by step, until it has an allowed result. Raises AcquireTimeout."""
 
     def refuse_late(result: CheckResult) -> None:
-        if deadline_ns is not None and queues.now_ns() + result.retry_after_ns > deadline_ns:
-            raise AcquireTimeout(result)
+        if deadline_ns is not None:
+            left_ns = deadline_ns - queues.now_ns()
+            if result.retry_after_ns > left_ns:
+                raise AcquireTimeout(result, time_left=max(left_ns, 0) / _NS)
 
     try:
         if queues.join_first:
@@ -102,7 +104,7 @@ def _steps(
                     result = yield _ATTEMPT
                     if result.allowed:
                         return result
-                raise AcquireTimeout(result)
+                raise AcquireTimeout(result, time_left=0.0)
     finally:
         queues.leave(key, waiter)
 

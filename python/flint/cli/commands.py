@@ -94,14 +94,14 @@ class Group(click.Group):
     def _suggestion(self, context: click.Context, name: str) -> str:
         from difflib import get_close_matches
 
-        found = get_close_matches(name, self.names, _SUGGESTIONS)
+        groups = {each: command for each in self.names if isinstance(command := self.get_command(context, each), Group)}
+        # The name of a command of a group comes before one that is only similar.
+        found = [f"{each} {name}" for each, group in groups.items() if name in group.names]
         if not found:
-            groups = ((each, self.get_command(context, each)) for each in self.names)
+            found = get_close_matches(name, self.names, _SUGGESTIONS)
+        if not found:
             found = [
-                f"{each} {match}"
-                for each, group in groups
-                if isinstance(group, Group)
-                for match in get_close_matches(name, group.names, 1)
+                f"{each} {match}" for each, group in groups.items() for match in get_close_matches(name, group.names, 1)
             ]
         if not found:
             return f"; the commands are {', '.join(self.names)}"

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import flint
+from flint._errors import capacity_of
 from flint.cli import output, table
 from flint.cli.errors import DENIED
 from flint.cli.output import NS_PER_S, moment, printable_key, second
@@ -129,7 +130,8 @@ def decision(result: flint.CheckResult) -> str:
     head = "allowed" if result.allowed else "denied"
     if table.in_colour():
         head = table.paint(head, GREEN if result.allowed else RED)
-    text = f"{head}  {printable_key(result.key)}  cost {result.cost}  remaining {result.remaining} of {result.limit}"
+    left = f"remaining {result.remaining} of {capacity_of(result)}"
+    text = f"{head}  {printable_key(result.key)}  cost {result.cost}  {left}"
     return text if result.allowed else f"{text}  retry after {seconds(result.retry_after)}"
 
 

@@ -8,7 +8,7 @@ from flint.cli import output
 from flint.cli import repair as repairing
 from flint.cli.commands import Command
 from flint.cli.errors import STORAGE
-from flint.cli.session import Session
+from flint.cli.session import Session, directory
 
 
 @click.command("doctor", cls=Command)
@@ -24,8 +24,8 @@ def command(session: Session, repair: bool, output_dir: str | None) -> None:
     """
     if output_dir is not None and not repair:
         raise click.UsageError("--output goes with --repair: flint doctor --repair --output DIR")
-    if output_dir == "":
-        raise click.UsageError("--output must name a directory; it is empty")
+    if output_dir is not None:
+        output_dir = directory("--output", output_dir)
     if repair:
         session.require_local("doctor --repair")
         repairing.repair(session, output_dir)

@@ -36,6 +36,7 @@ class Integer(_ParamType):
     name = "integer"
 
     def __init__(self, smallest: int | None = None, largest: int | None = None, written: str = "") -> None:
+        """`written` says what is accepted, with an example."""
         self.smallest = smallest
         self.largest = largest
         self.range = written
@@ -48,15 +49,15 @@ class Integer(_ParamType):
             self.fail(f"{value!r} is not an integer, such as 10", param, ctx)
         number = int(value)
         if self.smallest is not None and self.largest is not None and not self.smallest <= number <= self.largest:
-            self.fail(f"{number} is not from {self.range}", param, ctx)
+            self.fail(f"{number} is out of range; accepted is {self.range}", param, ctx)
         return number
 
 
 INTEGER = Integer()
 # The number of a log record; 0 is before the first one.
-SEQUENCE_NUMBER = Integer(0, 2**64 - 1, "0 to 2^64 - 1")
+SEQUENCE_NUMBER = Integer(0, 2**64 - 1, "a number from 0 to 18446744073709551615, such as 42")
 # A number of lines to print.
-COUNT = Integer(1, 2**64 - 1, "1 to 2^64 - 1")
+COUNT = Integer(1, 2**64 - 1, "a number from 1 to 18446744073709551615, such as 10")
 
 
 def suggest_keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

@@ -290,7 +290,7 @@ def test_a_number_of_lines_has_a_range(cli: Cli, arguments: tuple[str, ...]) -> 
     for refused in ("0", "-1", str(2**64), "9" * 23):
         ran = cli(*arguments, "--limit", refused)
         assert (ran.status, ran.out) == (2, "")
-        assert f"{refused} is not from 1 to 2^64 - 1" in ran.err
+        assert f"{refused} is out of range" in ran.err
 
 
 def test_doctor_verify_and_dump_see_that_everything_is_lost(cli: Cli, data_dir: Path) -> None:

@@ -196,10 +196,10 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
 fn validate(options: &Options) -> Result<()> {
     let refuse = |what: &str| Err(Error::InvalidArgument(what.to_owned()));
     if options.flush_every_ms == 0 {
-        return refuse("flush_every_ms must be at least 1 (milliseconds)");
+        return refuse("flush_every_ms must be at least 1 millisecond, such as 100, not 0");
     }
     if options.flush_every_events == 0 {
-        return refuse("flush_every_events must be at least 1");
+        return refuse("flush_every_events must be at least 1, such as 100, not 0");
     }
     if !(16 << 10..=1 << 30).contains(&options.segment_bytes) || !options.segment_bytes.is_multiple_of(4096) {
         return refuse("segment_bytes must be 16 KiB to 1 GiB, a multiple of 4 KiB");

@@ -104,7 +104,9 @@ impl Operation for CheckAll<'_> {
 
     fn validate(&self) -> Result<()> {
         if self.items.is_empty() {
-            return Err(Error::InvalidArgument("no items: a multi-key check needs at least one".to_owned()));
+            return Err(Error::InvalidArgument(
+                "items is empty: a check of several keys needs at least one, such as [\"user-42\"]".to_owned(),
+            ));
         }
         if self.items.len() > MAX_ITEMS {
             return Err(Error::InvalidArgument(format!(

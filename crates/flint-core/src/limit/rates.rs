@@ -25,7 +25,9 @@ impl Limit {
     pub fn new(rates: &[Rate]) -> Result<Self> {
         let count = rates.len();
         let (Some(&first), Some(len)) = (rates.first(), u8::try_from(count).ok().filter(|_| count <= MAX_RATES)) else {
-            return Err(Error::InvalidLimit(format!("{count} rates were given; a limit has 1 to {MAX_RATES}")));
+            return Err(Error::InvalidLimit(format!(
+                "{count} rates were given; a limit has 1 to {MAX_RATES}, such as \"10/second; 1000/day\""
+            )));
         };
         if let Some(problem) = rates.iter().find_map(Rate::problem) {
             return Err(Error::InvalidLimit(problem));
@@ -66,8 +68,9 @@ impl Limit {
 
 #[cold]
 fn refused_cost(cost: u64, capacity: u64) -> Error {
+    let why = if cost == 0 { "takes nothing" } else { "is more than the limit ever holds, however long the wait" };
     Error::InvalidCost(format!(
-        "{cost} could never succeed; this limit takes a cost from 1 to its capacity of {capacity}"
+        "{cost} {why}; accepted is a cost from 1 to the limit's capacity of {capacity}, such as 1"
     ))
 }
 

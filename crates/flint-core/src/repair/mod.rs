@@ -52,7 +52,7 @@ fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
         let Error::Corrupt { path, offset, detail } = problem else { return Err(problem) };
         let detail = format!(
             "the directory of an older Flint is damaged at byte {offset}: {detail}; it cannot be repaired automatically, but \
-             its log is text with one event a line: docs/recovery.md says how to go on without a damaged line"
+             its log is text with one event a line: in a copy of the directory, remove the damaged line, and open the copy"
         );
         return Err(Error::Unsupported { path, detail });
     }

@@ -76,14 +76,21 @@ impl OwnedItem {
                 Ok("limit") if value.is_none() => limit = None,
                 Ok("limit") => limit = Some(value.extract()?),
                 _ => {
-                    let message = format!("an item has key, cost and limit, but no {}", shown(name.as_borrowed()));
+                    let message = format!(
+                        "an item has the unknown name {}; accepted are key, cost and limit, as in \
+                         {{\"key\": \"user-42\", \"cost\": 2}}",
+                        shown(name.as_borrowed())
+                    );
                     return Err(invalid_argument(mapping.py(), message));
                 }
             }
         }
         match key {
             Some(key) => Ok(Self::new(key, cost, limit)),
-            None => Err(invalid_argument(mapping.py(), "an item that is a mapping needs a key".to_owned())),
+            None => Err(invalid_argument(
+                mapping.py(),
+                "an item that is a mapping needs a key, as in {\"key\": \"user-42\"}".to_owned(),
+            )),
         }
     }
 }

@@ -45,7 +45,8 @@ impl Spec {
                 Ok("on_change") => &mut change,
                 _ => {
                     let names = "key, rate, per, algorithm, burst and on_change";
-                    let message = format!("limit() has {names}, but no {}", shown(name.as_borrowed()));
+                    let message =
+                        format!("it has the unknown name {}; accepted are {names}", shown(name.as_borrowed()));
                     return Err(invalid_argument(py, message));
                 }
             };
@@ -53,7 +54,10 @@ impl Spec {
             *slot = if value.is_none() && (name.eq("per")? || name.eq("burst")?) { None } else { Some(value) };
         }
         let (Some(key), Some(rate)) = (key, rate) else {
-            return Err(invalid_argument(py, "it needs at least key and rate".to_owned()));
+            return Err(invalid_argument(
+                py,
+                "it needs key and rate, as in {\"key\": \"user-42\", \"rate\": \"100/minute\"}".to_owned(),
+            ));
         };
         let key: Key = key.extract()?;
         key.text(py)?;

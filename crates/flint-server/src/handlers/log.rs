@@ -125,7 +125,9 @@ pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Answer
     let after = match request.query.after.as_deref() {
         None => 0,
         Some(text) => text.parse().map_err(|_| {
-            Error::InvalidArgument(format!("after must be a record's number from 0 to 2^64 - 1, not {text:?}"))
+            Error::InvalidArgument(format!(
+                "after must be a record's number, 0 to 18446744073709551615, such as 42, not {text:?}"
+            ))
         })?,
     };
     let (mut records, mut bytes, mut newest) = (Vec::new(), 0, after);

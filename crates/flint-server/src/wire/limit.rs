@@ -99,7 +99,9 @@ fn nested(value: &Value, depth: usize) -> Result<Limit> {
             if let Some(unknown) =
                 object.keys().find(|name| !matches!(name.as_str(), "rate" | "per" | "algorithm" | "burst"))
             {
-                return invalid(format!("a limit has rate, per, algorithm and burst, but no {unknown:?}"));
+                return invalid(format!(
+                    "a limit has the unknown name {unknown:?}; accepted are rate, per, algorithm and burst"
+                ));
             }
             let Some(rate) = object.get("rate") else { return invalid("a limit needs a rate".to_owned()) };
             let given = |name: &str| object.get(name).filter(|value| !value.is_null());

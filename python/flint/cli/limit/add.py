@@ -12,7 +12,7 @@ from flint._types import Algorithm
 from flint.cli import describe
 from flint.cli.commands import Argument, Command
 from flint.cli.parameters import INTEGER, key_argument
-from flint.cli.session import Session
+from flint.cli.session import session_of
 
 _ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 
@@ -26,7 +26,7 @@ _ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
     required=False,
     help='The rate, such as "100/minute" or "10/s; 1000/day".',
 )
-@click.option("--rate", metavar="N", type=INTEGER, help="Tokens per period; goes with --per.")
+@click.option("--rate", metavar="RATE", help="The same as an option; or, with --per, the tokens per period.")
 @click.option("--per", metavar="PERIOD", help='The period, such as "1m" or "250ms".')
 @click.option(
     "--algorithm",
@@ -44,12 +44,12 @@ _ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
     show_default=True,
     help="Whether a changed limit keeps what was used or starts afresh.",
 )
-@click.pass_obj
+@click.pass_context
 def command(
-    session: Session,
+    context: click.Context,
     key: str,
     grammar: str | None,
-    rate: int | None,
+    rate: str | None,
     per: str | None,
     algorithm: str,
     burst: int | None,
@@ -58,9 +58,12 @@ def command(
     """Set a key's limit; makes the data directory if there is none."""
     if (grammar is None) == (rate is None and per is None):
         raise click.UsageError('pass the rate either as "100/minute" or as --rate 100 --per 1m')
-    amount = rate if grammar is None else grammar
-    if amount is None or (rate is None) != (per is None):
+    amount: str | int | None = rate if grammar is None else grammar
+    if amount is None or (rate is None and per is not None) or (per is None and str(rate).isdigit()):
         raise click.UsageError("--rate and --per go together: --rate 100 --per 1m")
+    if per is not None:
+        amount = INTEGER.convert(amount, None, context)
+    session = session_of(context)
     # Both are checked before a directory is made for them.
     limit = flint.Limit(amount, per, algorithm=algorithm, burst=burst)
     _native.validate_key(key)

@@ -30,4 +30,6 @@ def _require_possible(key: str, cost: int, limit: flint.Limit) -> None:
     """Refuses what the check would refuse, before a directory is made for it."""
     _native.validate_key(key)
     if not 1 <= cost <= limit.capacity:
-        raise flint.InvalidCost(f"{cost} can never succeed; a cost is 1 to the capacity, {limit.capacity}")
+        raise flint.InvalidCost(
+            f"{cost} is not accepted; a cost is 1 to the limit's capacity of {limit.capacity}, such as 1"
+        )

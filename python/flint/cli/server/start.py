@@ -165,4 +165,7 @@ def _require_place(unix: str, data_dir: str) -> None:
 
     place = str(Path(unix).absolute().parent)
     if not os.path.isdir(place) and place != _native.absolute_path(data_dir):
-        raise CommandError(f"there is no directory {output.printable(place)} for the Unix socket; create it first")
+        raise CommandError(
+            f"there is no directory {output.printable(place)} for the Unix socket; create it (`mkdir -m 700`; below "
+            "/run as root), or use one of your own, such as $XDG_RUNTIME_DIR or the data directory"
+        )
