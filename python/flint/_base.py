@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from flint._errors import ClosedError
+from flint._errors import ClosedError, StorageError
 from flint._native import _Specs
 
 # Type checkers take the name for typing.TYPE_CHECKING; importing that module would double the time to import flint.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import ModuleType
     from typing import Any
 
     from flint._backend import Acquires, Attempts
@@ -56,6 +57,18 @@ async def limit_many_call(specs: Iterable[Mapping[str, Any]]) -> _LimitManyCall:
     return call
 
 
+def _waiting() -> ModuleType:
+    """The module that waits, which is loaded with the first call that does: before anything is consumed."""
+    try:
+        from flint._waiting import acquire
+    except OSError as error:
+        message = f"nothing was consumed, because a part of Flint cannot be loaded: {error}"
+        raise StorageError(message, errno=error.errno, filename=error.filename) from error
+    except ImportError as error:
+        raise ended(error) from None
+    return acquire
+
+
 class LimiterBase:
     """The methods that a limiter has in terms of those of `flint._backend`."""
 
@@ -76,23 +89,15 @@ class LimiterBase:
         Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
         denial), and what check() raises.
         """
-        try:
-            from flint._waiting.acquire import acquire
-        except ImportError as error:
-            raise ended(error) from None
-
-        return acquire(self, key, cost, limit, timeout)
+        result: CheckResult = _waiting().acquire(self, key, cost, limit, timeout)
+        return result
 
     async def aacquire(
         self: Attempts, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
     ) -> CheckResult:
         """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
-        try:
-            from flint._waiting.acquire import aacquire
-        except ImportError as error:
-            raise ended(error) from None
-
-        return await aacquire(self, key, cost, limit, timeout)
+        result: CheckResult = await _waiting().aacquire(self, key, cost, limit, timeout)
+        return result
 
     def rate_limit(
         self: Acquires,

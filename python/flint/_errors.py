@@ -202,7 +202,7 @@ class DataDirLocked(FlintError):
 
     Attributes:
         path: the directory.
-        pid: the process that has locked it, or None if it is unknown.
+        pid: the process that has locked it; None if it is unknown, or in another PID namespace, such as a container's.
     """
 
     __module__ = "flint"

@@ -58,6 +58,8 @@ class Limiter(_NativeLimiter, LimiterBase):
     read_only: look only, also while an application has it open: no lock, no thread, no change; status, list, top,
         history, peek, doctor.
     history_bytes: bytes of old log segments kept for history() after compaction.
+    lock_timeout: seconds to wait for a directory that another writer holds, such as a worker that is about to end: a
+        number from 0 on; 0 waits for nothing. It has no effect with read_only.
     log_io: "auto" (the log is written through a memory mapping where a full disk cannot make that fatal, otherwise with
         pwrite) or "pwrite" (always).
     clock: a flint.testing.ManualClock, for tests.

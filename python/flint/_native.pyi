@@ -585,6 +585,7 @@ class Limiter:
         flush_every_events: int = 100,
         read_only: bool = False,
         history_bytes: int = 67108864,
+        lock_timeout: float = 0,
         log_io: str = "auto",
         clock: ManualClock | None = None,
     ) -> None: ...

@@ -96,7 +96,7 @@ def test_signatures_are_those_of_the_documentation() -> None:
     assert {name: str(inspect.signature(getattr(native, name))) for name in expected} == expected
     assert str(inspect.signature(flint.Limiter)) == (
         "(data_dir='.flint', *, sync='always', flush_every_ms=100, flush_every_events=100, read_only=False, "
-        "history_bytes=67108864, log_io='auto', clock=None)"
+        "history_bytes=67108864, lock_timeout=0, log_io='auto', clock=None)"
     )
     assert str(inspect.signature(flint.Limit)) == "(rate, per=None, *, algorithm='token_bucket', burst=None)"
 

@@ -137,7 +137,13 @@ def test_the_first_page_of_files(store: Path) -> None:
     assert store.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in store.iterdir()} == {0o600}
     segment = read_segment(store / names[0])
-    assert (store / "flint.lock").read_text().splitlines() == [str(os.getpid()), f"store {segment.store_id:016x}"]
+    started = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()[19]
+    assert (store / "flint.lock").read_text().splitlines() == [
+        str(os.getpid()),
+        f"store {segment.store_id:016x}",
+        f"pid-namespace {os.stat('/proc/self/ns/pid').st_ino}",
+        f"started {started}",
+    ]
 
 
 def test_records(store: Path) -> None:

@@ -13,10 +13,11 @@ use crate::bulk::{storage_error, sync_dir};
 use crate::compact::save_denials;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::lock_text;
 use crate::log::frame::{self, Head, Kind};
 use crate::log::segment::seal_offset;
 use crate::migrate;
-use crate::recovery::{self, Access, Loaded, list_segments, lost_store, open_with_path, stored_id};
+use crate::recovery::{self, Access, Loaded, list_segments, lost_store, open_with_path};
 use crate::storage::disk::{DiskDir, NewDir, Staged, reject_unsupported_fs};
 use crate::storage::{Dir, File, LockGuard, Locked, Mode};
 use crate::store::shared::Shared;
@@ -90,7 +91,7 @@ impl Source {
             return Err(Error::Unsupported { path: dir.path().to_path_buf(), detail: detail.to_owned() });
         }
         let Some(loaded) = recovery::load(dir, Access::Shared, true)? else {
-            if stored_id(dir).is_some() {
+            if lock_text::store_id(dir).is_some() {
                 return Err(lost_store(dir));
             }
             let detail = "there is no store in this directory that could be copied".to_owned();

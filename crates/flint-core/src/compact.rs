@@ -34,6 +34,7 @@ pub(crate) fn compact(shared: &Shared) -> Result<()> {
     let _one_at_a_time = shared.compacting.lock();
     let dir = &*shared.dir;
     shared.usable()?;
+    shared.renew_lock();
     match save_denials(shared) {
         // The snapshot has the totals as well.
         Err(error) if error.is_out_of_space() => {}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::lock_text;
 use crate::migrate;
 use crate::recovery::scan::Tail;
 use crate::recovery::{self, Access};
@@ -74,8 +75,11 @@ pub fn examine_in(dir: &dyn Dir) -> Result<Report> {
     if let Err(error) = outcome {
         report.problems.push(problem(dir.path(), error));
     }
+    if let Some(message) = dir.risk().map_err(|error| Error::storage("cannot examine", dir.path(), error))? {
+        report.problems.push(Problem { path: dir.path().to_path_buf(), offset: 0, message });
+    }
     for name in &names {
-        if matches!(files::classify(name), FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_)) {
+        if is_temporary(files::classify(name)) {
             report.notes.push(format!(
                 "{name} is a temporary file: in use by a writer, or left by a crash and removed at the next open"
             ));
@@ -83,6 +87,10 @@ pub fn examine_in(dir: &dyn Dir) -> Result<Report> {
     }
     report.ok = report.problems.is_empty();
     Ok(report)
+}
+
+const fn is_temporary(kind: FileKind) -> bool {
+    matches!(kind, FileKind::LockTmp | FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_))
 }
 
 fn list(dir: &dyn Dir) -> Result<Vec<String>> {
@@ -116,7 +124,7 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
     }
     let dir = current.dir();
     let Some(loaded) = recovery::load(dir, Access::Shared, true)? else {
-        return if recovery::stored_id(dir).is_some() { Err(recovery::lost_store(dir)) } else { Ok(()) };
+        return if lock_text::store_id(dir).is_some() { Err(recovery::lost_store(dir)) } else { Ok(()) };
     };
     report.limits = loaded.table.len();
     report.history_events = loaded.history_events;

@@ -17,6 +17,7 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The result of every fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,16 +102,14 @@ pub enum Error {
         detail: String,
     },
     /// Another writer holds the directory.
-    #[error("{}", locked_message(path, *pid, command.as_deref(), *same_process))]
+    #[error("{}", locked_message(path, holder, *waited))]
     Locked {
         /// The data directory.
         path: PathBuf,
-        /// The holder, where it could be read.
-        pid: Option<u32>,
-        /// The holder's command line, where it could be read.
-        command: Option<String>,
-        /// Whether this very process holds it.
-        same_process: bool,
+        /// What is known of the holder.
+        holder: Holder,
+        /// How long the opener waited for it.
+        waited: Duration,
     },
     /// A change was asked of a read-only handle.
     #[error("{op} needs to write, and {} was opened with read_only=True", path.display())]
@@ -129,6 +128,61 @@ pub enum Error {
          (with gunicorn --preload: in post_fork, not at import)"
     )]
     Forked,
+}
+
+/// The process that holds a directory's lock, as far as it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// This process.
+    Here,
+    /// Another one.
+    Process {
+        /// Its number.
+        pid: u32,
+        /// Its command line, where it can be read.
+        command: Option<String>,
+    },
+    /// One of another PID namespace, of which the number means nothing here.
+    OtherNamespace {
+        /// Its number there.
+        pid: u32,
+    },
+    /// Not the process that the lock file names, which has ended.
+    Ended {
+        /// The number of that one.
+        pid: u32,
+    },
+    /// Nothing is known.
+    Unknown,
+}
+
+impl Holder {
+    /// Its number in this process's PID namespace.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Here => Some(std::process::id()),
+            Self::Process { pid, .. } => Some(*pid),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here => write!(f, "this process (pid {})", std::process::id()),
+            Self::Process { pid, command: Some(command) } => write!(f, "process {pid} ({command})"),
+            Self::Process { pid, command: None } => write!(f, "process {pid}"),
+            Self::OtherNamespace { pid } => {
+                write!(f, "a process of another PID namespace, such as another container, in which its number is {pid}")
+            }
+            Self::Ended { pid } => write!(
+                f,
+                "a process that cannot be identified from here (flint.lock names process {pid}, which has ended)"
+            ),
+            Self::Unknown => write!(f, "another process"),
+        }
+    }
 }
 
 impl Error {
@@ -184,23 +238,23 @@ fn out_of_memory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN | libc::EMFILE | libc::ENFILE))
 }
 
-fn locked_message(path: &Path, pid: Option<u32>, command: Option<&str>, same_process: bool) -> String {
+fn locked_message(path: &Path, holder: &Holder, waited: Duration) -> String {
     let dir = path.display();
-    if same_process {
+    let after = if waited.is_zero() {
+        String::new()
+    } else {
+        format!(", and still was after {}.{:03} s (lock_timeout)", waited.as_secs(), waited.subsec_millis())
+    };
+    if *holder == Holder::Here {
         return format!(
-            "{dir} is already open for writing in this process (pid {}): share that Limiter, close it first, or open with \
+            "{dir} is already open for writing in this process (pid {}){after}: share that Limiter, close it first, or open with \
              read_only=True; if you created only one, its module may have been imported twice",
             std::process::id()
         );
     }
-    let holder = match (pid, command) {
-        (Some(pid), Some(command)) => format!("process {pid} ({command})"),
-        (Some(pid), None) => format!("process {pid}"),
-        _ => "another process".to_owned(),
-    };
     let socket = path.join("flint.sock");
     format!(
-        "{dir} is held by {holder}: run one worker, or one Flint server for all of them (`flint --data-dir {} server start \
+        "{dir} is held by {holder}{after}: run one worker, or one Flint server for all of them (`flint --data-dir {} server start \
          --unix {}`, and flint.SharedLimiter(\"unix://{}\") in each), or open with read_only=True to look only",
         shell_word(path),
         shell_word(&socket),
@@ -220,7 +274,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// `path` as a shell takes it for one word.
-fn shell_word(path: &Path) -> String {
+pub(crate) fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
@@ -251,7 +305,8 @@ mod tests {
 
     #[test]
     fn a_locked_directory_names_the_server_with_its_command() {
-        let message = |path: &str| locked_message(Path::new(path), Some(7), Some("python app.py"), false);
+        let holder = Holder::Process { pid: 7, command: Some("python app.py".to_owned()) };
+        let message = |path: &str| locked_message(Path::new(path), &holder, Duration::ZERO);
         let plain = message("/srv/app/.flint");
         assert!(
             plain.starts_with("/srv/app/.flint is held by process 7 (python app.py): run one worker, or "),
@@ -262,6 +317,9 @@ mod tests {
             "{plain}"
         );
         assert!(plain.contains("SharedLimiter(\"unix:///srv/app/.flint/flint.sock\")"), "{plain}");
+        let waited = locked_message(Path::new("/srv/app"), &Holder::Unknown, Duration::from_millis(2500));
+        let held = "/srv/app is held by another process, and still was after 2.500 s (lock_timeout): run one worker";
+        assert!(waited.starts_with(held), "{waited}");
         let odd = message("/srv/it's here/é");
         assert!(odd.contains(r"`flint --data-dir '/srv/it'\''s here/é' server start"), "{odd}");
         assert!(odd.contains("SharedLimiter(\"unix:///srv/it%27s%20here/%C3%A9/flint.sock\")"), "{odd}");

@@ -4,6 +4,12 @@
 pub const LOCK: &str = "flint.lock";
 /// The start of the lock file's line that names the store made in the directory, so that losing every other file is noticed.
 pub const STORE_LINE: &str = "store ";
+/// The start of the lock file's line with the PID namespace in which the writer has its process id.
+pub const NAMESPACE_LINE: &str = "pid-namespace ";
+/// The start of its line with the time at which that process started, in clock ticks since the system did.
+pub const STARTED_LINE: &str = "started ";
+/// A lock file that root makes in another user's directory, until it belongs to that user.
+pub const LOCK_TMP: &str = "flint-lock.tmp";
 /// A segment that is being prepared: zero-filled here, then renamed to its [`segment_name`].
 pub const SPARE: &str = "flint-spare.tmp";
 /// Room for a segment that only a compaction may use; it stays when the store is closed.
@@ -55,6 +61,8 @@ const DIGITS: usize = 20;
 pub enum FileKind {
     /// [`LOCK`].
     Lock,
+    /// [`LOCK_TMP`].
+    LockTmp,
     /// A log segment, with its first sequence number.
     Segment(u64),
     /// A segment of a migration that was not committed, with its first sequence number.
@@ -79,6 +87,7 @@ pub enum FileKind {
 pub fn classify(name: &str) -> FileKind {
     match name {
         LOCK => FileKind::Lock,
+        LOCK_TMP => FileKind::LockTmp,
         SPARE => FileKind::Spare,
         RESERVE => FileKind::Reserve,
         SNAPSHOT_TMP => FileKind::SnapshotTmp,
@@ -159,6 +168,7 @@ mod tests {
     #[test]
     fn fixed_names_are_told_apart() {
         assert_eq!(classify("flint.lock"), FileKind::Lock);
+        assert_eq!(classify("flint-lock.tmp"), FileKind::LockTmp);
         assert_eq!(classify("flint-spare.tmp"), FileKind::Spare);
         assert_eq!(classify("flint-reserve.tmp"), FileKind::Reserve);
         assert_eq!(classify("flint-snapshot.tmp"), FileKind::SnapshotTmp);

@@ -15,7 +15,7 @@
 //! - `item`, `outcome`: what checks take and return
 //! - `testing`: the simulated disk and the reference model, only in builds for tests
 //! - `image`: the state of a key as plain data
-//! - `options`: how a store is opened
+//! - `lock_text`, `options`: what the lock file says; how a store is opened
 //! - `clock`, `limit`, `storage`: reading clocks; validated limits and keys; directories and files
 //! - `algorithm`: pure decisions, one complete file per algorithm
 //! - `pool`: values at stable places
@@ -44,6 +44,7 @@ pub mod image;
 mod item;
 pub mod legacy;
 pub mod limit;
+mod lock_text;
 pub mod log;
 mod memory;
 mod migrate;

@@ -8,13 +8,12 @@
 use std::io;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::bulk::{self, NewStore, remove_if_there, storage_error, sync_dir};
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::idempotency::IdempotencyWindow;
 use crate::legacy::{self, LegacyStore};
+use crate::log::segment::sha256_of;
 use crate::options::Options;
 use crate::recovery::{self, Access};
 use crate::snapshot::{self, Migrated};
@@ -22,16 +21,15 @@ use crate::storage::memory::MemoryDir;
 use crate::storage::{Dir, File, Locked, Mode};
 use crate::sync::Arc;
 
-/// Reads a whole file; `None` if it does not exist.
-fn read_file(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
+/// Opens the old log; `None` if it does not exist. With it, whether it is what a migration left in its place.
+fn open_log(dir: &dyn Dir) -> Result<Option<(Arc<dyn File>, bool)>> {
+    let name = files::LEGACY_AOF;
     let file = match dir.open(name, Mode::Read) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(storage_error(dir, "cannot open", name))?,
     };
-    let len = file.len().map_err(storage_error(dir, "cannot read", name))?;
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut bytes, 0).map_err(storage_error(dir, "cannot read", name))?;
-    Ok(Some(bytes))
+    let is_tombstone = legacy::begins_with_tombstone(&*file).map_err(storage_error(dir, "cannot read", name))?;
+    Ok(Some((file, is_tombstone)))
 }
 
 /// What the newest snapshot says about a migration, if there is one.
@@ -45,8 +43,9 @@ fn migrated(dir: &dyn Dir, names: &[String]) -> Result<Option<Migrated>> {
 
 /// Whether the old log is still where the old release left it, and its SHA-256.
 fn old_log(dir: &dyn Dir) -> Result<Option<[u8; 32]>> {
-    let bytes = read_file(dir, files::LEGACY_AOF)?;
-    Ok(bytes.filter(|bytes| !files::is_tombstone(bytes)).map(|bytes| Sha256::digest(bytes).into()))
+    let Some((file, false)) = open_log(dir)? else { return Ok(None) };
+    let sha256 = file.len().and_then(|len| sha256_of(&*file, len));
+    sha256.map(Some).map_err(storage_error(dir, "cannot read", files::LEGACY_AOF))
 }
 
 fn both_formats(dir: &dyn Dir) -> Error {
@@ -251,8 +250,7 @@ fn write(dir: &dyn Dir, options: &Options, store: &LegacyStore) -> Result<()> {
 
 /// Whether 0.2 would refuse the directory and none of its files is left there.
 fn is_finished(dir: &dyn Dir, names: &[String]) -> Result<bool> {
-    let current = read_file(dir, files::LEGACY_AOF)?;
-    let has_tombstone = current.is_some_and(|bytes| files::is_tombstone(&bytes));
+    let has_tombstone = open_log(dir)?.is_some_and(|(_, is_tombstone)| is_tombstone);
     Ok(has_tombstone && !names.iter().any(|name| name == files::LEGACY_SNAPSHOT))
 }
 
@@ -273,8 +271,8 @@ fn finish(dir: &dyn Dir, names: &[String]) -> Result<()> {
     if is_finished(dir, names)? {
         return Ok(());
     }
-    let current = read_file(dir, files::LEGACY_AOF)?;
-    let has_tombstone = current.as_ref().is_some_and(|bytes| files::is_tombstone(bytes));
+    let current = open_log(dir)?;
+    let has_tombstone = current.as_ref().is_some_and(|(_, is_tombstone)| *is_tombstone);
     let has_old_snapshot = names.iter().any(|name| name == files::LEGACY_SNAPSHOT);
     let legacy = dir
         .subdir(files::LEGACY_DIR, true)

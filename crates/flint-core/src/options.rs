@@ -1,5 +1,7 @@
 //! How a store is opened, and how long its calls wait.
 
+use std::time::Duration;
+
 use crate::clock::{Clock, SystemClock};
 use crate::sync::Arc;
 
@@ -38,6 +40,11 @@ pub struct Options {
     pub history_bytes: u64,
     /// Size of a new segment, 16 KiB to 1 GiB, a multiple of 4 KiB.
     pub segment_bytes: u64,
+    /// How long opening waits for a lock that another writer holds. An opener never waits in the operating system, so that it can
+    /// give up at any time.
+    pub lock_timeout: Duration,
+    /// Asked between two attempts to take the lock: whether to give up at once.
+    pub interrupted: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// How records are written.
     pub log_io: LogIo,
     /// Source of time.
@@ -57,6 +64,8 @@ impl Default for Options {
             read_only: false,
             history_bytes: 64 << 20,
             segment_bytes: 4 << 20,
+            lock_timeout: Duration::ZERO,
+            interrupted: None,
             log_io: LogIo::Auto,
             clock: Arc::new(SystemClock),
             threads: true,

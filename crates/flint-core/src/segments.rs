@@ -9,6 +9,7 @@ use crate::log::frame::{self, HEADER_LEN};
 use crate::log::reader::{Frame, Step, Walker};
 use crate::log::segment::{self, SegmentHeader};
 use crate::recovery::list_segments;
+use crate::storage::partial::zeroed;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::{self, Arc};
 
@@ -106,7 +107,11 @@ impl Opened {
     ) -> Result<bool> {
         let path = || dir.path().join(&self.name);
         let failed = |error| Error::storage("cannot read", path(), error);
-        let len = usize::try_from(self.file.len().map_err(failed)?).unwrap_or(0);
+        let len = self.file.len().map_err(failed)?;
+        if len > segment::MAX_SEGMENT_LEN {
+            return Err(Error::corrupt(path(), 0, "the file is longer than any segment"));
+        }
+        let len = usize::try_from(len).unwrap_or(0);
         if let Some(place) = self.place
             && next.is_none()
         {
@@ -117,7 +122,7 @@ impl Opened {
                 return Ok(true);
             }
         }
-        let mut bytes = vec![0; len];
+        let mut bytes = zeroed(len as u64).map_err(failed)?;
         self.file.read_exact_at(&mut bytes, 0).map_err(failed)?;
         let (seed, mut walker) = if let Some(place) = self.place {
             (place.seed, Walker::resume(&bytes, place.seed, place.offset, place.next_seq, place.prev_crc))

@@ -359,6 +359,15 @@ impl LogWriter {
         self.spare.take()
     }
 
+    /// Gives back all files and mappings: the last step of a session, after which nothing is appended.
+    pub(crate) fn release(&mut self) {
+        self.active.output.close();
+        self.spare = None;
+        self.full.clear();
+        self.to_seal.clear();
+        self.retired.clear();
+    }
+
     pub(crate) fn has_chores(&self) -> bool {
         !self.to_seal.is_empty() || !self.retired.is_empty()
     }

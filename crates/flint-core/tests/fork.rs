@@ -87,7 +87,7 @@ fn the_child_has_no_copies_and_the_parent_keeps_its_lock() {
     let store = store(scratch.path());
     let generation = fork::generation();
     let open = descriptors_below(scratch.path());
-    assert_eq!(open.len(), 3, "directory, segment and lock");
+    assert_eq!(open.len(), 4, "directory, segment, lock file and lock of the directory");
     let pid = child(|| {
         if open.iter().any(|fd| is_open(*fd)) {
             return 1;

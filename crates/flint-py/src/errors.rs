@@ -90,9 +90,9 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             extra.set_item("offset", *offset)?;
             "CorruptData"
         }
-        Error::Locked { path, pid, .. } => {
+        Error::Locked { path, holder, .. } => {
             extra.set_item("path", file_name(path))?;
-            extra.set_item("pid", *pid)?;
+            extra.set_item("pid", holder.pid())?;
             "DataDirLocked"
         }
         Error::Closed => "ClosedError",

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from flint._backend import Inspects
 
     _ParamType = click.ParamType[int]
+    _SecondsType = click.ParamType[float]
 else:
-    _ParamType = click.ParamType
+    _ParamType = _SecondsType = click.ParamType
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 _SUGGESTED_KEYS = 50
@@ -53,7 +54,21 @@ class Integer(_ParamType):
         return number
 
 
+class Seconds(_SecondsType):
+    """A number of seconds, for which the library knows the range."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that the text is; defaults are passed through."""
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number of seconds, such as 2.5", param, ctx)
+
+
 INTEGER = Integer()
+SECONDS = Seconds()
 # The number of a log record; 0 is before the first one.
 SEQUENCE_NUMBER = Integer(0, 2**64 - 1, "a number from 0 to 18446744073709551615, such as 42")
 # A number of lines to print.

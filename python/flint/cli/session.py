@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ DEFAULT_DATA_DIR = ".flint"
 # A store's files, in today's form, in the middle of a migration, or of an old release: crates/flint-core/src/files.rs.
 _STORE_FILE = re.compile(r"flint-[0-9]{20}\.(aof|aof\.migrating|snapshot)|flint\.(aof|snapshot)")
 _LOCK_FILE = "flint.lock"
+# More than a lock file has.
+_LOCK_FILE_CHARACTERS = 4096
 
 
 def tidy(path: str) -> str:
@@ -145,9 +148,13 @@ class Session:
 
     def _lost_a_store(self) -> bool:
         """Whether the lock file records that a store was made here; opening it then reports what is wrong."""
+        # Opening a FIFO in its place must not wait, and a link in its place leads anywhere.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            with open(os.path.join(self.data_dir, _LOCK_FILE), errors="replace") as file:
-                return "\nstore " in file.read()
+            descriptor = os.open(os.path.join(self.data_dir, _LOCK_FILE), flags)
+            with open(descriptor, errors="replace") as file:
+                is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+                return is_file and "\nstore " in file.read(_LOCK_FILE_CHARACTERS)
         except OSError:
             return False
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,11 +72,11 @@ class Server:
                 return found[1]
         raise AssertionError(f"gunicorn never said {pattern!r}:\n" + "".join(self.output))
 
-    def ask(self) -> tuple[int, str]:
+    def ask(self, path: str = "/") -> tuple[int, str]:
         """Makes a request; gives the worker's process id and the answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
         with contextlib.closing(connection):
-            connection.request("GET", "/")
+            connection.request("GET", path)
             pid, answer = connection.getresponse().read().decode().split(" ", 1)
         return int(pid), answer
 
@@ -86,9 +87,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def gunicorn(base: Path, made: str, *options: str) -> Iterator[Server]:
+def gunicorn(base: Path, made: str, *options: str, app: str = APP) -> Iterator[Server]:
     """Starts gunicorn on a free port with an application whose limiter is made in this way."""
-    (base / "app.py").write_text(APP.replace("MADE", made))
+    (base / "app.py").write_text(app.replace("MADE", made))
     (base / "settings.py").write_text(POST_FORK if made == IN_POST_FORK else "")
     command = [
         sys.executable,
@@ -198,3 +199,51 @@ def test_the_error_of_a_second_worker_says_what_to_do(tmp_path: Path) -> None:
         assert remedy in message
     # The first worker's check at import, after which gunicorn ended it.
     assert taken(tmp_path, clean=True) == 1
+
+
+# One request is held up until the test writes to a FIFO.
+SLOW_APP = """
+import flint, os
+from pathlib import Path
+
+base = Path(__file__).parent
+limiter = flint.Limiter(base / "data", lock_timeout=LOCK_TIMEOUT)
+limiter.limit("a", "100000/52w", algorithm="fixed_window_counter")
+
+def app(environ, start_response):
+    answer = str(limiter.check("a").remaining)
+    if environ["PATH_INFO"] == "/slow":
+        (base / "begun").touch()
+        (base / "gate").read_bytes()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} {answer}".encode()]
+"""
+
+
+@pytest.mark.parametrize("lock_timeout", [0, 25])
+def test_a_restart_while_a_request_is_in_flight(lock_timeout: int, tmp_path: Path) -> None:
+    """On HUP the new worker opens the directory that the old one holds until it has answered."""
+    os.mkfifo(tmp_path / "gate")
+    with gunicorn(
+        tmp_path, AT_IMPORT, "--workers", "1", app=SLOW_APP.replace("LOCK_TIMEOUT", str(lock_timeout))
+    ) as server:
+        old = int(server.until(r"Booting worker with pid: (\d+)"))
+        with ThreadPoolExecutor(1) as pool:
+            slow = pool.submit(server.ask, "/slow")
+            while not (tmp_path / "begun").exists():
+                assert not slow.done(), slow.result()
+                time.sleep(0.001)
+            server.process.send_signal(signal.SIGHUP)
+            new = int(server.until(rf"Booting worker with pid: (?!{old}\b)(\d+)"))
+            if lock_timeout == 0:
+                assert "is held by process" in server.until(r"(DataDirLocked: .*)")
+                (tmp_path / "gate").write_bytes(b"go on")
+                assert server.process.wait() == 3, "".join(server.output)
+                slow.exception()
+                return
+            # The worker that answers ends, and the other one, which waits for it, takes over.
+            (tmp_path / "gate").write_bytes(b"go on")
+            assert slow.result() == (old, "99999")
+        assert server.ask() == (new, "99998")
+        assert server.end() == 0
+    assert taken(tmp_path, clean=True) == 2

@@ -143,6 +143,11 @@ impl Algorithm {
         by_algorithm!(self, R, _wrap => R::decide_carried(quota, used, now, cost))
     }
 
+    /// The most numbers that the state of a rate has.
+    pub const fn max_numbers(self) -> usize {
+        by_algorithm!(self, R, _wrap => R::MAX_NUMBERS)
+    }
+
     /// What a log record holds of a rate of which `used` tokens are used, once `cost` is consumed at `now`.
     pub fn image_after_carried(self, quota: &Quota, used: u64, now: u64, cost: u64) -> AfterImage {
         by_algorithm!(self, R, _wrap => R::image_after_carried(quota, used, now, cost)).to_le_bytes()

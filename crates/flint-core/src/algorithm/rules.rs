@@ -78,6 +78,9 @@ pub trait Rules: Copy {
     /// Appends the state as plain numbers.
     fn export(&self, runs: &RunArena, numbers: &mut Numbers);
 
+    /// The most numbers that `export` produces for a rate within its bounds.
+    const MAX_NUMBERS: usize = 2;
+
     /// Whether `export` could have produced as many numbers of this size.
     fn accepts(numbers: &[u128]) -> bool;
 

@@ -244,6 +244,10 @@ impl Rules for Log {
         numbers.extend(self.runs(runs).flat_map(|run| [run.ms, run.cost]).map(u128::from));
     }
 
+    /// Expired runs go with the next consumption, which adds one.
+    #[expect(clippy::cast_possible_truncation, reason = "a few million")]
+    const MAX_NUMBERS: usize = 2 * (MAX_RUNS as usize + 1);
+
     fn accepts(numbers: &[u128]) -> bool {
         numbers.len().is_multiple_of(2) && numbers.iter().all(|&number| u64::try_from(number).is_ok())
     }

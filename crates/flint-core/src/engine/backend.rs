@@ -1,7 +1,7 @@
 //! What an engine works on: a store that it has locked, or a view of the files that is only read.
 
 use crate::error::{Error, Result};
-use crate::storage::{LockGuard, fork};
+use crate::storage::fork;
 use crate::store::shared::Shared;
 use crate::store::view::View;
 use crate::sync::{Arc, AtomicBool, JoinHandle, Mutex, Ordering};
@@ -18,12 +18,11 @@ pub(super) struct Writer {
     pub(super) resources: Mutex<Option<Resources>>,
 }
 
-/// What an open store holds apart from memory.
+/// The threads of an open store.
 pub(super) struct Resources {
     pub(super) threads: Vec<JoinHandle<()>>,
     /// Whether one of them serves `Shared::wakers`; it starts with the first waker.
     pub(super) serves_wakers: bool,
-    pub(super) lock: Box<dyn LockGuard>,
 }
 
 /// The state of the files as they were when they were read.

@@ -166,6 +166,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 
 /// One round of everything that may be due. False if something has to be tried again later.
 fn chores(shared: &Shared) -> bool {
+    shared.renew_lock();
     // What is dropped here is dropped without the lock.
     let (segments, maps, dropped, spare_len) = {
         let mut core = shared.core.lock();

@@ -22,11 +22,12 @@ impl Engine {
         match &self.backend {
             Backend::Reader(reader) => {
                 reader.close();
+                self.dir.close();
                 Ok(())
             }
             Backend::Writer(Writer { shared, resources }) => {
                 let mut held = resources.lock();
-                let Some(Resources { threads, lock, .. }) = held.take() else { return Ok(()) };
+                let Some(Resources { threads, .. }) = held.take() else { return Ok(()) };
                 shared.core.lock().closed = true;
                 shared.flusher.shutdown();
                 shared.worker.shutdown();
@@ -41,8 +42,9 @@ impl Engine {
                 let result = result.and(shared.end_spares());
                 drop(compacting);
                 shared.wakers.end();
-                // From here on another process may own the directory.
-                drop(lock);
+                shared.core.lock().writer.release();
+                shared.lock.release();
+                self.dir.close();
                 result
             }
         }

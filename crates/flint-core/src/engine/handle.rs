@@ -88,6 +88,11 @@ impl Engine {
         self.backend.with_view(look)
     }
 
+    /// The result of reading files, which fails in the middle if another thread closes the engine.
+    pub(super) fn unless_closed<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| if self.is_closed() { Error::Closed } else { error })
+    }
+
     /// Between two slices: lets calls that wait for the lock have it first.
     pub(super) fn give_way(&self) {
         if let Some(store) = self.backend.store() {

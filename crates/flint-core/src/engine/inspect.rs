@@ -41,10 +41,11 @@ impl Engine {
             }
             Backend::Reader(Reader { view, seq, .. }) => {
                 let now = history::Now { seq: *seq, ..history_now(&mut view.lock(), key) };
-                return history::read(migrate::view(&*self.dir)?.dir(), key, now, limit);
+                let view = migrate::view(&*self.dir);
+                return self.unless_closed(view.and_then(|view| history::read(view.dir(), key, now, limit)));
             }
         };
-        history::read(&*self.dir, key, now, limit)
+        self.unless_closed(history::read(&*self.dir, key, now, limit))
     }
 
     /// Totals since open. In a forked child, zeros.

@@ -41,7 +41,7 @@ impl Engine {
     /// `Storage`, `Closed`, `Forked`. Damage is reported, not raised.
     pub fn doctor(&self) -> Result<Report> {
         self.backend.usable()?;
-        doctor::examine_in(&*self.dir)
+        self.unless_closed(doctor::examine_in(&*self.dir))
     }
 
     /// One round of what the background threads do, for stores opened without them.

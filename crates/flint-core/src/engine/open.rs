@@ -2,22 +2,24 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::compact;
-use crate::error::{Error, Result};
+use crate::error::{Error, Holder, Result};
 use crate::files::{self, FileKind};
+use crate::lock_text;
+use crate::log::segment::MAX_SEGMENT_LEN;
 use crate::migrate;
 use crate::recovery::repair::{self, Repaired};
 use crate::recovery::scan::Tail;
-use crate::recovery::{self, Access, Loaded, lost_store, stored_id};
+use crate::recovery::{self, Access, Loaded, lost_store};
 use crate::storage::disk::{DiskDir, holder, reject_unsupported_fs};
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 use crate::store::core::Core;
 use crate::store::notices::Severity;
 use crate::store::shared::Shared;
 use crate::store::view::View;
-use crate::sync::{Arc, JoinHandle, Mutex};
+use crate::sync::{self, Arc, JoinHandle, Mutex};
 use crate::time::Timeline;
 use crate::writer::LogWriter;
 
@@ -48,11 +50,11 @@ impl Engine {
             return Ok(Self { dir, backend, recovery, recovery_ns: 0 });
         }
         let (batch, threads) = (options.sync == SyncMode::Batch, options.threads);
-        let Opened { shared, lock, recovery, notices } = writer(dir.clone(), options)?;
+        let Opened { shared, recovery, notices } = writer(dir.clone(), options)?;
         for notice in notices {
             shared.notices.push(Severity::Warning, notice);
         }
-        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false, lock }));
+        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false }));
         let backend = Backend::Writer(Writer { shared: shared.clone(), resources });
         let engine = Self { dir, backend, recovery, recovery_ns: 0 };
         if !threads {
@@ -80,7 +82,6 @@ impl Engine {
 /// A directory opened for writing.
 pub(super) struct Opened {
     pub(super) shared: Arc<Shared>,
-    pub(super) lock: Box<dyn LockGuard>,
     pub(super) recovery: Recovery,
     pub(super) notices: Vec<String>,
 }
@@ -88,8 +89,12 @@ pub(super) struct Opened {
 /// Takes the lock, brings the files into order and gives the store.
 pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
     validate(&options)?;
-    let known_store = stored_id(&*dir);
-    let lock = take_lock(&*dir, known_store)?;
+    if let Some(detail) = dir.risk().map_err(|error| Error::storage("cannot open", dir.path(), error))? {
+        return Err(Error::Unsupported { path: dir.path().to_path_buf(), detail });
+    }
+    let (lock, known_store) = take_lock(&*dir, &options)?;
+    // It may hold what the opener's thread alone may drop.
+    let options = Options { interrupted: None, ..options };
     let mut notices = Vec::new();
     let migrated_from = migrate::migrate(&*dir, &options)?;
     if let Some(release) = migrated_from {
@@ -104,7 +109,7 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
             }
             let store_id = RandomState::new().hash_one(std::process::id());
             let active = repair::create(&*dir, store_id, segment_bytes, options.log_io)?;
-            write_lock(&*dir, Some(store_id));
+            lock_text::write(&*dir, store_id);
             let view = View::empty(Timeline::resume(options.clock.clone(), 0, None));
             let log = LogWriter::new(dir.clone(), store_id, segment_bytes, active, 0, 0, Vec::new());
             let mut core = Core::new(view, log);
@@ -125,12 +130,13 @@ pub(super) fn writer(dir: Arc<dyn Dir>, options: Options) -> Result<Opened> {
             (Arc::new(resume(dir, options, segment_bytes, loaded)?), recovery)
         }
     };
+    shared.lock.hold(lock);
     match shared.perform(|core| core.save_anchor(true)) {
         // Full disk: the next sync writes it, or the next after that.
         Err(error) if error.is_out_of_space() => {}
         other => other?,
     }
-    Ok(Opened { shared, lock, recovery, notices })
+    Ok(Opened { shared, recovery, notices })
 }
 
 fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loaded) -> Result<Shared> {
@@ -138,8 +144,8 @@ fn resume(dir: Arc<dyn Dir>, options: Options, segment_bytes: usize, loaded: Loa
     let snapshot_bytes = loaded.snapshot.as_ref().map_or(0, |snapshot| snapshot.bytes);
     let reserved = remove_strays(&*dir, segment_bytes)?;
     let Repaired { active, to_seal } = repair::repair(&*dir, &loaded.scan, snapshot_start, options.log_io)?;
-    if stored_id(&*dir) != Some(loaded.store_id) {
-        write_lock(&*dir, Some(loaded.store_id));
+    if lock_text::store_id(&*dir) != Some(loaded.store_id) {
+        lock_text::write(&*dir, loaded.store_id);
     }
     let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
     let log = LogWriter::new(dir.clone(), loaded.store_id, segment_bytes, active, loaded.seq, loaded.crc, to_seal);
@@ -185,7 +191,7 @@ fn look(dir: &dyn Dir, options: &Options) -> Result<(View, Recovery, u64)> {
             let time = Timeline::resume(options.clock.clone(), loaded.newest_ns, loaded.anchor);
             Ok((View::new(loaded.table, time, loaded.idempotency), recovery, loaded.seq))
         }
-        None if stored_id(dir).is_some() => Err(lost_store(dir)),
+        None if lock_text::store_id(dir).is_some() => Err(lost_store(dir)),
         None => {
             let view = View::empty(Timeline::resume(options.clock.clone(), 0, None));
             Ok((view, Recovery { created: true, ..Recovery::default() }, 0))
@@ -201,41 +207,39 @@ fn validate(options: &Options) -> Result<()> {
     if options.flush_every_events == 0 {
         return refuse("flush_every_events must be at least 1, such as 100, not 0");
     }
-    if !(16 << 10..=1 << 30).contains(&options.segment_bytes) || !options.segment_bytes.is_multiple_of(4096) {
+    if !(16 << 10..=MAX_SEGMENT_LEN).contains(&options.segment_bytes) || !options.segment_bytes.is_multiple_of(4096) {
         return refuse("segment_bytes must be 16 KiB to 1 GiB, a multiple of 4 KiB");
     }
     Ok(())
 }
 
-fn lock_content(store_id: Option<u64>) -> String {
-    let store = store_id.map(|id| format!("{}{id:016x}\n", files::STORE_LINE)).unwrap_or_default();
-    format!("{}\n{store}", std::process::id())
-}
+/// Waits between attempts to take the lock: short at first, for a holder that is about to close.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
-/// Best effort: the lock itself does not depend on what the file says.
-fn write_lock(dir: &dyn Dir, store_id: Option<u64>) {
-    if let Ok(file) = dir.open(files::LOCK, Mode::ReadWrite) {
-        drop(file.write_all_at(lock_content(store_id).as_bytes(), 0));
-    }
-}
-
-fn take_lock(dir: &dyn Dir, known_store: Option<u64>) -> Result<Box<dyn LockGuard>> {
+/// Takes the directory's lock; gives it with the id of the store that was made there, according to the lock file.
+fn take_lock(dir: &dyn Dir, options: &Options) -> Result<(Box<dyn LockGuard>, Option<u64>)> {
     let path = dir.path().to_path_buf();
-    let locked = dir
-        .lock(files::LOCK, &lock_content(known_store))
-        .map_err(|error| Error::storage("cannot lock", path.join(files::LOCK), error))?;
-    match locked {
-        Locked::Guard(guard) => Ok(guard),
-        Locked::HeldHere => {
-            Err(Error::Locked { path, pid: Some(std::process::id()), command: None, same_process: true })
+    let began = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let known_store = lock_text::store_id(dir);
+        let locked = dir
+            .lock(files::LOCK, &lock_text::of_writer(known_store))
+            .map_err(|error| Error::storage("cannot lock", path.join(files::LOCK), error))?;
+        let content = match locked {
+            Locked::Guard(guard) => return Ok((guard, known_store)),
+            Locked::HeldHere => None,
+            Locked::HeldElsewhere { content } => Some(content),
+        };
+        let left = options.lock_timeout.saturating_sub(began.elapsed());
+        if left.is_zero() || options.interrupted.as_ref().is_some_and(|interrupted| interrupted()) {
+            let waited = if options.lock_timeout.is_zero() { Duration::ZERO } else { began.elapsed() };
+            let holder = content.map_or(Holder::Here, |content| holder::identify(&path, &content));
+            return Err(Error::Locked { path, holder, waited });
         }
-        Locked::HeldElsewhere { content } => {
-            let pid = content.lines().next().and_then(|line| line.trim().parse().ok());
-            let command = pid.and_then(holder::command_line);
-            let same_process = pid == Some(std::process::id()) && holder::is_open_here(&path.join(files::LOCK));
-            let command = if same_process { None } else { command };
-            Err(Error::Locked { path, pid, command, same_process })
-        }
+        sync::sleep(pause.min(left));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -252,7 +256,7 @@ fn remove_strays(dir: &dyn Dir, segment_bytes: usize) -> Result<bool> {
     for name in &names {
         let stray = match files::classify(name) {
             // A migration that was committed has given the names that it had to give.
-            FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_) => true,
+            FileKind::LockTmp | FileKind::Spare | FileKind::SnapshotTmp | FileKind::MigratingSegment(_) => true,
             FileKind::Snapshot(start) => Some(start) < newest,
             FileKind::Reserve => {
                 // One that is not complete was being made.

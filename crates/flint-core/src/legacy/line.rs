@@ -5,65 +5,109 @@
 //! {"version":1,"ts":"...","event":{...},"checksum":"<64 digits>"}     0.2; SHA-256 of the line without ,"checksum":"..."
 //! ```
 
+use std::io;
+use std::ops::Range;
+
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::event::{Object, OldEvent, field, time};
 use super::replay::Replay;
-use super::{Problem, corrupt, hex_sha256};
+use super::{Problem, corrupt, hex_sha256, read_pieces};
+use crate::storage::File;
+use crate::storage::partial::{Lines, TextLine};
+
+/// The longest line that is read. Old releases had no bound, and keys of a few bytes.
+const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// What the log turned out to be.
 #[derive(Debug, Default)]
 pub(super) struct End {
     pub(super) torn_tail: Option<u64>,
     pub(super) is_v0_2: bool,
+    pub(super) sha256: [u8; 32],
 }
 
-/// Verifies every line and applies those from byte `replay_from` on; the ones before are part of the snapshot already. Errors come
-/// with the offset of the line.
+/// Why a log cannot be replayed.
+pub(super) enum Stop {
+    /// The disk does not return it, or memory is short.
+    Unreadable(io::Error),
+    /// What is at this byte, where a line starts.
+    Refused(u64, Problem),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Verifies every line of a log of `len` bytes and applies those from byte `replay_from` on; the ones before are part of the
+/// snapshot already.
 pub(super) fn replay(
-    log: &[u8],
+    log: &dyn File,
+    len: u64,
     replay_from: u64,
     has_snapshot: bool,
     replay: &mut Replay,
-) -> Result<End, (u64, Problem)> {
-    let mut end = End::default();
-    let mut at = 0;
-    let mut number = 0u64;
-    let is_line_start = usize::try_from(replay_from).is_ok_and(|from| from == 0 || log.get(from - 1) == Some(&b'\n'));
-    if !is_line_start {
-        let detail = format!(
-            "the snapshot includes the log up to byte {replay_from}, which is not the end of a line of this log of {} bytes",
-            log.len()
-        );
-        return Err((log.len() as u64, Problem::Corrupt(detail)));
+) -> Result<End, Stop> {
+    let mut before = [0];
+    if replay_from > 0 && replay_from <= len {
+        log.read_exact_at(&mut before, replay_from - 1)?;
     }
-    while at < log.len() {
+    if replay_from > 0 && before != *b"\n" {
+        let detail = format!(
+            "the snapshot includes the log up to byte {replay_from}, which is not the end of a line of this log of {len} bytes"
+        );
+        return Err(Stop::Refused(len, Problem::Corrupt(detail)));
+    }
+    let mut end = End::default();
+    let mut number = 0u64;
+    let mut each = |range: Range<u64>, line: TextLine<'_>| {
         number += 1;
-        let offset = at as u64;
-        let rest = &log[at..];
-        let line = rest.split(|&byte| byte == b'\n').next().unwrap_or(rest);
-        at += line.len() + 1;
-        let object = match serde_json::from_slice(line) {
-            Ok(Value::Object(object)) => object,
-            // A write that a crash cut short is not a whole object yet. A log of nothing but text is not a log.
-            _ if at >= log.len() && (offset > 0 || has_snapshot || looks_cut(line)) => {
-                end.torn_tail = Some(offset);
-                break;
+        let offset = range.start;
+        let refuse = |problem| Stop::Refused(offset, problem);
+        let (parsed, first) = match line {
+            TextLine::Whole(line) => {
+                (serde_json::from_slice(line).map_err(|error| error.to_string()), line.first().copied())
             }
-            Ok(_) => return Err((offset, Problem::Corrupt(format!("line {number}: not a JSON object")))),
-            Err(error) => return Err((offset, Problem::Corrupt(format!("line {number}: not JSON: {error}")))),
+            TextLine::Skipped(first, reason) => (Err(reason.to_owned()), Some(first)),
+        };
+        let (object, line) = match (parsed, line) {
+            (Ok(Value::Object(object)), TextLine::Whole(line)) => (object, line),
+            // A write that a crash cut short is not a whole object yet. A log of nothing but text is not a log.
+            _ if range.end >= len && (offset > 0 || has_snapshot || looks_cut(first)) => {
+                end.torn_tail = Some(offset);
+                return Ok(());
+            }
+            (Ok(_), _) => return Err(refuse(Problem::Corrupt(format!("line {number}: not a JSON object")))),
+            (Err(error), _) => return Err(refuse(Problem::Corrupt(format!("line {number}: not JSON: {error}")))),
         };
         let apply = offset >= replay_from;
         let is_v0_2 = verify_and_apply(line, &object, apply, replay)
-            .map_err(|problem| (offset, problem.within(format_args!("line {number}"))))?;
+            .map_err(|problem| refuse(problem.within(format_args!("line {number}"))))?;
         end.is_v0_2 |= is_v0_2;
+        Ok(())
+    };
+    let mut lines = Lines::new(MAX_LINE_BYTES);
+    let mut hash = Sha256::new();
+    let mut refused = None;
+    read_pieces(log, len, &mut |piece| {
+        hash.update(piece);
+        refused = lines.push(piece, &mut each).err();
+        Ok(refused.is_none())
+    })?;
+    if let Some(refused) = refused {
+        return Err(refused);
     }
+    lines.finish(&mut each)?;
+    end.sha256 = hash.finalize().into();
     Ok(end)
 }
 
 /// Whether this can be the beginning of the first line that was ever written, or space that was never filled.
-fn looks_cut(line: &[u8]) -> bool {
-    matches!(line.first(), Some(b'{' | 0))
+fn looks_cut(first: Option<u8>) -> bool {
+    matches!(first, Some(b'{' | 0))
 }
 
 /// Returns whether the line is one that 0.1 could not have written.

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::image::{KeyImage, PastEvent};
+use crate::storage::partial::{PIECE, append};
 use crate::storage::{Dir, File, Mode};
 
 /// Everything that an old data directory holds.
@@ -50,7 +51,7 @@ pub struct LegacyStore {
 /// does not match its checksum, or when one of the two files is missing; `Unsupported` for a format that no release before 0.3
 /// wrote; `Storage` when a file cannot be read.
 pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
-    let log = contents(dir, files::LEGACY_AOF)?;
+    let log = open(dir, files::LEGACY_AOF)?;
     let snapshot = contents(dir, files::LEGACY_SNAPSHOT)?;
     let log_path = dir.path().join(files::LEGACY_AOF);
     let Some(log) = log else {
@@ -64,11 +65,13 @@ pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
             )),
         };
     };
-    if files::is_tombstone(&log) {
+    let failed = |error| Error::storage("cannot read", &log_path, error);
+    if begins_with_tombstone(&*log).map_err(failed)? {
         return Ok(None);
     }
+    let aof_bytes = log.len().map_err(failed)?;
     let mut replay = replay::Replay::default();
-    let mut is_v0_2 = log.is_empty() && snapshot.is_none();
+    let mut is_v0_2 = aof_bytes == 0 && snapshot.is_none();
     let mut replay_from = 0;
     if let Some(bytes) = &snapshot {
         let path = dir.path().join(files::LEGACY_SNAPSHOT);
@@ -76,8 +79,11 @@ pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
         replay_from = loaded.aof_offset;
         is_v0_2 |= loaded.is_v0_2;
     }
-    let end = line::replay(&log, replay_from, snapshot.is_some(), &mut replay)
-        .map_err(|(offset, problem)| problem.at(&log_path, offset))?;
+    let end =
+        line::replay(&*log, aof_bytes, replay_from, snapshot.is_some(), &mut replay).map_err(|stop| match stop {
+            line::Stop::Unreadable(error) => failed(error),
+            line::Stop::Refused(offset, problem) => problem.at(&log_path, offset),
+        })?;
     is_v0_2 |= end.is_v0_2;
     let (images, events, newest_ns) = replay.finish();
     Ok(Some(LegacyStore {
@@ -86,9 +92,9 @@ pub fn read(dir: &dyn Dir) -> Result<Option<LegacyStore>> {
         newest_ns,
         torn_tail: end.torn_tail,
         release: if is_v0_2 { "0.2" } else { "0.1" },
-        aof_bytes: log.len() as u64,
+        aof_bytes,
         snapshot_exists: snapshot.is_some(),
-        aof_sha256: Sha256::digest(&log).into(),
+        aof_sha256: end.sha256,
     }))
 }
 
@@ -123,21 +129,55 @@ fn corrupt<T>(detail: impl Into<String>) -> Result<T, Problem> {
     Err(Problem::Corrupt(detail.into()))
 }
 
-/// A whole file, or `None` when it does not exist.
+/// A whole text file, or `None` when it does not exist. Zeros, which no text holds, are refused before more is read.
 fn contents(dir: &dyn Dir, name: &str) -> Result<Option<Vec<u8>>> {
-    let file = match dir.open(name, Mode::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::storage("cannot open", dir.path().join(name), error)),
-    };
-    read_all(&file).map(Some).map_err(|error| Error::storage("cannot read", dir.path().join(name), error))
+    let Some(file) = open(dir, name)? else { return Ok(None) };
+    let path = || dir.path().join(name);
+    let mut found = Vec::new();
+    let mut zero = None;
+    let read = file.len().and_then(|len| {
+        read_pieces(&*file, len, &mut |piece| {
+            zero = piece.iter().position(|&byte| byte == 0).map(|at| (found.len() + at) as u64);
+            append(&mut found, piece).map(|()| zero.is_none())
+        })
+    });
+    read.map_err(|error| Error::storage("cannot read", path(), error))?;
+    match zero {
+        None => Ok(Some(found)),
+        Some(at) => Err(Error::corrupt(path(), at, "not JSON: it holds zeros")),
+    }
 }
 
-fn read_all(file: &Arc<dyn File>) -> io::Result<Vec<u8>> {
-    let len = usize::try_from(file.len()?).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+/// Opens a file; `None` when it does not exist.
+fn open(dir: &dyn Dir, name: &str) -> Result<Option<Arc<dyn File>>> {
+    match dir.open(name, Mode::Read) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::storage("cannot open", dir.path().join(name), error)),
+    }
+}
+
+/// Calls `each` with the content in pieces until it returns false.
+fn read_pieces(file: &dyn File, len: u64, each: &mut dyn FnMut(&[u8]) -> io::Result<bool>) -> io::Result<()> {
+    let mut piece = vec![0; usize::try_from(len).map_or(PIECE, |len| len.min(PIECE))];
+    let mut offset = 0;
+    while offset < len {
+        let piece = &mut piece[..usize::try_from(len - offset).map_or(PIECE, |left| left.min(PIECE))];
+        file.read_exact_at(piece, offset)?;
+        offset += piece.len() as u64;
+        if !each(piece)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a log is what a migration left in its place.
+pub(crate) fn begins_with_tombstone(file: &dyn File) -> io::Result<bool> {
+    let mut start = [0; files::TOMBSTONE.len()];
+    let len = usize::try_from(file.len()?).map_or(start.len(), |len| len.min(start.len()));
+    file.read_exact_at(&mut start[..len], 0)?;
+    Ok(files::is_tombstone(&start[..len]))
 }
 
 /// Lower-case hexadecimal digits, as old releases wrote checksums.

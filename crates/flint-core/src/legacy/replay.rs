@@ -6,10 +6,7 @@ use super::event::{Config, What};
 use super::{Problem, corrupt};
 use crate::algorithm::{OldEntry, RunArena, State};
 use crate::image::{EventKind, KeyImage, LastUse, Origin, PastEvent, Totals};
-use crate::limit::{Key, Rate};
-
-/// The longest key that a log record can name.
-const MAX_STORED_KEY_BYTES: usize = u16::MAX as usize;
+use crate::limit::{Key, MAX_OLD_KEY_BYTES, Rate};
 
 /// The store so far. Every key has one rate.
 #[derive(Debug, Default)]
@@ -142,7 +139,7 @@ impl Replay {
     }
 
     fn add(&mut self, key: String, rate: Rate) -> Result<usize, Problem> {
-        if key.len() > MAX_STORED_KEY_BYTES {
+        if key.len() > MAX_OLD_KEY_BYTES {
             return corrupt(format!(
                 "a key of {} bytes, which is longer than any file of this release can hold",
                 key.len()

@@ -5,6 +5,9 @@ use crate::{Error, Result};
 /// Longest key, in bytes of UTF-8.
 pub const MAX_KEY_BYTES: usize = 512;
 
+/// Longest key that a store may hold: releases before 0.3 accepted keys of any length, and a log record has 16 bits for it.
+pub const MAX_OLD_KEY_BYTES: usize = u16::MAX as usize;
+
 /// A key of 1 to [`MAX_KEY_BYTES`] bytes. Any character is accepted; code that shows a key to people escapes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key<'a>(&'a str);

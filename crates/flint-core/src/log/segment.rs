@@ -21,6 +21,8 @@ pub const HEADER_LEN: usize = 64;
 pub const SEAL_LEN: usize = 64;
 /// A segment's length is a multiple of this.
 pub const BLOCK_LEN: u64 = 4096;
+/// No segment is longer, also with one oversized record: a longer file is not read into memory.
+pub const MAX_SEGMENT_LEN: u64 = 1 << 30;
 
 /// Where the checksum of header and seal is; in the header, this holds for every format version to come.
 const CRC_AT: usize = 60;
@@ -124,7 +126,7 @@ impl SegmentHeader {
         if header.first_seq == 0 {
             return Err(HeaderProblem::Corrupt("the segment starts with sequence number zero"));
         }
-        if header.segment_len == 0 || !header.segment_len.is_multiple_of(BLOCK_LEN) {
+        if !(1..=MAX_SEGMENT_LEN).contains(&header.segment_len) || !header.segment_len.is_multiple_of(BLOCK_LEN) {
             return Err(HeaderProblem::Corrupt("the segment's length is impossible"));
         }
         Ok(header)

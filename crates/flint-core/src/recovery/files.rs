@@ -5,6 +5,7 @@ use std::io;
 
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::log::segment::MAX_SEGMENT_LEN;
 use crate::snapshot;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::Arc;
@@ -101,8 +102,8 @@ impl Found {
     }
 }
 
-/// A number that changes when any file of the store does: names, lengths and contents, because storing into a mapping leaves
-/// no other trace. What cannot be read counts with its error.
+/// A number that changes when any file of the store does: names and lengths, and the contents of segments, because storing into a
+/// mapping leaves no other trace. What cannot be read counts with its error.
 pub(super) fn imprint(dir: &dyn Dir, hash: &impl BuildHasher) -> u64 {
     let mut hasher = hash.build_hasher();
     let mut names = dir.list().unwrap_or_default();
@@ -110,7 +111,13 @@ pub(super) fn imprint(dir: &dyn Dir, hash: &impl BuildHasher) -> u64 {
     names.sort_unstable();
     for name in &names {
         name.hash(&mut hasher);
-        match dir.open(name, Mode::Read).and_then(|file| hash_content(&*file, &mut hasher)) {
+        let is_segment = matches!(files::classify(name), FileKind::Segment(_) | FileKind::MigratingSegment(_));
+        let hashed = dir.open(name, Mode::Read).and_then(|file| match file.len()? {
+            // Everything else only grows or is replaced; and what is no segment for its length is not read at all.
+            len if !is_segment || len > MAX_SEGMENT_LEN => Ok(len),
+            len => hash_content(&*file, len, &mut hasher),
+        });
+        match hashed {
             Ok(len) => hasher.write_u64(len),
             Err(error) => (error.kind(), error.raw_os_error()).hash(&mut hasher),
         }
@@ -118,8 +125,7 @@ pub(super) fn imprint(dir: &dyn Dir, hash: &impl BuildHasher) -> u64 {
     hasher.finish()
 }
 
-fn hash_content(file: &dyn File, hasher: &mut impl Hasher) -> io::Result<u64> {
-    let len = file.len()?;
+fn hash_content(file: &dyn File, len: u64, hasher: &mut impl Hasher) -> io::Result<u64> {
     let mut piece = vec![0; usize::try_from(len).map_or(PIECE_BYTES, |len| len.min(PIECE_BYTES))];
     let mut offset = 0;
     while offset < len {
@@ -129,20 +135,6 @@ fn hash_content(file: &dyn File, hasher: &mut impl Hasher) -> io::Result<u64> {
         offset += more as u64;
     }
     Ok(len)
-}
-
-/// The lock file's text.
-pub(crate) fn lock_text(dir: &dyn Dir) -> Option<String> {
-    let file = dir.open(files::LOCK, Mode::Read).ok()?;
-    let mut bytes = vec![0; usize::try_from(file.len().ok()?.min(256)).ok()?];
-    file.read_exact_at(&mut bytes, 0).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-/// The id of the store that was made in this directory, according to its lock file.
-pub(crate) fn stored_id(dir: &dyn Dir) -> Option<u64> {
-    let id = |line: &str| u64::from_str_radix(line.strip_prefix(files::STORE_LINE)?, 16).ok();
-    lock_text(dir)?.lines().find_map(id)
 }
 
 /// The error for a directory in which a store was made and of which nothing is left: never an empty start.

@@ -28,7 +28,7 @@ use crate::time::Anchor;
 
 use bounds::{BEYOND, MAX_NUMBER};
 use files::imprint;
-pub(crate) use files::{Access, Found, SnapshotFile, list_segments, lock_text, lost_store, open_with_path, stored_id};
+pub(crate) use files::{Access, Found, SnapshotFile, list_segments, lost_store, open_with_path};
 use replay::{Replayed, Replayer};
 use scan::{Scan, Tail};
 

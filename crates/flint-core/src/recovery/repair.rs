@@ -8,6 +8,7 @@ use crate::log::frame;
 use crate::log::reader::{Step, Walker, has_nonzero};
 use crate::log::segment::{self, SegmentHeader};
 use crate::options::LogIo;
+use crate::storage::partial::zeroed;
 use crate::storage::{Dir, File, Mode};
 use crate::sync::Arc;
 use crate::writer::{Active, Full, Output, create_zeroed};
@@ -80,8 +81,8 @@ fn redirty(dir: &dyn Dir, segment: &Segment, file: &dyn File, durable_seq: u64, 
     }
     let path = || dir.path().join(&segment.name);
     let too_large = || Error::corrupt(path(), 0, "the segment is too large");
-    let mut bytes = vec![0; usize::try_from(segment.len).map_err(|_| too_large())?];
-    segment.file.read_exact_at(&mut bytes, 0).map_err(|error| Error::storage("cannot read", path(), error))?;
+    let bytes = zeroed(segment.len).and_then(|mut bytes| segment.file.read_exact_at(&mut bytes, 0).map(|()| bytes));
+    let bytes = bytes.map_err(|error| Error::storage("cannot read", path(), error))?;
     let write = |from: usize, data: &[u8]| {
         file.write_all_at(data, from as u64).map_err(|error| Error::storage("cannot write", path(), error))
     };

@@ -12,6 +12,7 @@ use crate::files;
 use crate::hooks::{self, Defect};
 use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
 use crate::image::{KeyImage, LastUse, RateChange, Source};
+use crate::limit;
 use crate::log::frame::Kind;
 use crate::log::reader::Frame;
 use crate::log::record::{AllowOp, ConfigureRef, GroupOp, GroupRef, Op, TotalsOp, decode};
@@ -335,6 +336,10 @@ impl Target for Replayer {
         self.changes.extend(op.rates());
         if op.id > MAX_NUMBER {
             return Err(BEYOND.to_owned());
+        }
+        // Keys that only old releases accepted are in the snapshot, and no call gives them a limit.
+        if limit::Key::new(op.key).is_err() {
+            return Err("its key is empty or too long".to_owned());
         }
         // No call writes such a limit, and no snapshot could hold it as it is.
         if self.changes.iter().any(|change| !change.rate.is_valid()) {

@@ -11,6 +11,7 @@ use crate::hooks::{self, Defect};
 use crate::log::frame;
 use crate::log::reader::{Frame, Step, Walker, find_proof, last_nonzero};
 use crate::log::segment::{self, HeaderProblem, Seal, SegmentHeader};
+use crate::storage::partial::zeroed;
 use crate::storage::{Dir, File};
 use crate::sync::Arc;
 
@@ -217,6 +218,13 @@ impl Scanner<'_> {
         })
     }
 
+    fn read_whole(&self, file: &SegmentFile, len: u64) -> Result<Vec<u8>> {
+        let path = || self.dir.path().join(&file.name);
+        let mut bytes = zeroed(len).map_err(|error| Error::storage("cannot read", path(), error))?;
+        self.read(file, &mut bytes, 0)?;
+        Ok(bytes)
+    }
+
     /// Header and seal of a segment; `None` if there is no whole header and need not be one.
     fn header(&mut self, file: &SegmentFile, index: usize, store_known: bool) -> Result<Option<Header>> {
         let len =
@@ -319,8 +327,7 @@ impl Scanner<'_> {
         last: bool,
     ) -> Result<Option<(u64, &'static str)>> {
         let len = usize::try_from(header.len).map_err(|_| self.corrupt(&file.name, 0, "the segment is too large"))?;
-        let mut bytes = vec![0; len];
-        self.read(&file, &mut bytes, 0)?;
+        let mut bytes = self.read_whole(&file, header.len)?;
         let (mut next_seq, mut crc) = (header.header.first_seq, self.scan.last_crc);
         let mut offset = segment::HEADER_LEN;
         let (stop, reason) = loop {
@@ -408,7 +415,9 @@ impl Scanner<'_> {
     /// Reads the segment again from `stop`; tells whether walking on may find more.
     fn reread(&self, file: &SegmentFile, bytes: &mut [u8], stop: usize, progressed: bool) -> Result<bool> {
         let fresh = {
-            let mut fresh = vec![0; bytes.len() - stop];
+            let path = || self.dir.path().join(&file.name);
+            let room = zeroed((bytes.len() - stop) as u64);
+            let mut fresh = room.map_err(|error| Error::storage("cannot read", path(), error))?;
             self.read(file, &mut fresh, stop as u64)?;
             fresh
         };
@@ -482,8 +491,10 @@ impl Scanner<'_> {
     fn proof_in(&self, file: &SegmentFile, seed: u32) -> Result<Option<u64>> {
         let len =
             file.file.len().map_err(|error| Error::storage("cannot read", self.dir.path().join(&file.name), error))?;
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.read(file, &mut bytes, 0)?;
+        if len > segment::MAX_SEGMENT_LEN {
+            return Err(self.corrupt(&file.name, 0, "the file is longer than any segment"));
+        }
+        let bytes = self.read_whole(file, len)?;
         Ok(find_proof(&bytes, 0, seed, self.scan.last_seq + 1).map(|proof| proof.seq))
     }
 }

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use hashbrown::HashMap;
 
 use crate::image::{KeyImage, LastUse, Origin, RateChange, Source};
-use crate::limit::Rate;
+use crate::limit::{self, Rate};
 use crate::log::record::{AllowOp, ConfigureRef};
 use crate::recovery::replay::{Place, Replayed, Target};
 use crate::table::{BehindGap, MAX_COUNTERS, Slot, same_rates};
@@ -268,6 +268,10 @@ impl Target for Keys {
     }
 
     fn configure(&mut self, place: &Place<'_>, op: &ConfigureRef<'_>) -> Result<bool, Infallible> {
+        // No writer wrote it, and no snapshot could hold it.
+        if limit::Key::new(op.key).is_err() {
+            return Ok(false);
+        }
         let known = self.keys.get(&op.id).copied();
         let table = &self.replayed.table;
         let rates: Vec<Rate> = op.rates().map(|change| change.rate).collect();

@@ -15,13 +15,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use crate::bulk::{self, NewStore};
-use crate::error::{Error, Result};
+use crate::error::{Error, Holder, Result};
 use crate::files::{self, FileKind};
+use crate::lock_text;
 use crate::log::record::{Op, decode};
 use crate::migrate;
 use crate::options::Options;
 use crate::recovery::replay::{self, Place};
-use crate::recovery::{self, Access, lock_text, lost_store, stored_id};
+use crate::recovery::{self, Access, lost_store};
 use crate::storage::Dir;
 use crate::storage::disk::{DiskDir, NewDir, holder, reject_unsupported_fs};
 use crate::storage::partial::Partial;
@@ -39,7 +40,7 @@ fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
         Ok(migrate::view(dir)?.old.is_some() || recovery::load(dir, Access::Shared, true)?.is_some())
     });
     let problem = match opened {
-        Ok(opens) if opens || stored_id(dir).is_none() => return Ok(None),
+        Ok(opens) if opens || lock_text::store_id(dir).is_none() => return Ok(None),
         Ok(_) => return Err(irreparable(dir, &format!(", nothing is left: {}", lost_store(dir)))),
         Err(problem @ Error::Corrupt { .. }) => problem,
         // An interruption says that a writer kept changing the directory.
@@ -65,10 +66,11 @@ fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
     Ok(Some((store, report)))
 }
 
-/// A warning if the process that the lock file names is alive.
+/// A warning if a process has the directory locked, or the one that wrote to it last is alive.
 fn writer(dir: &dyn Dir) -> Option<String> {
-    let pid: u32 = lock_text(dir)?.lines().next()?.trim().parse().ok()?;
-    let command = holder::command_line(pid)?;
+    let Holder::Process { pid, command: Some(command) } = holder::identify(dir.path(), &lock_text::read(dir)?) else {
+        return None;
+    };
     Some(format!(
         "process {pid} ({command}) wrote to the directory last and is running: if it still has it open, what it writes from \
          now on is not in the copy"

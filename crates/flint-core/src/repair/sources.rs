@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::lock_text;
 use crate::log::reader;
-use crate::recovery::{open_with_path, stored_id};
+use crate::log::segment::MAX_SEGMENT_LEN;
+use crate::recovery::open_with_path;
 use crate::snapshot::{self, read_remains};
 use crate::storage::partial::{Partial, read_around_errors};
 use crate::storage::{Dir, Mode};
@@ -38,7 +40,7 @@ pub(super) fn irreparable(dir: &dyn Dir, why: &str) -> Error {
 
 /// Reads a segment as far as the disk returns it.
 pub(super) fn read_segment(dir: &dyn Dir, name: &str) -> Result<Partial> {
-    read_around_errors(&*open_with_path(dir, name, Mode::Read)?, &dir.path().join(name))
+    read_around_errors(&*open_with_path(dir, name, Mode::Read)?, &dir.path().join(name), MAX_SEGMENT_LEN)
 }
 
 fn read_snapshot(dir: &dyn Dir, name: &str, start: u64) -> Result<Snapshot> {
@@ -83,7 +85,7 @@ fn choose_store(dir: &dyn Dir, segments: &[Segment<'_>], snapshots: &[Snapshot])
     let of_snapshot = |snapshot: &Snapshot| Some((snapshot.left.header.as_ref()?.store_id, snapshot.left.len));
     let headers = segments.iter().filter_map(of_segment).chain(snapshots.iter().filter_map(of_snapshot));
     let mut bytes: BTreeMap<u64, usize> = BTreeMap::new();
-    for (id, len) in headers.chain(stored_id(dir).map(|id| (id, 1))) {
+    for (id, len) in headers.chain(lock_text::store_id(dir).map(|id| (id, 1))) {
         *bytes.entry(id).or_default() += len;
     }
     let most = bytes.into_iter().max_by_key(|&(_, bytes)| bytes).map(|(id, _)| id);

@@ -1,10 +1,13 @@
 //! Reading what is left of a damaged snapshot, line by line. Nothing vouches for a line but its form.
 
+use std::io;
 use std::ops::Range;
 
 use super::parse::Cursor;
-use super::{Header, KNOWN_FEATURES, Trailer, VERSION};
+use super::{Header, KNOWN_FEATURES, MAX_LINE_BYTES, Trailer, VERSION};
 use crate::image::KeyImage;
+use crate::storage::File;
+use crate::storage::partial::{Lines, TextLine, append, each_piece};
 
 /// One line of a damaged snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,15 +24,37 @@ pub(super) enum Line {
     Unreadable(&'static str),
 }
 
-/// Calls `each` with every line and its bytes in the file, the line feed included.
-pub(super) fn read_lines(bytes: &[u8], each: &mut dyn FnMut(Range<usize>, Line)) {
-    let mut at = 0;
+/// Calls `each` with every line and its bytes in the file, the line feed included. What the disk does not return is read as zeros.
+///
+/// # Errors
+/// For lack of memory.
+pub(super) fn read_lines(file: &dyn File, len: u64, each: &mut dyn FnMut(Range<usize>, Line)) -> io::Result<()> {
+    let mut text = Vec::new();
     // Where the first line cannot be read, the others may be of any version.
     let mut version = VERSION;
-    for text in bytes.split_inclusive(|&byte| byte == b'\n') {
-        each(at..at + text.len(), parse(text, at == 0, &mut version));
-        at += text.len();
-    }
+    let mut lines = Lines::new(MAX_LINE_BYTES);
+    let mut take = |range: Range<u64>, line: TextLine<'_>| -> io::Result<()> {
+        let parsed = match line {
+            TextLine::Skipped(_, reason) => Line::Unreadable(reason),
+            TextLine::Whole(line) => {
+                text.clear();
+                append(&mut text, line)?;
+                // Only the last line of a file may be without one.
+                text.extend((range.end - range.start > line.len() as u64).then_some(b'\n'));
+                parse(&text, range.start == 0, &mut version)
+            }
+        };
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        each(place(range.start)..place(range.end), parsed);
+        Ok(())
+    };
+    let mut pushed = Ok(());
+    each_piece(file, len, &mut Vec::new(), &mut |piece| {
+        if pushed.is_ok() {
+            pushed = lines.push(piece, &mut take);
+        }
+    });
+    pushed.and_then(|()| lines.finish(&mut take))
 }
 
 fn parse(text: &[u8], first: bool, of: &mut u64) -> Line {

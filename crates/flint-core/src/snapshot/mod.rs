@@ -29,6 +29,10 @@ pub const VERSION: u64 = crate::files::SNAPSHOT_VERSION;
 /// The first version whose lines say which counter of a key was used last.
 const VERSION_WITH_USE: u64 = 2;
 
+/// The longest line that is written: a key of 64 KiB with every character escaped, eight rates, and for each a sliding log of up to
+/// a million runs, 42 characters each; and as much again for limits of old releases that were out of bounds.
+const MAX_LINE_BYTES: usize = 1 << 30;
+
 /// Optional features that this code knows: none so far.
 const KNOWN_FEATURES: u64 = 0;
 

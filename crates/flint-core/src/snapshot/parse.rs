@@ -8,7 +8,10 @@ use super::{
 use crate::algorithm::{Algorithm, Numbers};
 use crate::idempotency::{CallId, IdempotencyRecord, decode_answer};
 use crate::image::{KeyImage, LastUse, Origin, Totals};
-use crate::limit::{MAX_RATES, Rate};
+use crate::limit::{Key, MAX_OLD_KEY_BYTES, MAX_RATES, Rate};
+
+/// Numbers of a state whose limit is out of bounds, as old releases accepted it: 16 million runs of a sliding log.
+const MAX_OLD_NUMBERS: usize = 1 << 25;
 
 /// Why a line was refused, and where the cursor stood then.
 #[derive(Debug, PartialEq, Eq)]
@@ -258,6 +261,10 @@ impl<'a> Cursor<'a> {
             Origin::Call => LastUse { seq: image.seq, nth: 0 },
         };
         image.out_of_bounds = self.take(OUT_OF_BOUNDS);
+        // Only old releases accepted other keys.
+        if image.key.len() > MAX_OLD_KEY_BYTES || !image.out_of_bounds && Key::new(&image.key).is_err() {
+            return self.fault("a key that is empty or too long");
+        }
         self.expect(RATES)?;
         image.rates.clear();
         loop {
@@ -277,7 +284,7 @@ impl<'a> Cursor<'a> {
             if i > 0 {
                 self.expect(b",")?;
             }
-            self.state(rate.algorithm(), state)?;
+            self.state(rate, state)?;
         }
         self.expect(b"]")?;
         image.totals = if self.take(TOTALS) { self.totals()? } else { Totals::default() };
@@ -314,12 +321,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// The state of a rate: a list of numbers, as many as its algorithm has.
-    fn state(&mut self, algorithm: Algorithm, numbers: &mut Numbers) -> Parsed<()> {
+    fn state(&mut self, rate: &Rate, numbers: &mut Numbers) -> Parsed<()> {
+        let algorithm = rate.algorithm();
+        let most = if rate.is_valid() { algorithm.max_numbers() } else { MAX_OLD_NUMBERS };
         self.expect(b"[")?;
         numbers.clear();
         if self.peek() != Some(b']') {
             numbers.push(self.u128()?);
             while self.take(b",") {
+                if numbers.len() == most {
+                    return self.fault("more numbers than a state has");
+                }
                 numbers.push(self.u128()?);
             }
         }

@@ -1,16 +1,20 @@
 //! Reading a snapshot file.
 
+use std::io;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::parse::{Cursor, Fault};
-use super::{Header, KNOWN_FEATURES, Trailer, VERSION};
+use super::{Header, KNOWN_FEATURES, MAX_LINE_BYTES, Trailer, VERSION};
 use crate::error::{Error, Result};
 use crate::hooks::{self, Defect};
 use crate::idempotency::IdempotencyRecord;
 use crate::image::KeyImage;
 use crate::storage::File;
+
+/// The first line is shorter.
+const MAX_HEADER_BYTES: usize = CHUNK_BYTES;
 
 /// Bytes read at a time; a longer line makes the buffer grow.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -170,13 +174,21 @@ impl<'a> Source<'a> {
                 return Err(Error::corrupt(self.path, self.len, "the snapshot ends in the middle of a line"));
             }
             let old = self.buf.len();
+            if old > MAX_LINE_BYTES || (self.offset == 0 && old >= MAX_HEADER_BYTES) {
+                return Err(self.corrupt(0, "the line is longer than any that is written"));
+            }
             let more = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
+            let room = self.buf.try_reserve(more).map_err(|_| io::ErrorKind::OutOfMemory.into());
+            room.map_err(|error| Error::storage("cannot read", self.path, error))?;
             self.buf.resize(old + more, 0);
             self.file
                 .read_exact_at(&mut self.buf[old..], self.offset + old as u64)
                 .map_err(|error| Error::storage("cannot read", self.path, error))?;
             if let Some(last) = self.buf[old..].iter().rposition(|&byte| byte == b'\n') {
                 self.lines = old + last + 1;
+            } else if let Some(zero) = self.buf[old..].iter().position(|&byte| byte < b' ') {
+                // Before more of it is read: a hole in a file may be of any length.
+                return Err(self.corrupt(old + zero, "a control character in a line"));
             }
         }
         Ok(true)
@@ -203,7 +215,7 @@ fn newer(file: &dyn File, path: &Path, version: u64, features: u64) -> Error {
 }
 
 /// Whether the SHA-256 holds, whatever else the file says.
-fn is_intact(file: &dyn File) -> std::io::Result<bool> {
+fn is_intact(file: &dyn File) -> io::Result<bool> {
     let Some(hashed) = file.len()?.checked_sub(TAIL_BYTES as u64) else { return Ok(false) };
     let mut hash = Sha256::new();
     let mut buf = vec![0; CHUNK_BYTES];

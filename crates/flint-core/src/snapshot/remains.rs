@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::idempotency::IdempotencyWindow;
 use crate::image::KeyImage;
 use crate::storage::File;
-use crate::storage::partial::read_around_errors;
 
 /// What is left of a snapshot file.
 #[derive(Debug, Default)]
@@ -53,10 +52,11 @@ pub fn read_remains(file: &dyn File, path: &Path) -> Result<Remains> {
         Err(Error::Corrupt { detail, .. }) => Some(detail),
         Err(other) => Some(other.to_string()),
     };
-    let bytes = read_around_errors(file, path)?.bytes;
-    found.len = bytes.len();
+    let failed = |error| Error::storage("cannot read", path, error);
+    let len = file.len().map_err(failed)?;
+    found.len = usize::try_from(len).unwrap_or(usize::MAX);
     let mut ids = HashSet::new();
-    read_lines(&bytes, &mut |range, line| match line {
+    let read = read_lines(file, len, &mut |range, line| match line {
         Line::Header(header) => found.header = Some(header),
         Line::Trailer(trailer) => found.trailer = Some(trailer),
         Line::Receipt => found.answers += 1,
@@ -67,6 +67,7 @@ pub fn read_remains(file: &dyn File, path: &Path) -> Result<Remains> {
             Err(reason) => found.bad_lines.push((range, reason)),
         },
     });
+    read.map_err(failed)?;
     if let (None, Some((_, reason))) = (&found.damage, found.bad_lines.first()) {
         found.damage = Some((*reason).to_owned());
     }

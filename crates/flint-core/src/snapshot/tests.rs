@@ -305,6 +305,76 @@ fn lines_longer_than_a_chunk_and_errors_of_the_caller() {
     assert!(matches!(read(&MemFile(bytes), Path::new("s"), refuse), Err(Error::InvalidKey(_))));
 }
 
+/// Writes and reads back one key.
+fn reads_back(image: KeyImage) -> Result<(), String> {
+    let bytes = write(&header(), &[image], 431);
+    match read_bytes(&bytes) {
+        Ok(_) => Ok(()),
+        Err(Error::Corrupt { detail, .. }) => Err(detail),
+        Err(other) => Err(format!("{other:?}")),
+    }
+}
+
+#[test]
+fn keys_and_states_are_bounded() {
+    let key = |len: usize, out_of_bounds| KeyImage { out_of_bounds, ..bucket(1, &"k".repeat(len)) };
+    for (len, out_of_bounds) in [(1, false), (512, false), (0, true), (513, true), (65_535, true)] {
+        assert_eq!(reads_back(key(len, out_of_bounds)), Ok(()), "{len} {out_of_bounds}");
+    }
+    for (len, out_of_bounds) in [(0, false), (513, false), (65_536, true), (100_000, true)] {
+        let refused = reads_back(key(len, out_of_bounds)).unwrap_err();
+        assert_eq!(refused, "a key that is empty or too long", "{len} {out_of_bounds}");
+    }
+    let log = |runs: u128| KeyImage {
+        rates: vec![Rate::unchecked(1_000_000, 86_400_000, 1_000_000, Algorithm::SlidingWindowLog)],
+        states: vec![(0..runs).flat_map(|run| [run, 1]).collect()],
+        ..bucket(1, "log")
+    };
+    assert_eq!(reads_back(log(1_000_001)), Ok(()));
+    assert_eq!(reads_back(log(1_000_002)).unwrap_err(), "more numbers than a state has");
+}
+
+/// A file of one byte repeated, far longer than memory, of which only the start may be read.
+struct Endless(u8);
+
+impl File for Endless {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        assert!(offset + buf.len() as u64 <= 1 << 20, "byte {} is read", offset + buf.len() as u64);
+        buf.fill(self.0);
+        Ok(())
+    }
+
+    fn write_all_at(&self, _data: &[u8], _offset: u64) -> io::Result<()> {
+        unreachable!("it is only read")
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(1 << 43)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        unreachable!("it is only read")
+    }
+
+    fn overwrite(&self, _len: u64) -> io::Result<crate::storage::Overwrite> {
+        unreachable!("it is only read")
+    }
+
+    fn map(&self, _len: usize) -> io::Result<Box<dyn Map>> {
+        unreachable!("it is only read")
+    }
+}
+
+#[test]
+fn a_file_without_lines_is_refused_at_its_start() {
+    for byte in [0, b'x', b'{', 0xff] {
+        let file = Endless(byte);
+        let refused = read(&file, Path::new("s"), &mut |_| Ok(()));
+        assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+        assert!(matches!(read_header(&file, Path::new("s")), Err(Error::Corrupt { .. })));
+    }
+}
+
 /// A snapshot of one key and these answers: seq, time.
 fn with_answers(of: &[(u64, u64)]) -> (Vec<u8>, Vec<u8>) {
     let rate = Rate::new(100, 60_000, None, Algorithm::TokenBucket).unwrap();
@@ -431,7 +501,8 @@ fn any_image() -> impl Strategy<Value = KeyImage> {
     });
     let used = prop_oneof![Just(None), any::<(u64, u16)>().prop_map(Some)];
     let call = (any::<bool>(), used);
-    (0..1000u64, any::<u64>(), any::<String>(), call, proptest::collection::vec(rate, 1..=8), totals).prop_map(
+    let key = any::<String>().prop_map(|key| format!("k{key}"));
+    (0..1000u64, any::<u64>(), key, call, proptest::collection::vec(rate, 1..=8), totals).prop_map(
         |(id, seq, key, (call, used), rates, totals)| {
             let (rates, states) = rates.into_iter().unzip();
             let origin = if call { Origin::Call } else { Origin::Explicit };

@@ -1,8 +1,9 @@
 //! All file access. A directory is flat: names are plain file names, never paths.
 //!
-//! `disk` is the operating system; `memory` holds files that are only read; `crate::testing::sim` is a disk in memory that loses, tears and reorders what was not synced and
+//! `disk` is the operating system; `memory` holds files that are only read; `closed` is what is left of a closed one; `crate::testing::sim` is a disk in memory that loses, tears and reorders what was not synced and
 //! fails on command. Neither knows what the files mean. `fork` keeps a forked child away from its parent's files.
 
+pub(crate) mod closed;
 pub mod disk;
 pub mod fork;
 pub(crate) mod memory;
@@ -30,7 +31,7 @@ pub trait Dir: Send + Sync {
     fn path(&self) -> &Path;
     /// Opens or creates a file.
     fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>>;
-    /// Names of the plain files, in no order. Subdirectories are left out.
+    /// Names of everything but subdirectories, in no order. What is not a plain file is refused when it is opened.
     fn list(&self) -> io::Result<Vec<String>>;
     /// Renames a file within the directory, replacing the target.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -48,6 +49,12 @@ pub trait Dir: Send + Sync {
     /// Takes the exclusive lock on the file `name` (created, mode 0600, if missing) without waiting and writes `content`,
     /// for a process that finds it locked, into it. The content can be read without the lock by opening the file.
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked>;
+    /// Why no writer may use the directory, such as permissions that let other users change its files, and what to do.
+    fn risk(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+    /// Gives back what the operating system holds for it. Every later operation fails.
+    fn close(&self) {}
 }
 
 /// The answer of [`Dir::lock`].
@@ -64,7 +71,27 @@ pub enum Locked {
 }
 
 /// Holding a directory's lock. Dropping it unlocks, except in a forked child, where it does nothing.
-pub trait LockGuard: Send + Sync {}
+pub trait LockGuard: Send + Sync {
+    /// Makes the lock file again, locked and with `content`, if its name is gone or leads to another file: the directory stays locked
+    /// without it, but a process that looks for the file finds nothing. Returns whether it did.
+    ///
+    /// # Errors
+    /// Those of making and locking it; `WouldBlock` while another process has locked the file that is there now.
+    fn renew(&self, _content: &str) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+/// What overwriting a part of a file may need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overwrite {
+    /// No new block, now or later: it cannot fail for lack of room.
+    InPlace,
+    /// Blocks for these ranges, which read as zeros and have none; the rest is overwritten in place.
+    Holes(Vec<Range<u64>>),
+    /// Perhaps new blocks, anywhere and each time.
+    MayAllocate,
+}
 
 /// What overwriting a part of a file may need.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 pub(crate) mod bell;
 mod configure;
 pub(crate) mod core;
+pub(crate) mod dir_lock;
 mod idempotent;
 mod items;
 pub(crate) mod listings;

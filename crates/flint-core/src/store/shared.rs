@@ -15,6 +15,7 @@ use crate::writer::{self, Blocked};
 
 use super::bell::Bell;
 use super::core::Core;
+use super::dir_lock::DirLock;
 use super::notices::{Notices, Severity};
 use super::wakers::Wakers;
 
@@ -55,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) worker: Bell,
     /// The wakers to call when records are durable.
     pub(crate) wakers: Wakers,
+    pub(crate) lock: DirLock,
     /// Held while a compaction runs.
     pub(crate) compacting: Mutex<()>,
     /// Held while a spare segment is made.
@@ -82,6 +84,7 @@ impl Shared {
             flusher: Bell::default(),
             worker: Bell::default(),
             wakers: Wakers::default(),
+            lock: DirLock::default(),
             compacting: Mutex::new(()),
             spare: Mutex::new(()),
             waiting: AtomicU32::new(0),
@@ -349,6 +352,14 @@ impl Shared {
             self.worker.ring(false);
         }
         Ok(job.seq)
+    }
+
+    /// Makes the lock file again if it is gone, and reports it.
+    pub(crate) fn renew_lock(&self) {
+        let store_id = self.core.lock().writer.store_id();
+        if let Some(report) = self.lock.renew(self.path(), store_id) {
+            self.notices.push(Severity::Warning, report);
+        }
     }
 
     /// Every later call fails until the store is opened again: what is on disk is unknown now.

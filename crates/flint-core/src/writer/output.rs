@@ -8,6 +8,7 @@ use std::io;
 use crate::error::out_of_space;
 use crate::hooks::{self, Defect};
 use crate::options::LogIo;
+use crate::storage::closed::Closed;
 use crate::storage::{File, Map, Overwrite};
 use crate::sync::Arc;
 
@@ -37,6 +38,11 @@ impl Output {
             _ => None,
         };
         Ok(Self { file, map, spoiled: 0 })
+    }
+
+    /// Gives back the file and the mapping. What writes afterwards gets an error.
+    pub(crate) fn close(&mut self) {
+        (self.file, self.map) = (Arc::new(Closed), None);
     }
 
     /// Takes the mapping, when all is written: unmapping takes long.

@@ -14,7 +14,7 @@ use flint_core::log::record::{
     decode, push_allow, push_anchor, push_configure, push_delete, push_denials, push_event, push_idempotency,
     push_reset, push_snapshot_mark, push_totals,
 };
-use flint_core::log::segment::{HEADER_LEN, SEAL_LEN, Seal, SegmentHeader};
+use flint_core::log::segment::{HEADER_LEN, HeaderProblem, MAX_SEGMENT_LEN, SEAL_LEN, Seal, SegmentHeader};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -340,9 +340,15 @@ proptest! {
             features: 0,
             store_id: n[0],
             first_seq: n[1].max(1),
-            segment_len: (n[2] % (1 << 40) + 1) * 4096,
+            segment_len: (n[2] % (MAX_SEGMENT_LEN / 4096) + 1) * 4096,
         };
         prop_assert_eq!(SegmentHeader::decode(&header.encode()), Ok(header));
+        // No length decides how much memory reading takes.
+        let longer = SegmentHeader { segment_len: MAX_SEGMENT_LEN + header.segment_len, ..header };
+        prop_assert_eq!(
+            SegmentHeader::decode(&longer.encode()),
+            Err(HeaderProblem::Corrupt("the segment's length is impossible"))
+        );
         let seal = Seal { end_offset: 64 + n[2] % (1 << 40) * 8, last_seq: n[3], sha256, last_crc: small[1] };
         prop_assert_eq!(Seal::decode(&seal.encode(SEED), SEED), Ok(Some(seal)));
     }

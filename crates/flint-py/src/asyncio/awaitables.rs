@@ -5,7 +5,7 @@
 //! up once, and resolves every future whose record is on disk.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,15 +13,17 @@ use std::task::{Wake, Waker};
 
 use flint_core::{Engine, Error};
 use pyo3::PyTraverseError;
+use pyo3::exceptions::PyOSError;
 use pyo3::exceptions::asyncio::InvalidStateError;
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
+use super::running::running_loop;
 use crate::errors::{OrRaise, to_py};
 
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -43,6 +45,26 @@ impl Wake for Bell {
     fn wake_by_ref(self: &Arc<Self>) {
         self.ring();
     }
+}
+
+const WAKE: &str = "nothing was decided, because no socket to wake the event loop can be made for";
+
+fn sockets() -> io::Result<(UnixStream, UnixStream)> {
+    let (reader, writer) = UnixStream::pair()?;
+    reader.set_nonblocking(true)?;
+    writer.set_nonblocking(true)?;
+    Ok((reader, writer))
+}
+
+/// The error for a loop that cannot watch a socket: of the operating system, or of the loop.
+fn refused(py: Python<'_>, engine: &Engine, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return error;
+    }
+    let number = error.value(py).getattr(intern!(py, "errno")).and_then(|number| number.extract()).unwrap_or(0);
+    let raised = to_py(py, &Error::storage(WAKE, engine.path(), io::Error::from_raw_os_error(number)));
+    raised.set_cause(py, Some(error));
+    raised
 }
 
 /// A future and what it is going to hold.
@@ -68,9 +90,7 @@ impl LoopWaits {
     /// A new one, whose socket the loop watches.
     pub(super) fn watch<'py>(event_loop: &Bound<'py, PyAny>, engine: &Arc<Engine>) -> PyResult<Bound<'py, Self>> {
         let py = event_loop.py();
-        let (socket, writer) = UnixStream::pair()?;
-        socket.set_nonblocking(true)?;
-        writer.set_nonblocking(true)?;
+        let (socket, writer) = sockets().map_err(|error| to_py(py, &Error::storage(WAKE, engine.path(), error)))?;
         let fd = socket.as_raw_fd();
         let bell = Arc::new(Bell(writer));
         let waits = Bound::new(
@@ -84,8 +104,28 @@ impl LoopWaits {
                 pending: Mutex::new(VecDeque::new()),
             },
         )?;
-        event_loop.call_method1(intern!(py, "add_reader"), (fd, &waits))?;
+        event_loop.call_method1(intern!(py, "add_reader"), (fd, &waits)).map_err(|error| refused(py, engine, error))?;
         Ok(waits)
+    }
+
+    /// Resolves what is decided, now that the limiter is closed: at once if its loop runs in this thread or not at all, else as soon
+    /// as the loop gets to it. Its sockets are closed then, because nothing refers to it any more.
+    pub(super) fn end(&self, py: Python<'_>, object: &Py<Self>) {
+        let at_once = match self.event_loop.bind(py).upgrade() {
+            None => false,
+            Some(event_loop) => {
+                let runs = event_loop.call_method0(intern!(py, "is_running")).and_then(|runs| runs.is_truthy());
+                let is_here = || running_loop(py).is_ok_and(|running| running.is(&event_loop));
+                !self.is_over(py) && (!runs.unwrap_or(true) || is_here())
+            }
+        };
+        if at_once {
+            if let Err(error) = object.bind(py).call0() {
+                error.write_unraisable(py, Some(object.bind(py)));
+            }
+        } else {
+            self.bell.ring();
+        }
     }
 
     /// Whether it belongs to this loop.
@@ -104,7 +144,7 @@ impl LoopWaits {
     }
 
     /// A future that resolves to `result` when record `seq` is on disk.
-    pub(super) fn future<'py>(
+    pub(crate) fn future<'py>(
         &self,
         event_loop: &Bound<'py, PyAny>,
         engine: &Engine,
@@ -116,11 +156,6 @@ impl LoopWaits {
         locked(&self.pending).push_back(Pending { seq, future: future.clone().unbind(), result });
         engine.wake_when_durable(&self.waker).or_raise(py)?;
         Ok(future)
-    }
-
-    /// Has the loop look.
-    pub(super) fn ring(&self) {
-        self.bell.ring();
     }
 
     /// Takes out what is decided by now: the futures, with an error for those whose record did not get to the disk.

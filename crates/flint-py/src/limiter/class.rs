@@ -33,7 +33,7 @@ impl Limiter {
     #[pyo3(
         signature = (*_args, **_kwargs),
         text_signature = "(data_dir='.flint', *, sync='always', flush_every_ms=100, flush_every_events=100, read_only=False, \
-                          history_bytes=67108864, log_io='auto', clock=None)"
+                          history_bytes=67108864, lock_timeout=0, log_io='auto', clock=None)"
     )]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self::uninitialised()
@@ -41,7 +41,7 @@ impl Limiter {
 
     #[pyo3(signature = (
         data_dir = Arg::Missing, *, sync = Arg::Missing, flush_every_ms = Arg::Missing, flush_every_events = Arg::Missing,
-        read_only = Arg::Missing, history_bytes = Arg::Missing, log_io = Arg::Missing, clock = None
+        read_only = Arg::Missing, history_bytes = Arg::Missing, lock_timeout = Arg::Missing, log_io = Arg::Missing, clock = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "the constructor of the public API")]
     fn __init__<'py>(
@@ -53,6 +53,7 @@ impl Limiter {
         flush_every_events: Arg<'py>,
         read_only: Arg<'py>,
         history_bytes: Arg<'py>,
+        lock_timeout: Arg<'py>,
         log_io: Arg<'py>,
         clock: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<()> {
@@ -63,6 +64,7 @@ impl Limiter {
             flush_every_events: flush_every_events.get(),
             read_only: read_only.get(),
             history_bytes: history_bytes.get(),
+            lock_timeout: lock_timeout.get(),
             log_io: log_io.get(),
             clock,
         };

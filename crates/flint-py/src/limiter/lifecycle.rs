@@ -1,7 +1,7 @@
 //! Opening and closing a limiter.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use flint_core::Engine;
 use flint_core::engine::{Options, SyncMode};
@@ -9,7 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
 use super::{live, notices};
-use crate::asyncio::loops::Loops;
+use crate::asyncio::loops::{Loops, locked};
 use crate::errors::{OrRaise, prepare};
 
 /// Rate limits that survive restarts, kept in the directory `data_dir`.
@@ -21,6 +21,8 @@ use crate::errors::{OrRaise, prepare};
 /// flush_every_events: batch mode, number of calls after which an fsync starts, at least 1.
 /// read_only: look only, also while an application has it open: no lock, no thread, no change; status, list, top, history, peek, doctor.
 /// history_bytes: bytes of old log segments kept for history() after compaction.
+/// lock_timeout: seconds to wait for a directory that another writer holds, such as a worker that is about to end: a number from 0
+///     on; 0 waits for nothing. It has no effect with read_only.
 /// log_io: "auto" (the log is written through a memory mapping where a full disk cannot make that fatal, otherwise with pwrite) or
 ///     "pwrite" (always).
 /// clock: a flint.testing.ManualClock, for tests.
@@ -77,10 +79,31 @@ impl Limiter {
     }
 
     /// Opens the directory `path`.
-    pub(super) fn init(&self, py: Python<'_>, path: &Path, options: Options, clock: Option<Py<PyAny>>) -> PyResult<()> {
+    pub(super) fn init(
+        &self,
+        py: Python<'_>,
+        path: &Path,
+        mut options: Options,
+        clock: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         prepare(py)?;
         let (sync, read_only) = (options.sync, options.read_only);
-        let engine = Arc::new(py.detach(|| Engine::open(path, options)).or_raise(py)?);
+        let signalled = Arc::new(Mutex::new(None));
+        if !options.lock_timeout.is_zero() {
+            let signalled = signalled.clone();
+            // So that Ctrl-C ends the wait for the lock.
+            options.interrupted = Some(Arc::new(move || {
+                let raised = Python::attach(|py| py.check_signals().err());
+                let is_raised = raised.is_some();
+                *locked(&signalled) = raised;
+                is_raised
+            }));
+        }
+        let opened = py.detach(|| Engine::open(path, options));
+        if let Some(raised) = locked(&signalled).take() {
+            return Err(raised);
+        }
+        let engine = Arc::new(opened.or_raise(py)?);
         notices::emit(py, &engine);
         live::add(&engine);
         // Fails only when two threads initialise the same object; the loser's engine is closed as it is dropped.
@@ -93,7 +116,7 @@ impl Limiter {
         let closed = py.detach(|| open.engine.close());
         notices::emit(py, &open.engine);
         let closed = closed.or_raise(py);
-        open.loops.ring(py);
+        open.loops.end(py);
         closed
     }
 }
@@ -111,7 +134,7 @@ impl Drop for Limiter {
         } else {
             Python::attach(|py| {
                 live::close_quietly(py, &open.engine);
-                open.loops.ring(py);
+                open.loops.end(py);
             });
         }
     }

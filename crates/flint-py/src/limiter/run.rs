@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::lifecycle::Limiter;
 use super::notices;
-use crate::asyncio::loops::{finished, in_executor, running_loop};
+use crate::asyncio::running::{finished, in_executor, running_loop};
 use crate::call::base::{Call, ParsedCall, Work, initializer};
 use crate::errors::{OrRaise, to_py};
 
@@ -74,8 +74,12 @@ impl Limiter {
             // While the interpreter ends, there may be no loop and nothing to import any more.
             return Err(to_py(py, &Error::Closed));
         }
-        // Before anything is decided, because without a loop there would be nothing to await.
+        // Before anything is decided: without a loop, or descriptors for it, there would be nothing to await.
         let event_loop = if open.sync == SyncMode::Always { Some(running_loop(py)?) } else { None };
+        let waits = match &event_loop {
+            Some(event_loop) => open.loops.of(event_loop, &open.engine)?,
+            None => None,
+        };
         let event_loop = || event_loop.map_or_else(|| running_loop(py), Ok);
         let work = call.work(py)?;
         let mut decided = try_now(&work, engine);
@@ -87,7 +91,17 @@ impl Limiter {
         let pending = work.pending(engine, &output);
         let result = call.result(py, output)?;
         match pending {
-            Some(seq) => open.loops.future(&event_loop()?, &open.engine, seq, result.unbind()).map(Some),
+            Some(seq) => {
+                let event_loop = event_loop()?;
+                // In batch mode only a flush waits, which decides nothing.
+                let waits = waits.map_or_else(|| open.loops.of(&event_loop, &open.engine), |waits| Ok(Some(waits)))?;
+                let Some(waits) = waits else {
+                    // The limiter was closed since, and knows whether the record got to the disk.
+                    engine.wait_durable(seq).or_raise(py)?;
+                    return finished(&event_loop, &result).map(Some);
+                };
+                waits.bind(py).get().future(&event_loop, engine, seq, result.unbind()).map(Some)
+            }
             None if result.is_none() => finished(&event_loop()?, &result).map(Some),
             None => Ok(Some(result)),
         }

@@ -1,8 +1,11 @@
 //! The arguments of `Limiter()`.
 
+use std::time::Duration;
+
 use flint_core::engine::{LogIo, Options, SyncMode};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyBool;
 
 use crate::clock::ManualClock;
 use crate::convert::{choice, flag, shown, unsigned};
@@ -27,6 +30,7 @@ pub(super) struct Settings<'a, 'py> {
     pub(super) flush_every_events: Option<&'a Bound<'py, PyAny>>,
     pub(super) read_only: Option<&'a Bound<'py, PyAny>>,
     pub(super) history_bytes: Option<&'a Bound<'py, PyAny>>,
+    pub(super) lock_timeout: Option<&'a Bound<'py, PyAny>>,
     pub(super) log_io: Option<&'a Bound<'py, PyAny>>,
     pub(super) clock: Option<&'a Bound<'py, PyAny>>,
 }
@@ -50,6 +54,9 @@ impl Settings<'_, '_> {
         if let Some(bytes) = self.history_bytes {
             options.history_bytes = at_least("history_bytes", bytes, 0)?;
         }
+        if let Some(timeout) = self.lock_timeout {
+            options.lock_timeout = seconds("lock_timeout", timeout)?;
+        }
         if let Some(log_io) = self.log_io {
             options.log_io = choice("log_io", log_io, &LOG_IO)?;
         }
@@ -63,6 +70,19 @@ impl Settings<'_, '_> {
             options.clock = clock.get().core();
         }
         Ok(options)
+    }
+}
+
+/// A number of seconds; one that no clock reaches, such as `math.inf`, is as long as there is.
+fn seconds(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let number = if value.is_instance_of::<PyBool>() { None } else { value.extract::<f64>().ok() };
+    match number {
+        Some(number) if number >= 0.0 => Ok(Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)),
+        _ => {
+            let shown = shown(value.as_borrowed());
+            let message = format!("{name} must be a number of seconds, 0 or more, such as 30, not {shown}");
+            Err(invalid_argument(value.py(), message))
+        }
     }
 }
 

@@ -37,6 +37,7 @@ fn text_step(text: &mut Vec<u8>, script: &mut Script<'_>) {
             let end = (at + script.below(24)).min(text.len());
             text.drain(at..end);
         }
+        10 if script.chance() => key_of_length(text, script),
         10 => drop(text.splice(at..at, WORDS[script.below(WORDS.len())].iter().copied())),
         _ => {
             // A word of the format in place of another.
@@ -45,6 +46,19 @@ fn text_step(text: &mut Vec<u8>, script: &mut Script<'_>) {
                 text.splice(at..at + old.len(), new.iter().copied());
             }
         }
+    }
+}
+
+/// A key at one of the bounds on its length.
+fn key_of_length(text: &mut Vec<u8>, script: &mut Script<'_>) {
+    const FIELD: &[u8] = b"\"key\":\"";
+    const LENGTHS: [usize; 6] = [0, 1, 512, 513, 65_535, 65_536];
+    let Some(start) = rfind(text, FIELD).map(|at| at + FIELD.len()) else { return };
+    let Some(len) = text[start..].iter().position(|&byte| byte == b'"') else { return };
+    text.splice(start..start + len, std::iter::repeat_n(b'k', LENGTHS[script.below(LENGTHS.len())]));
+    if script.chance() {
+        let end = start + text[start..].iter().position(|&byte| byte == b'"').unwrap_or(0) + 1;
+        text.splice(end..end, b",\"out_of_bounds\":true".iter().copied());
     }
 }
 

@@ -13,7 +13,7 @@ from flint import _native
 from flint.cli import output
 from flint.cli.commands import Command
 from flint.cli.errors import CommandError
-from flint.cli.parameters import INTEGER
+from flint.cli.parameters import INTEGER, SECONDS
 from flint.cli.remote import TOKEN_VARIABLE
 from flint.cli.session import Session
 
@@ -57,6 +57,14 @@ _LOOPBACK = "127.0.0.1:7878"
     help="Batch: checks up to an fsync.",
 )
 @click.option(
+    "--lock-timeout",
+    metavar="SECONDS",
+    type=SECONDS,
+    default=0,
+    show_default=True,
+    help="Wait so long for a directory that another process holds.",
+)
+@click.option(
     "--log-io",
     metavar="auto|pwrite",
     default="auto",
@@ -88,6 +96,7 @@ def command(
     sync: str,
     flush_every_ms: int,
     flush_every_events: int,
+    lock_timeout: float,
     log_io: str,
     tls_cert: str | None,
     tls_key: str | None,
@@ -123,6 +132,7 @@ def command(
                     sync=sync,
                     flush_every_ms=flush_every_ms,
                     flush_every_events=flush_every_events,
+                    lock_timeout=lock_timeout,
                     log_io=log_io,
                 )
             )

@@ -8,21 +8,22 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
+use crate::error::shell_word;
 use crate::storage::fork::ProcessFile;
 use crate::storage::{Dir, File, Locked, Map, Mode, Overwrite};
+use crate::sync::process::Mutex;
 
+use super::ownership::{self, DIR_BITS};
 use super::{blocks, lock, map};
-
-const DIR_BITS: Bits = Bits::RWXU;
-const FILE_BITS: Bits = Bits::RUSR.union(Bits::WUSR);
 
 /// A directory of the operating system.
 pub struct DiskDir {
     path: PathBuf,
-    handle: ProcessFile,
+    /// `None` once it was closed. Operations under way keep the descriptor until they end.
+    handle: Mutex<Option<Arc<ProcessFile>>>,
 }
 
 impl DiskDir {
@@ -32,8 +33,16 @@ impl DiskDir {
         if create {
             make_directories(path)?;
         }
-        let handle = ProcessFile::open(|| open_directory(CWD, path))?;
-        Ok(Arc::new(Self { path: path.to_path_buf(), handle }))
+        let handle = ProcessFile::open(|| open_directory(CWD, path, OFlags::empty()))?;
+        Ok(Arc::new(Self::new(path.to_path_buf(), handle)))
+    }
+
+    fn new(path: PathBuf, handle: ProcessFile) -> Self {
+        Self { path, handle: Mutex::new(Some(Arc::new(handle))) }
+    }
+
+    fn handle(&self) -> io::Result<Arc<ProcessFile>> {
+        self.handle.lock().clone().ok_or_else(|| io::Error::other("the directory was closed"))
     }
 }
 
@@ -41,7 +50,7 @@ impl DiskDir {
 /// happen: at any time at most the newest directory's name is not durable, and that one is either `path` itself or the parent
 /// of the directory that the next call makes first.
 fn make_directories(path: &Path) -> io::Result<()> {
-    let made = match mkdirat(CWD, path, DIR_BITS) {
+    let made = match make_directory(path) {
         Ok(()) => true,
         Err(Errno::EXIST) => false,
         Err(Errno::NOENT) => {
@@ -49,14 +58,14 @@ fn make_directories(path: &Path) -> io::Result<()> {
                 return Err(Errno::NOENT.into());
             };
             make_directories(parent)?;
-            match mkdirat(CWD, path, DIR_BITS) {
+            match make_directory(path) {
                 Ok(()) | Err(Errno::EXIST) => true,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(error) => return Err(error.into()),
     };
-    let dir = open_directory(CWD, path)?;
+    let dir = open_directory(CWD, path, OFlags::empty())?;
     sync_above(&dir, "..")?;
     if made {
         sync_above(&dir, "../..")?;
@@ -64,10 +73,23 @@ fn make_directories(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+fn make_directory(path: &Path) -> Result<(), Errno> {
+    let parent = path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
+    // Not a new name: "..", or the root.
+    let (Some(parent), Some(name)) = (parent, path.file_name()) else { return mkdirat(CWD, path, DIR_BITS) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat(CWD, parent, flags, Bits::empty()) {
+        Ok(parent) => ownership::create_directory(&StdFile::from(parent), name),
+        // One that we may pass through but not read.
+        Err(Errno::ACCESS) => mkdirat(CWD, path, DIR_BITS),
+        Err(error) => Err(error),
+    }
+}
+
 /// Syncs a directory above `dir`, found by descriptor because `path` may be a symbolic link. One that we may pass through but
 /// not read cannot be synced for us by another process.
 fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
-    match open_directory(dir, above) {
+    match open_directory(dir, above, OFlags::empty()) {
         Ok(parent) => sync_directory(&parent),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(error) => Err(error),
@@ -76,11 +98,11 @@ fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
 
 /// Makes the names in the directory `path` durable.
 pub(super) fn sync_path(path: &Path) -> io::Result<()> {
-    sync_directory(&open_directory(CWD, path)?)
+    sync_directory(&open_directory(CWD, path, OFlags::empty())?)
 }
 
-fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> io::Result<StdFile> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+fn open_directory(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> io::Result<StdFile> {
+    let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(StdFile::from(openat(at, path, flags, Bits::empty())?))
 }
 
@@ -109,46 +131,38 @@ fn assert_plain(name: &str) {
     debug_assert!(!name.is_empty() && !name.contains('/') && name != "." && name != "..", "{name:?} is a path");
 }
 
-impl DiskDir {
-    fn open_file(&self, name: &str, flags: OFlags) -> io::Result<StdFile> {
-        assert_plain(name);
-        Ok(StdFile::from(openat(self.handle.file()?, name, flags | OFlags::CLOEXEC, FILE_BITS)?))
-    }
-}
-
 impl Dir for DiskDir {
     fn path(&self) -> &Path {
         &self.path
     }
 
     fn open(&self, name: &str, mode: Mode) -> io::Result<Arc<dyn File>> {
+        assert_plain(name);
+        let handle = self.handle()?;
+        let dir = handle.file()?;
         let file = match mode {
-            Mode::Read => DiskFile::Reading(self.open_file(name, OFlags::RDONLY)?),
-            Mode::ReadWrite => DiskFile::Writing(ProcessFile::open(|| self.open_file(name, OFlags::RDWR))?),
-            Mode::CreateNew => {
-                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-                DiskFile::Writing(ProcessFile::open(|| self.open_file(name, flags))?)
+            Mode::Read => DiskFile::Reading(ownership::open_existing(dir, name, OFlags::RDONLY)?),
+            Mode::ReadWrite => {
+                DiskFile::Writing(ProcessFile::open(|| ownership::open_existing(dir, name, OFlags::RDWR))?)
             }
+            Mode::CreateNew => DiskFile::Writing(ProcessFile::open(|| ownership::create_new(dir, name))?),
         };
         Ok(Arc::new(file))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let dir = self.handle.file()?;
+        let handle = self.handle()?;
+        let dir = handle.file()?;
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(dir)? {
             let entry = entry?;
-            let is_file = match entry.file_type() {
-                FileType::RegularFile => true,
-                FileType::Symlink | FileType::Unknown => {
-                    // Gone in the meantime, or a link to nowhere: not a plain file.
-                    statat(dir, entry.file_name(), AtFlags::empty())
-                        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
-                }
-                _ => false,
+            let is_directory = match entry.file_type() {
+                FileType::Unknown => statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
+                known => known == FileType::Directory,
             };
             // No file of ours has a name that is not UTF-8.
-            if let (true, Ok(name)) = (is_file, entry.file_name().to_str()) {
+            if let (false, Ok(name)) = (is_directory, entry.file_name().to_str()) {
                 names.push(name.to_owned());
             }
         }
@@ -158,37 +172,47 @@ impl Dir for DiskDir {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         assert_plain(from);
         assert_plain(to);
-        let dir = self.handle.file()?;
+        let handle = self.handle()?;
+        let dir = handle.file()?;
         Ok(renameat(dir, from, dir, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         assert_plain(name);
-        Ok(unlinkat(self.handle.file()?, name, AtFlags::empty())?)
+        Ok(unlinkat(self.handle()?.file()?, name, AtFlags::empty())?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        sync_directory(self.handle.file()?)
+        sync_directory(self.handle()?.file()?)
     }
 
     fn subdir(&self, name: &str, create: bool) -> io::Result<Arc<dyn Dir>> {
         assert_plain(name);
-        let parent = self.handle.file()?;
+        let handle = self.handle()?;
+        let parent = handle.file()?;
         if create {
-            match mkdirat(parent, name, DIR_BITS) {
+            match ownership::create_directory(parent, name.as_ref()) {
                 Ok(()) | Err(Errno::EXIST) => sync_directory(parent)?,
                 Err(error) => return Err(error.into()),
             }
         }
-        let handle = ProcessFile::open(|| open_directory(parent, name))?;
-        Ok(Arc::new(Self { path: self.path.join(name), handle }))
+        let subdir = ProcessFile::open(|| open_subdirectory(parent, name))?;
+        Ok(Arc::new(Self::new(self.path.join(name), subdir)))
     }
 
     fn move_into(&self, name: &str, subdir: &str) -> io::Result<()> {
         assert_plain(name);
         assert_plain(subdir);
-        let dir = self.handle.file()?;
-        Ok(renameat(dir, name, dir, format!("{subdir}/{name}"))?)
+        let handle = self.handle()?;
+        let dir = handle.file()?;
+        Ok(renameat(dir, name, open_subdirectory(dir, subdir)?, name)?)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let info = rustix::fs::fstatvfs(self.handle()?.file()?)?;
+        // What is kept back for root.
+        let blocks = if rustix::process::geteuid().is_root() { info.f_bfree } else { info.f_bavail };
+        Ok(blocks.saturating_mul(info.f_frsize))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -199,8 +223,24 @@ impl Dir for DiskDir {
     }
 
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
-        lock::lock(|| self.open_file(name, OFlags::RDWR | OFlags::CREATE), content)
+        assert_plain(name);
+        lock::lock(self.handle()?.file()?, name, content)
     }
+
+    fn risk(&self) -> io::Result<Option<String>> {
+        ownership::risk(self.handle()?.file()?, &shell_word(&self.path))
+    }
+
+    fn close(&self) {
+        drop(self.handle.lock().take());
+    }
+}
+
+/// A directory in `parent` itself, not one that a link leads to.
+fn open_subdirectory(parent: &StdFile, name: &str) -> io::Result<StdFile> {
+    let subdir = open_directory(parent, name, OFlags::NOFOLLOW)?;
+    ownership::check_owner(&fstat(parent)?, &fstat(&subdir)?)?;
+    Ok(subdir)
 }
 
 /// A file of the operating system. One that is only read may be used by a forked child too.

@@ -9,6 +9,7 @@ use flint_core::limit::{Algorithm, Rate};
 use flint_core::log::frame::{self, Head, Kind};
 use flint_core::log::record::{ConfigureOp, push_anchor, push_configure};
 use flint_core::log::segment::{Seal, SegmentHeader};
+use flint_core::repair::repair_in;
 use flint_core::snapshot::{Header, Writer};
 use flint_core::testing::sim::SimDisk;
 use flint_core::{Engine, Error, Result};
@@ -43,8 +44,12 @@ fn anchor(buf: &mut Vec<u8>) {
 
 /// A store whose only record sets this limit.
 fn configured(id: u64, rate: Rate) -> SimDisk {
+    configured_key("k", id, rate)
+}
+
+fn configured_key(key: &str, id: u64, rate: Rate) -> SimDisk {
     let rates = [RateChange { rate, source: Source::New { carried: 0 } }];
-    let op = ConfigureOp { id, key: "k", origin: Origin::Explicit, rates: &rates };
+    let op = ConfigureOp { id, key, origin: Origin::Explicit, rates: &rates };
     let (bytes, _) = segment(1, 0, Kind::Configure, |buf| push_configure(buf, &op));
     let disk = SimDisk::new();
     disk.write_file(&files::segment_name(1), &bytes);
@@ -78,6 +83,20 @@ fn limits_that_no_call_writes() {
     // A snapshot with such a rate is refused: the store would not open after the next compaction.
     let too_long = Rate::unchecked(1, u64::MAX, 1, Algorithm::TokenBucket);
     assert_refused(&configured(1, too_long), &first, "out of bounds");
+}
+
+#[test]
+fn keys_that_no_call_writes() {
+    let rate = Rate::unchecked(5, 1000, 5, Algorithm::TokenBucket);
+    let first = files::segment_name(1);
+    open(&configured_key(&"k".repeat(512), 1, rate)).unwrap().close().unwrap();
+    for len in [0, 513, 15_000] {
+        let disk = configured_key(&"k".repeat(len), 1, rate);
+        assert_refused(&disk, &first, "its key is empty or too long");
+        let copy = SimDisk::new();
+        let repaired = repair_in(&*disk.dir(), &*copy.dir());
+        assert!(repaired.as_ref().is_ok_and(|report| report.limits == 0) || repaired.is_err(), "{repaired:?}");
+    }
 }
 
 #[test]

@@ -103,8 +103,16 @@ fn names_are_listed_renamed_removed_and_moved() {
         names.sort();
         names
     };
-    assert_eq!(list(), ["a", "b", "c", "link"]);
-    dir.remove("link").unwrap();
+    // They are listed so that they are refused rather than overlooked.
+    assert_eq!(list(), ["a", "b", "c", "dangling", "link"]);
+    for name in ["link", "dangling"] {
+        for mode in [Mode::Read, Mode::ReadWrite] {
+            let error = dir.open(name, mode).err().unwrap();
+            assert!(error.to_string().contains("symbolic link"), "{error}");
+        }
+        assert_eq!(dir.open(name, Mode::CreateNew).err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        dir.remove(name).unwrap();
+    }
     dir.rename("a", "b").unwrap();
     dir.move_into("c", "legacy").unwrap();
     assert_eq!(list(), ["b"]);
@@ -180,6 +188,61 @@ fn many_threads_get_one_lock() {
         let refused = answers.iter().filter(|answer| matches!(answer, Locked::HeldHere)).count();
         assert_eq!((held, refused), (1, 7), "round {round}");
     }
+}
+
+#[test]
+fn a_directory_is_locked_whatever_becomes_of_its_lock_file() {
+    let scratch = Scratch::new();
+    let path = scratch.path();
+    let lock = path.join("flint.lock");
+    let dir = DiskDir::open(path, false).unwrap();
+    let Locked::Guard(guard) = dir.lock("flint.lock", "1\n").unwrap() else { panic!("free") };
+    assert!(!guard.renew("1\n").unwrap());
+    fs::remove_file(&lock).unwrap();
+    assert!(matches!(DiskDir::open(path, false).unwrap().lock("flint.lock", "2\n").unwrap(), Locked::HeldHere));
+    let again = fs::File::open(&lock).unwrap();
+    let outsider = fs::File::open(path).unwrap();
+    let attempt = || rustix::fs::flock(&outsider, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(attempt(), Err(rustix::io::Errno::WOULDBLOCK));
+
+    // Another process has locked the file that is there now: the next round tries again.
+    rustix::fs::flock(&again, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    assert_eq!(guard.renew("1\n").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    rustix::fs::flock(&again, rustix::fs::FlockOperation::Unlock).unwrap();
+    assert!(guard.renew("1\n").unwrap());
+    assert_eq!(fs::read(&lock).unwrap(), b"1\n");
+    let attempt_on_file = rustix::fs::flock(&again, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    assert_eq!(attempt_on_file, Err(rustix::io::Errno::WOULDBLOCK));
+
+    fs::remove_file(&lock).unwrap();
+    symlink(scratch.path().join("elsewhere"), &lock).unwrap();
+    assert!(guard.renew("1\n").unwrap_err().to_string().contains("symbolic link"));
+    assert!(!scratch.path().join("elsewhere").exists());
+    drop(guard);
+    assert_eq!(attempt(), Ok(()));
+    fs::remove_file(&lock).unwrap();
+    assert!(matches!(dir.lock("flint.lock", "1\n").unwrap(), Locked::HeldElsewhere { .. }), "the directory is locked");
+    drop(outsider);
+    assert!(matches!(dir.lock("flint.lock", "1\n").unwrap(), Locked::Guard(_)));
+}
+
+#[test]
+fn a_closed_directory_has_no_descriptor() {
+    let scratch = Scratch::new();
+    let dir = DiskDir::open(scratch.path(), false).unwrap();
+    dir.open("a", Mode::CreateNew).unwrap();
+    dir.close();
+    dir.close();
+    for error in [dir.list().err(), dir.open("a", Mode::Read).err(), dir.sync().err(), dir.remove("a").err()] {
+        assert!(error.unwrap().to_string().contains("closed"));
+    }
+    let open = fs::read_dir("/proc/self/fd").map_or(0, |descriptors| {
+        descriptors
+            .flatten()
+            .filter(|entry| fs::read_link(entry.path()).is_ok_and(|path| path == scratch.path()))
+            .count()
+    });
+    assert_eq!(open, 0);
 }
 
 /// What each file system says is tested on each of them by tests/python/system/test_file_systems.py.
