@@ -93,17 +93,6 @@ pub enum Overwrite {
     MayAllocate,
 }
 
-/// What overwriting a part of a file may need.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Overwrite {
-    /// No new block, now or later: it cannot fail for lack of room.
-    InPlace,
-    /// Blocks for these ranges, which read as zeros and have none; the rest is overwritten in place.
-    Holes(Vec<Range<u64>>),
-    /// Perhaps new blocks, anywhere and each time.
-    MayAllocate,
-}
-
 /// A file.
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes at `offset`, or fails with `UnexpectedEof`.

@@ -215,13 +215,6 @@ impl Dir for DiskDir {
         Ok(blocks.saturating_mul(info.f_frsize))
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        let info = rustix::fs::fstatvfs(self.handle.file()?)?;
-        // What is kept back for root.
-        let blocks = if rustix::process::geteuid().is_root() { info.f_bfree } else { info.f_bavail };
-        Ok(blocks.saturating_mul(info.f_frsize))
-    }
-
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         assert_plain(name);
         lock::lock(self.handle()?.file()?, name, content)
