@@ -316,7 +316,7 @@ class LimitStatus(Record):
         last_allowed_at_ns: int | None,
         last_denied_at_ns: int | None,
         last_reset_at_ns: int | None,
-        counters: Iterable[CounterStatus] = (),
+        counters: Iterable[CounterStatus] = ...,
     ) -> Self: ...
     @property
     def key(self) -> str: ...
