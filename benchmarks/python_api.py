@@ -66,6 +66,30 @@ def hot_key(bench: Bench) -> None:
         )
 
 
+def log_io(bench: Bench) -> None:
+    """Checks whose log is written with pwrite, compared with the in-memory library and with a mapped log."""
+    calls, rounds = 20_000, bench.scale(60, 10)
+    strategy = FixedWindowRateLimiter(MemoryStorage())
+    item = limits.RateLimitItemPerHour(10**12)
+    with bench.limiter("batch") as mapping, bench.limiter("batch", log_io="pwrite") as writing:
+        mapping.limit(KEY, PLENTY)
+        writing.limit(KEY, PLENTY)
+        mapped, written, reference = alternately(
+            rounds,
+            lambda: per_call(mapping.check, KEY, calls=calls),
+            lambda: per_call(writing.check, KEY, calls=calls),
+            lambda: per_call(strategy.hit, item, KEY, calls=calls // 4),
+        )
+        bench.report.ratio("check, batch, hot key, log_io pwrite", written, LIMITS_HIT, reference, at_least=2.5)
+        bench.report.ratio(
+            "check, batch, hot key, mapped where the file system allows it",
+            mapped,
+            "the same with log_io pwrite",
+            written,
+            at_most=1,
+        )
+
+
 def preallocated(path: Path, size: int) -> int:
     fd = os.open(path, os.O_CREAT | os.O_RDWR)
     for offset in range(0, size, 4096):
@@ -430,6 +454,7 @@ def disk(bench: Bench) -> None:
 
 GROUPS = (
     hot_key,
+    log_io,
     always,
     denied,
     check_all,

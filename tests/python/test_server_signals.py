@@ -65,7 +65,8 @@ def test_scrapes_that_do_not_end_do_not_keep_the_server_or_abort_it(end: signal.
         for client in clients:
             client.connect(place)
             client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for _ in clients:
+        # Two run at a time, the others wait for their turn.
+        for _ in range(2):
             assert process.stdout.readline() == "scraping\n"
         with flint.SharedLimiter(f"unix://{place}") as limiter:
             assert limiter.check("k", limit="5/day").allowed

@@ -28,7 +28,7 @@ WRONG = [
     (["--systemd", "--bind", "127.0.0.1:0"], "instead of --bind and --unix"),
     (["--token-file", "/no/such/file"], "/no/such/file"),
     (["--require-tls"], "--tls-cert"),
-    (["--tls-cert", "cert.pem"], "both a certificate and its key"),
+    (["--tls-cert", "cert.pem"], "tls_cert and tls_key go together"),
     (["--tls-cert", "cert.pem", "--tls-key", "key.pem"], "cert.pem"),
     (["--unix", "/no/such/directory/socket"], "/no/such/directory"),
     (["--max-blocking", "0"], "max_blocking"),

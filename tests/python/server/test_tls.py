@@ -187,8 +187,8 @@ def test_files_that_are_no_certificate(files: Files, tmp_path: Path) -> None:
     nothing.write_text("")
     other = Files(tmp_path_of(tmp_path, "other"))
     for options, what in [
-        (("--tls-cert", files.cert), "both a certificate and its key"),
-        (("--tls-key", files.key), "both a certificate and its key"),
+        (("--tls-cert", files.cert), "tls_cert and tls_key go together"),
+        (("--tls-key", files.key), "tls_cert and tls_key go together"),
         (("--tls-cert", nothing, "--tls-key", files.key), "TLS"),
         (("--tls-cert", files.cert, "--tls-key", nothing), "TLS"),
         (("--tls-cert", files.cert, "--tls-key", tmp_path / "absent"), "TLS"),

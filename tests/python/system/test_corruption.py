@@ -274,7 +274,7 @@ def crc32c(data: bytes | bytearray) -> int:
     return crc ^ 0xFFFFFFFF
 
 
-@pytest.mark.parametrize("change", [(b'"version":1', b'"version":2'), (b'"features":0', b'"features":8')])
+@pytest.mark.parametrize("change", [(b'"version":2', b'"version":3'), (b'"features":0', b'"features":8')])
 def test_a_newer_snapshot_format_is_refused_and_not_touched(change: tuple[bytes, bytes], tmp_path: Path) -> None:
     small(tmp_path, compacted=True)
     snapshot = next(tmp_path.glob("*.snapshot"))
@@ -296,7 +296,7 @@ def test_a_newer_log_format_is_refused_and_not_touched(offset: int, tmp_path: Pa
     log = segment(tmp_path)
     data = bytearray(log.read_bytes())
     assert data[:8] == b"FLINTSEG"
-    assert int.from_bytes(data[8:12], "little") == 1
+    assert int.from_bytes(data[8:12], "little") == 2
     assert int.from_bytes(data[60:64], "little") == crc32c(data[:60])
     data[offset] += 4
     data[60:64] = crc32c(data[:60]).to_bytes(4, "little")

@@ -49,16 +49,20 @@ pub(crate) fn spawn_flusher(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
             }
             ring.deadline = Instant::now().checked_add(delay);
             while !ring.pressing && !ring.shutdown {
-                let until = match (ring.urgent, rests_until) {
-                    (false, _) => ring.deadline,
-                    (true, Some(rested)) => Some(ring.deadline.map_or(rested, |deadline| deadline.min(rested))),
-                    (true, None) => break,
+                let rung = &shared.flusher.rung;
+                let timed_out = match (ring.urgent, rests_until, ring.deadline) {
+                    (true, None, _) => break,
+                    (true, Some(rested), deadline) => {
+                        let until = deadline.map_or(rested, |deadline| deadline.min(rested));
+                        rung.rest_until(&mut ring, until).timed_out()
+                    }
+                    (false, _, Some(deadline)) => rung.wait_until(&mut ring, deadline).timed_out(),
+                    (false, _, None) => {
+                        rung.wait(&mut ring);
+                        false
+                    }
                 };
-                let Some(until) = until else {
-                    shared.flusher.rung.wait(&mut ring);
-                    continue;
-                };
-                if shared.flusher.rung.wait_until(&mut ring, until).timed_out() {
+                if timed_out {
                     break;
                 }
             }

@@ -68,8 +68,10 @@ fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
 
 /// A warning if a process has the directory locked, or the one that wrote to it last is alive.
 fn writer(dir: &dyn Dir) -> Option<String> {
-    let Holder::Process { pid, command: Some(command) } = holder::identify(dir.path(), &lock_text::read(dir)?) else {
-        return None;
+    let (pid, command) = match holder::identify(dir.path(), &lock_text::read(dir)?) {
+        Holder::Process { pid, command: Some(command) } => (pid, command),
+        Holder::Here => (std::process::id(), "this process".to_owned()),
+        _ => return None,
     };
     Some(format!(
         "process {pid} ({command}) wrote to the directory last and is running: if it still has it open, what it writes from \

@@ -27,6 +27,11 @@ impl Condvar {
         self.wait_for(guard, deadline.saturating_duration_since(Instant::now()))
     }
 
+    /// The same for a pause that ends soon and does not depend on being notified.
+    pub(crate) fn rest_until<T>(&self, guard: &mut MutexGuard<'_, T>, until: Instant) -> WaitResult {
+        self.wait_until(guard, until)
+    }
+
     pub(crate) fn notify_one(&self) {
         self.0.notify_one();
     }

@@ -51,6 +51,12 @@ impl Condvar {
         self.wait_for(guard, Duration::ZERO)
     }
 
+    /// Unlike that of `wait_until`, this time-out always happens.
+    pub(crate) fn rest_until<T>(&self, guard: &mut MutexGuard<'_, T>, _until: Instant) -> WaitResult {
+        let turns = thread_rng().gen_range(0..8);
+        WaitResult(!self.wait_turns(guard, turns))
+    }
+
     /// Waits until a thread notifies or the others have had some turns. Whether one did.
     fn wait_turns<T>(&self, guard: &mut MutexGuard<'_, T>, turns: u32) -> bool {
         // The scheduling point lies before the release: no thread runs between it and the look at `notifications`.

@@ -16,8 +16,11 @@ pub fn truncations(sample: &SampleStore, step: usize) -> Tally {
     let mut lengths = Vec::new();
     for (name, bytes) in &sample.files {
         let is_segment = files::parse_segment_name(name).is_some();
+        // Of the reserve only the length counts: all shorter ones are the same.
+        let step = if name == files::RESERVE { 256 } else { step };
+        let is_long = is_segment || name == files::RESERVE;
         let edge = |len: usize| len <= HEADER_LEN + 8 || len + SEAL_LEN + 8 >= bytes.len();
-        let wanted = |&len: &usize| !is_segment || len.is_multiple_of(step) || edge(len);
+        let wanted = |&len: &usize| !is_long || len.is_multiple_of(step) || edge(len);
         lengths.extend((0..bytes.len()).filter(wanted).map(|len| (name, len, 0)));
         let more = [1, 8, 512, 4096].into_iter().flat_map(|more| [(more, 0), (more, 0xa5)]);
         lengths.extend(more.map(|(more, fill)| (name, bytes.len() + more, fill)));

@@ -56,7 +56,7 @@ fn bad_calls_change_nothing() {
             refused(engine.delete(key), "key", &[what]);
         }
         for cost in [0, 6, u64::MAX] {
-            refused(engine.check("k", cost, None), "cost", &[&cost.to_string(), "1 to its capacity of 5"]);
+            refused(engine.check("k", cost, None), "cost", &[&cost.to_string(), "1 to the limit's capacity of 5"]);
             refused(engine.peek("k", cost, None), "cost", &["capacity of 5"]);
             refused(engine.check_all(&[item("other", 1), item("k", cost)]), "cost", &["capacity of 5"]);
         }

@@ -131,6 +131,9 @@ fn a_cost_is_one_to_the_smallest_capacity() {
     assert!(limit.check_cost(1).is_ok() && limit.check_cost(7).is_ok());
     for cost in [0, 8, u64::MAX] {
         let message = message(limit.check_cost(cost));
-        assert!(message.contains(&cost.to_string()) && message.contains("from 1 to its capacity of 7"), "{message}");
+        assert!(
+            message.contains(&cost.to_string()) && message.contains("from 1 to the limit's capacity of 7"),
+            "{message}"
+        );
     }
 }
