@@ -101,6 +101,9 @@ impl CurrentView<'_> {
     }
 }
 
+/// Bytes of a segment of a view in memory. Nothing is appended to it, so that it needs no room for more.
+const VIEW_SEGMENT_BYTES: u64 = 64 << 10;
+
 /// Where readers enter.
 ///
 /// # Errors
@@ -109,7 +112,8 @@ pub(crate) fn view(dir: &dyn Dir) -> Result<CurrentView<'_>> {
     let names = dir.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?;
     if let Some(old) = unmigrated(dir, &names)? {
         let memory = MemoryDir::new(dir.path());
-        write(&memory, &Options { history_bytes: u64::MAX, ..Options::default() }, &old)?;
+        let options = Options { history_bytes: u64::MAX, segment_bytes: VIEW_SEGMENT_BYTES, ..Options::default() };
+        write(&memory, &options, &old)?;
         bulk::name_segments(
             &memory,
             &memory.list().map_err(|error| Error::storage("cannot list", dir.path(), error))?,

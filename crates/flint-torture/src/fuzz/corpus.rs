@@ -51,9 +51,11 @@ impl Corpus {
         true
     }
 
-    /// Keeps an input that failed, whatever the room.
+    /// Keeps an input that failed, whatever the room. What only a deliberate defect made fail is no part of the corpus.
     pub(super) fn store_crash(&self, input: &[u8]) -> PathBuf {
-        let path = self.path.join(format!("crash-{}.bin", name(input)));
+        let directory =
+            if std::env::var_os("FLINT_DEFECT").is_some() { std::env::temp_dir() } else { self.path.clone() };
+        let path = directory.join(format!("crash-{}.bin", name(input)));
         self.write(&path, input);
         path
     }

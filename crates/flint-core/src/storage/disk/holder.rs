@@ -12,12 +12,20 @@ use std::path::Path;
 
 use crate::error::Holder;
 use crate::files;
+use crate::sync::process::OnceLock;
 
 /// Enough for interpreter, script and a few arguments with long paths.
 const MAX_COMMAND_CHARS: usize = 500;
 
-/// The lines of the lock file that tell which process its number stands for; none where the system does not say.
+/// The lines of the lock file that tell which process its number stands for; none where the system does not say. They stay the
+/// same for a process, and a forked child, which inherits what was asked for before, has its own.
 pub(crate) fn own_lines() -> String {
+    static ASKED: OnceLock<(u32, String)> = OnceLock::new();
+    let (pid, lines) = ASKED.get_or_init(|| (std::process::id(), ask_for_own_lines()));
+    if *pid == std::process::id() { lines.clone() } else { ask_for_own_lines() }
+}
+
+fn ask_for_own_lines() -> String {
     let Some((namespace, started)) = own_namespace().zip(started(std::process::id())) else { return String::new() };
     format!("{}{namespace}\n{}{started}\n", files::NAMESPACE_LINE, files::STARTED_LINE)
 }
