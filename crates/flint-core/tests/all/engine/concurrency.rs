@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::engine::{MODES, SECOND, World, bucket, item, limit};
+use crate::support::eventually::wait_until;
 use flint_core::engine::{OnChange, SyncMode};
 use flint_core::error::Holder;
 use flint_core::limit::Algorithm;
@@ -136,9 +137,7 @@ fn what_was_acknowledged_before_close_is_there_and_later_calls_say_closed() {
                     }
                 });
             }
-            while acknowledged.load(Ordering::SeqCst) < 50 {
-                thread::yield_now();
-            }
+            wait_until("50 calls are acknowledged", || acknowledged.load(Ordering::SeqCst) >= 50);
             engine.close().unwrap();
         });
         assert!(matches!(engine.status("k"), Err(Error::Closed)));
@@ -172,9 +171,7 @@ fn nothing_touches_the_directory_after_close() {
                 }),
                 scope.spawn(|| while engine.flush().is_ok() {}),
             ];
-            while started.load(Ordering::SeqCst) != 3 {
-                thread::yield_now();
-            }
+            wait_until("all threads have started", || started.load(Ordering::SeqCst) == 3);
             for _ in 0..round * 200 {
                 std::hint::spin_loop();
             }

@@ -65,7 +65,7 @@ fn many_records_share_a_sync_and_each_waker_is_woken_once() {
     let (first, of_first, heard_first) = bell();
     let (second, of_second, heard_second) = bell();
     let before = engine.counters();
-    gate.close();
+    let closed = gate.close();
     let alone = check(&engine);
     engine.wake_when_durable(&of_first).unwrap();
     gate.wait_for_a_sync();
@@ -77,7 +77,7 @@ fn many_records_share_a_sync_and_each_waker_is_woken_once() {
     }
     assert!(!engine.poll_durable(alone).unwrap());
     assert_eq!(first.rings.load(Ordering::SeqCst), 0);
-    gate.open();
+    drop(closed);
     heard_first.recv_timeout(DEADLINE).unwrap();
     heard_first.recv_timeout(DEADLINE).unwrap();
     heard_second.recv_timeout(DEADLINE).unwrap();
@@ -118,7 +118,7 @@ fn closing_makes_durable_what_a_caller_still_waits_for() {
         let engine = Arc::new(Engine::open_in(gate.dir(), options).unwrap());
         engine.limit("k", &bucket("100/day"), OnChange::Keep).unwrap();
         let (_, waker, heard) = bell();
-        gate.close();
+        let closed = gate.close();
         check(&engine);
         engine.wake_when_durable(&waker).unwrap();
         gate.wait_for_a_sync();
@@ -129,7 +129,7 @@ fn closing_makes_durable_what_a_caller_still_waits_for() {
             let engine = engine.clone();
             move || engine.close()
         });
-        gate.open();
+        drop(closed);
         closing.join().unwrap().unwrap();
         heard.recv_timeout(DEADLINE).unwrap();
         heard_late.recv_timeout(DEADLINE).unwrap();
@@ -145,14 +145,14 @@ fn a_call_that_may_not_wait_for_the_disk_returns_none() {
     let gate = Gate::new(world.disk.dir());
     let engine = Engine::open_in(gate.dir(), options).unwrap();
     engine.limit("k", &bucket("1000000/day"), OnChange::Keep).unwrap();
-    gate.close();
+    let closed = gate.close();
     // Unsynced log never exceeds a segment: sooner or later a call would have to wait for the disk.
     let refused = (0..2_000).find(|_| engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).unwrap().is_none());
     assert!(refused.is_some());
     let before = engine.status("k").unwrap().unwrap();
     assert!(engine.try_run(&Check::new(item("k", 1)), WaitPolicy::Lock).unwrap().is_none());
     assert_eq!(engine.status("k").unwrap().unwrap(), before, "nothing was consumed");
-    gate.open();
+    drop(closed);
     assert!(engine.check("k", 1, None).unwrap().allowed);
 }
 
@@ -180,7 +180,7 @@ fn compaction_blocks_no_call() {
         let gate = Gate::new(world.disk.dir());
         let engine = Engine::open_in(gate.dir(), world.options.clone()).unwrap();
         engine.limit("k", &bucket("100/day"), OnChange::Keep).unwrap();
-        gate.close_for(|file| file.starts_with("flint-snapshot"));
+        let closed = gate.close_for(|file| file.starts_with("flint-snapshot"));
         std::thread::scope(|scope| {
             let compacting = scope.spawn(|| engine.compact());
             gate.wait_for_a_sync();
@@ -199,7 +199,7 @@ fn compaction_blocks_no_call() {
             let went_on = is_done.recv_timeout(DEADLINE);
             let was_compacting = !compacting.is_finished();
             // Whatever came of it, or the threads would wait for ever.
-            gate.open();
+            drop(closed);
             compacting.join().unwrap().unwrap();
             went_on.expect("calls go on");
             assert!(was_compacting);

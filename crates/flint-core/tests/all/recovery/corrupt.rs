@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::support::eventually::wait_until;
 use crate::support::recovery::{START, clock_at, disk_of, everything, limit, open_at, options, store_files, tokens};
 use flint_core::doctor::examine_in;
 use flint_core::engine::{OnChange, Options, Status, SyncMode};
@@ -65,9 +66,9 @@ fn closed_store() -> Store {
     engine.delete(&keys[1]).unwrap();
     engine.flush().unwrap();
     let names = segments(&disk);
-    while !names[..names.len() - 1].iter().all(|name| is_sealed(&disk, name)) {
-        std::thread::yield_now();
-    }
+    wait_until("all segments but the newest are sealed", || {
+        names[..names.len() - 1].iter().all(|name| is_sealed(&disk, name))
+    });
     let expected = everything(&engine);
     engine.close().unwrap();
     let wall = START + 12_000_000;

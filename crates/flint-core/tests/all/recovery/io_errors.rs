@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::support::eventually::wait_until;
 use crate::support::recovery::{START, clock_at, everything, open_at, options, tokens, without_denials};
 use flint_core::clock::ManualClock;
 use flint_core::engine::{OnChange, Options, Severity, SyncMode};
@@ -64,9 +65,7 @@ fn in_batch_mode_the_next_call_flush_and_close_tell() {
         // The fifth fills the batch; the flusher may be as quick as to stop the engine before the loop ends.
         drop(engine.check("k", 1, None));
     }
-    while !engine.has_notices() {
-        std::thread::yield_now();
-    }
+    wait_until("the flusher stops the engine", || engine.has_notices());
     assert!(matches!(engine.check("k", 1, None), Err(Error::Stopped { .. })));
     assert!(matches!(engine.flush(), Err(Error::Stopped { .. })));
     assert!(matches!(engine.close(), Err(Error::Stopped { .. })));

@@ -1,6 +1,7 @@
 //! Repaired copies: of whatever is damaged, the copy opens, holds every key that the damage does not concern exactly, and the
 //! report names what may differ and every record that is gone. The original stays as it is.
 
+use crate::support::eventually::wait_until;
 use crate::support::evidence;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -148,14 +149,11 @@ fn live(engine: &Engine, clock: &flint_core::clock::ManualClock, rotations: u64,
 
 fn wait_for_seals(disk: &SimDisk) {
     let sealed = |bytes: &Vec<u8>| bytes[bytes.len() - SEAL..].iter().any(|&byte| byte != 0);
-    loop {
+    wait_until("all segments but the newest are sealed", || {
         let files = files_of(disk);
         let names = segments(&files);
-        if names[..names.len() - 1].iter().all(|name| sealed(&files[name])) {
-            return;
-        }
-        std::thread::yield_now();
-    }
+        names[..names.len() - 1].iter().all(|name| sealed(&files[name]))
+    });
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -5,7 +5,7 @@ use flint_core::Engine;
 use flint_core::Error;
 use flint_core::engine::{OnChange, Options, SyncMode};
 use flint_core::files;
-use flint_core::testing::sim::SimDisk;
+use flint_core::testing::sim::{CrashPlan, SimDisk};
 
 const SYNCED: usize = 5;
 const UNSYNCED: usize = 6;
@@ -138,4 +138,62 @@ fn segments_behind_a_cut_are_removed() {
     assert_eq!(segments(&damaged.dir().list().unwrap()), 1);
     drop(engine);
     assert!(open_at(&damaged, SyncMode::Batch, START).unwrap().recovery().clean);
+}
+
+/// A log of three segments. Its last synced record is in the first; the only other record there is gone.
+fn two_segments_behind_a_cut() -> SimDisk {
+    let disk = SimDisk::new();
+    let options = Options { threads: false, ..options(SyncMode::Batch, &clock_at(START)) };
+    let engine = Engine::open_in(disk.dir(), options).unwrap();
+    let configure = |count: usize| {
+        let keys: Vec<String> = (0..count).map(|number| format!("{count}-{number:0500}")).collect();
+        let specs: Vec<_> = keys.iter().map(|key| (key.as_str(), tokens("1/hour"), OnChange::Keep)).collect();
+        engine.limit_many(&specs).unwrap();
+    };
+    engine.limit("k", &tokens("1000/hour"), OnChange::Keep).unwrap();
+    // Records for which one segment has room, but not for two of them; together less than a segment, which may be unsynced.
+    configure(20);
+    engine.flush().unwrap();
+    let end = files_end(&engine);
+    engine.check("k", 1, None).unwrap();
+    configure(13);
+    configure(12);
+    assert_eq!(engine.counters().rotations, 2);
+    let disk = disk.kill();
+    let mut bytes = disk.read_file(&files::segment_name(1)).unwrap();
+    assert!(bytes[end..end + RECORD].iter().any(|&byte| byte != 0));
+    bytes[end..end + RECORD].fill(0);
+    with_log(&disk, &bytes)
+}
+
+#[test]
+fn an_interrupted_removal_of_segments_behind_a_cut_can_be_repeated() {
+    let segments = |disk: &SimDisk| {
+        let mut names = disk.dir().list().unwrap();
+        names.retain(|name| files::parse_segment_name(name).is_some());
+        names.sort_unstable();
+        names
+    };
+    let damaged = two_segments_behind_a_cut();
+    let all = segments(&damaged);
+    assert_eq!(all.len(), 3);
+    let whole = damaged.kill();
+    let first = whole.ops();
+    drop(open_at(&whole, SyncMode::Batch, START).unwrap());
+    let (operations, mut halfway) = (whole.ops() - first, 0);
+    for op in 0..operations {
+        let disk = damaged.kill();
+        disk.crash_at(disk.ops() + op);
+        drop(open_at(&disk, SyncMode::Batch, START));
+        for plan in [CrashPlan::LoseUnsynced, CrashPlan::KeepAll] {
+            let after = disk.power_cut(plan);
+            let left = segments(&after);
+            assert_eq!(left, all[..left.len()], "at {op}: the log has a gap");
+            halfway += usize::from(left.len() == 2);
+            let engine = open_at(&after, SyncMode::Batch, START).unwrap_or_else(|error| panic!("at {op}: {error}"));
+            assert_eq!(allowed(&engine), 0, "at {op}");
+            assert_eq!(engine.counters().keys, 21, "at {op}");
+        }
+    }
+    assert!(halfway > 0, "no crash came between the two removals");
 }

@@ -34,32 +34,35 @@ impl Gate {
         Arc::new(GatedDir { inner: self.inner.clone(), passage: self.passage.clone() })
     }
 
-    pub(crate) fn close(&self) {
-        self.close_for(|_| true);
+    /// Closes it for all files until the answer is dropped.
+    pub(crate) fn close(&self) -> Closed<'_> {
+        self.close_for(|_| true)
     }
 
-    pub(crate) fn close_for(&self, files: fn(&str) -> bool) {
+    pub(crate) fn close_for(&self, files: fn(&str) -> bool) -> Closed<'_> {
         self.passage.0.lock().unwrap().closed = Some(files);
-    }
-
-    pub(crate) fn open(&self) {
-        self.passage.0.lock().unwrap().closed = None;
-        self.passage.1.notify_all();
+        Closed(self)
     }
 
     /// Returns when a sync waits at the gate. Fails where none comes: an engine that leaves it out makes no test hang.
     pub(crate) fn wait_for_a_sync(&self) {
         let passage = self.passage.0.lock().unwrap();
-        let (_passage, timeout) =
+        let (passage, timeout) =
             self.passage.1.wait_timeout_while(passage, LONGEST, |passage| passage.waiting == 0).unwrap();
+        drop(passage);
         assert!(!timeout.timed_out(), "no sync came");
     }
 }
 
-/// A gate that stays closed would keep background threads, and with them the test, for ever.
-impl Drop for Gate {
+/// A closed gate. It opens before an engine that was opened earlier is dropped, also when the test fails: else the engine, and with
+/// it the test, would wait for ever.
+#[must_use]
+pub(crate) struct Closed<'a>(&'a Gate);
+
+impl Drop for Closed<'_> {
     fn drop(&mut self) {
-        self.open();
+        self.0.passage.0.lock().unwrap().closed = None;
+        self.0.passage.1.notify_all();
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the scenarios share.
 
 pub(crate) mod engine;
+pub(crate) mod eventually;
 pub(crate) mod evidence;
 pub(crate) mod gated_disk;
 pub(crate) mod recovery;
