@@ -15,9 +15,10 @@
 //! ```
 
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::lock_holder::{self, Holder};
 
 /// The result of every fallible operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -102,7 +103,7 @@ pub enum Error {
         detail: String,
     },
     /// Another writer holds the directory.
-    #[error("{}", locked_message(path, holder, *waited))]
+    #[error("{}", lock_holder::message(path, holder, *waited))]
     Locked {
         /// The data directory.
         path: PathBuf,
@@ -128,61 +129,6 @@ pub enum Error {
          (with gunicorn --preload: in post_fork, not at import)"
     )]
     Forked,
-}
-
-/// The process that holds a directory's lock, as far as it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
-    /// This process.
-    Here,
-    /// Another one.
-    Process {
-        /// Its number.
-        pid: u32,
-        /// Its command line, where it can be read.
-        command: Option<String>,
-    },
-    /// One of another PID namespace, of which the number means nothing here.
-    OtherNamespace {
-        /// Its number there.
-        pid: u32,
-    },
-    /// Not the process that the lock file names, which has ended.
-    Ended {
-        /// The number of that one.
-        pid: u32,
-    },
-    /// Nothing is known.
-    Unknown,
-}
-
-impl Holder {
-    /// Its number in this process's PID namespace.
-    pub fn pid(&self) -> Option<u32> {
-        match self {
-            Self::Here => Some(std::process::id()),
-            Self::Process { pid, .. } => Some(*pid),
-            _ => None,
-        }
-    }
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Here => write!(f, "this process (pid {})", std::process::id()),
-            Self::Process { pid, command: Some(command) } => write!(f, "process {pid} ({command})"),
-            Self::Process { pid, command: None } => write!(f, "process {pid}"),
-            Self::OtherNamespace { pid } => {
-                write!(f, "a process of another PID namespace, such as another container, in which its number is {pid}")
-            }
-            Self::Ended { pid } => write!(
-                f,
-                "a process that cannot be identified from here (flint.lock names process {pid}, which has ended)"
-            ),
-            Self::Unknown => write!(f, "another process"),
-        }
-    }
 }
 
 impl Error {
@@ -236,92 +182,4 @@ pub fn out_of_space(error: &io::Error) -> bool {
 /// Whether `error` means that memory, mappings or descriptors ran out.
 fn out_of_memory(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN | libc::EMFILE | libc::ENFILE))
-}
-
-fn locked_message(path: &Path, holder: &Holder, waited: Duration) -> String {
-    let dir = path.display();
-    let after = if waited.is_zero() {
-        String::new()
-    } else {
-        format!(", and still was after {}.{:03} s (lock_timeout)", waited.as_secs(), waited.subsec_millis())
-    };
-    if *holder == Holder::Here {
-        return format!(
-            "{dir} is already open for writing in this process (pid {}){after}: share that Limiter, close it first, or open with \
-             read_only=True; if you created only one, its module may have been imported twice",
-            std::process::id()
-        );
-    }
-    let socket = path.join("flint.sock");
-    format!(
-        "{dir} is held by {holder}{after}: run one worker, or one Flint server for all of them (`flint --data-dir {} server start \
-         --unix {}`, and flint.SharedLimiter(\"unix://{}\") in each), or open with read_only=True to look only",
-        shell_word(path),
-        shell_word(&socket),
-        url_path(&socket)
-    )
-}
-
-/// Characters of a caller's text that an error repeats.
-const QUOTED_CHARS: usize = 40;
-
-/// `text` in quotes, escaped, and cut if it is long: whatever it holds, the result is one printable line.
-pub(crate) fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS) {
-        None => format!("{text:?}"),
-        Some((cut, _)) => format!("{:?}...", &text[..cut]),
-    }
-}
-
-/// `path` as a shell takes it for one word.
-pub(crate) fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-/// `path` as a URL has it (RFC 3986, 2.1).
-fn url_path(path: &Path) -> String {
-    let mut text = String::new();
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'~' => text.push(char::from(*byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quotation_is_short_and_printable() {
-        assert_eq!(quoted("a\n\"\u{1b}"), r#""a\n\"\u{1b}""#);
-        assert_eq!(quoted(&"é".repeat(41)), format!("\"{}\"...", "é".repeat(40)));
-        assert_eq!(quoted(&"é".repeat(40)), format!("\"{}\"", "é".repeat(40)));
-    }
-
-    #[test]
-    fn a_locked_directory_names_the_server_with_its_command() {
-        let holder = Holder::Process { pid: 7, command: Some("python app.py".to_owned()) };
-        let message = |path: &str| locked_message(Path::new(path), &holder, Duration::ZERO);
-        let plain = message("/srv/app/.flint");
-        assert!(
-            plain.starts_with("/srv/app/.flint is held by process 7 (python app.py): run one worker, or "),
-            "{plain}"
-        );
-        assert!(
-            plain.contains("`flint --data-dir /srv/app/.flint server start --unix /srv/app/.flint/flint.sock`"),
-            "{plain}"
-        );
-        assert!(plain.contains("SharedLimiter(\"unix:///srv/app/.flint/flint.sock\")"), "{plain}");
-        let waited = locked_message(Path::new("/srv/app"), &Holder::Unknown, Duration::from_millis(2500));
-        let held = "/srv/app is held by another process, and still was after 2.500 s (lock_timeout): run one worker";
-        assert!(waited.starts_with(held), "{waited}");
-        let odd = message("/srv/it's here/é");
-        assert!(odd.contains(r"`flint --data-dir '/srv/it'\''s here/é' server start"), "{odd}");
-        assert!(odd.contains("SharedLimiter(\"unix:///srv/it%27s%20here/%C3%A9/flint.sock\")"), "{odd}");
-    }
 }

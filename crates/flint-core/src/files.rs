@@ -2,6 +2,11 @@
 
 /// The lock file. It holds the writer's process id as text; it is never removed.
 pub const LOCK: &str = "flint.lock";
+/// The socket of a server in its data directory, as messages propose it.
+pub const SOCKET: &str = "flint.sock";
+/// The longest path of a Unix socket that a server can have: the system's bound, less the `.` and process number that are appended
+/// until the socket has its mode.
+pub const MAX_SOCKET_PATH_BYTES: usize = (if cfg!(target_os = "linux") { 107 } else { 103 }) - ".4194304".len();
 /// The start of the lock file's line that names the store made in the directory, so that losing every other file is noticed.
 pub const STORE_LINE: &str = "store ";
 /// The start of the lock file's line with the PID namespace in which the writer has its process id.

@@ -20,7 +20,9 @@
 //! - `algorithm`: pure decisions, one complete file per algorithm
 //! - `pool`: values at stable places
 //! - `chunked`, `stats`: an array that grows without moving; the engine's own figures
-//! - `error`, `files`, `hooks`, `memory`, `sync`: errors; file names, magics, versions; defects for tests; the allocator; locks and atomics
+//! - `error`, `hooks`, `memory`, `sync`: errors; defects for tests; the allocator; locks and atomics
+//! - `lock_holder`: the process that has a directory locked, and what helps
+//! - `files`, `quote`: file names, magics, versions; text as messages repeat it
 
 #![warn(clippy::unwrap_used)]
 
@@ -44,6 +46,7 @@ pub mod image;
 mod item;
 pub mod legacy;
 pub mod limit;
+pub mod lock_holder;
 mod lock_text;
 pub mod log;
 mod memory;
@@ -51,6 +54,7 @@ mod migrate;
 mod options;
 mod outcome;
 mod pool;
+mod quote;
 mod recovery;
 pub mod repair;
 mod segments;

@@ -62,7 +62,7 @@ fn is_open(fd: i32) -> bool {
 fn take(dir: &Arc<dyn Dir>) -> Box<dyn LockGuard> {
     match dir.lock("flint.lock", "1\n").unwrap() {
         Locked::Guard(guard) => guard,
-        Locked::HeldHere => panic!("held here"),
+        Locked::HeldHere { .. } => panic!("held here"),
         Locked::HeldElsewhere { content } => panic!("held by {content}"),
     }
 }
@@ -103,7 +103,7 @@ fn the_child_has_no_copies_and_the_parent_keeps_its_lock() {
         // The parent holds the lock, this process does not.
         match DiskDir::open(scratch.path(), false).unwrap().lock("flint.lock", "2\n").unwrap() {
             Locked::HeldElsewhere { .. } => 0,
-            Locked::HeldHere => 4,
+            Locked::HeldHere { .. } => 4,
             Locked::Guard(_) => 5,
         }
     });
@@ -111,7 +111,7 @@ fn the_child_has_no_copies_and_the_parent_keeps_its_lock() {
     assert_eq!(fork::generation(), generation);
     store.file.sync_data().unwrap();
     let again = DiskDir::open(scratch.path(), false).unwrap().lock("flint.lock", "2\n").unwrap();
-    assert!(matches!(again, Locked::HeldHere));
+    assert!(matches!(again, Locked::HeldHere { .. }));
     assert_eq!(descriptors_below(scratch.path()), open);
 }
 
@@ -166,7 +166,7 @@ fn a_child_can_open_a_store_of_its_own() {
         let own = store(&path);
         own.file.write_all_at(b"child", 0).unwrap();
         own.file.sync_data().unwrap();
-        i32::from(!matches!(own.dir.lock("flint.lock", "").unwrap(), Locked::HeldHere))
+        i32::from(!matches!(own.dir.lock("flint.lock", "").unwrap(), Locked::HeldHere { .. }))
     });
     assert_eq!(exit_code(pid), 0);
     assert!(fs::read(path.join("segment")).unwrap().starts_with(b"child"));

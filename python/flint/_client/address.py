@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from typing import NamedTuple
 
 from flint._errors import InvalidArgument
 
 _PORTS = {"http": 80, "https": 443}
+
+# `sun_path` less its zero byte.
+_MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
 
 # Between two attempts to connect to a Unix socket whose accept queue is full.
 QUEUE_PAUSE_S = 0.001
@@ -64,6 +69,10 @@ def parse(url: object) -> Address:
         path = unquote(parts.path)
         if parts.netloc or not path.startswith("/") or "\0" in path or path == "/":
             raise refused("has no absolute path")
+        if (length := len(os.fsencode(path))) > _MAX_SOCKET_PATH_BYTES:
+            raise refused(
+                f"has a path of {length} bytes, and that of a Unix socket has at most {_MAX_SOCKET_PATH_BYTES}"
+            )
         return Address(url, path, "", 0, tls=False)
     if parts.scheme not in _PORTS:
         raise refused("has none of the schemes http, https and unix")

@@ -107,6 +107,7 @@ def worker(
     flags: Sequence[str] = (),
     wrapper: Sequence[str] = (),
     pass_fds: Sequence[int] = (),
+    cwd: Path | None = None,
 ) -> Iterator[Worker]:
     """Starts `code` in a process of its own; it is dead when the block ends, and earlier if it hangs."""
     with subprocess.Popen(
@@ -116,6 +117,7 @@ def worker(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=pass_fds,
+        cwd=cwd,
     ) as process:
         watchdog = threading.Timer(TIMEOUT_S, process.kill)
         watchdog.start()

@@ -20,7 +20,8 @@ pub use run::Run;
 pub use runs::RunArena;
 pub use verdict::Verdict;
 
-use crate::error::{Error, Result, quoted};
+use crate::error::{Error, Result};
+use crate::quote::quoted;
 use fixed_window_counter::Window;
 use sliding_window_log::Log;
 use token_bucket::Bucket;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::compact;
-use crate::error::{Error, Holder, Result};
+use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::lock_text;
 use crate::log::segment::MAX_SEGMENT_LEN;
@@ -227,15 +227,18 @@ fn take_lock(dir: &dyn Dir, options: &Options) -> Result<(Box<dyn LockGuard>, Op
         let locked = dir
             .lock(files::LOCK, &lock_text::of_writer(known_store))
             .map_err(|error| Error::storage("cannot lock", path.join(files::LOCK), error))?;
-        let content = match locked {
+        let (opened_as, content) = match locked {
             Locked::Guard(guard) => return Ok((guard, known_store)),
-            Locked::HeldHere => None,
-            Locked::HeldElsewhere { content } => Some(content),
+            Locked::HeldHere { opened_as } => (Some(opened_as), String::new()),
+            Locked::HeldElsewhere { content } => (None, content),
         };
         let left = options.lock_timeout.saturating_sub(began.elapsed());
         if left.is_zero() || options.interrupted.as_ref().is_some_and(|interrupted| interrupted()) {
             let waited = if options.lock_timeout.is_zero() { Duration::ZERO } else { began.elapsed() };
-            let holder = content.map_or(Holder::Here, |content| holder::identify(&path, &content));
+            let holder = match opened_as {
+                Some(opened_as) => holder::here(Some(opened_as)),
+                None => holder::identify(&path, &content),
+            };
             return Err(Error::Locked { path, holder, waited });
         }
         sync::sleep(pause.min(left));

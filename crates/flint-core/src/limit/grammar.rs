@@ -12,7 +12,8 @@ use super::period::UNITS;
 use super::rate::Rate;
 use super::rates::{Limit, MAX_RATES};
 use crate::algorithm::Algorithm;
-use crate::error::{Error, Result, quoted};
+use crate::error::{Error, Result};
+use crate::quote::quoted;
 
 const RATE_EXAMPLE: &str = r#"write it as "100/minute", "10 per 2 hours" or "100/m burst 200""#;
 const PERIOD_EXAMPLE: &str = r#"write it as "250ms", "1m" or "2 hours""#;

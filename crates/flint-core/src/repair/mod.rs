@@ -15,8 +15,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
 use crate::bulk::{self, NewStore};
-use crate::error::{Error, Holder, Result};
+use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
+use crate::lock_holder::Holder;
 use crate::lock_text;
 use crate::log::record::{Op, decode};
 use crate::migrate;
@@ -69,8 +70,8 @@ fn prepare(dir: &dyn Dir) -> Result<Option<(NewStore, RepairReport)>> {
 /// A warning if a process has the directory locked, or the one that wrote to it last is alive.
 fn writer(dir: &dyn Dir) -> Option<String> {
     let (pid, command) = match holder::identify(dir.path(), &lock_text::read(dir)?) {
-        Holder::Process { pid, command: Some(command) } => (pid, command),
-        Holder::Here => (std::process::id(), "this process".to_owned()),
+        Holder::Process { pid, command: Some(command), .. } => (pid, command),
+        Holder::Here { .. } => (std::process::id(), "this process".to_owned()),
         _ => return None,
     };
     Some(format!(

@@ -11,7 +11,7 @@ pub(crate) mod partial;
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How [`Dir::open`] treats the file.
@@ -62,7 +62,10 @@ pub enum Locked {
     /// The caller holds the lock until this is dropped.
     Guard(Box<dyn LockGuard>),
     /// This process holds it already.
-    HeldHere,
+    HeldHere {
+        /// The directory, by the path that it was opened with.
+        opened_as: PathBuf,
+    },
     /// Another process holds it, or another copy of this library loaded into this one: `content` then names its own pid.
     HeldElsewhere {
         /// What the holder wrote, empty while it is still writing.

@@ -1,7 +1,7 @@
 //! Closing while calls run.
 
 use flint_core::engine::OnChange;
-use flint_core::error::Holder;
+use flint_core::lock_holder::Holder;
 use flint_core::{Engine, Error};
 use shuttle::rand::{Rng, thread_rng};
 
@@ -114,7 +114,7 @@ fn nothing_of_a_closed_store_touches_the_directory_of_the_next() {
                 let next = loop {
                     match Engine::open_in(d.disk.dir(), options(d.sync)) {
                         Ok(next) => break next,
-                        Err(Error::Locked { holder: Holder::Here, .. }) => shuttle::thread::yield_now(),
+                        Err(Error::Locked { holder: Holder::Here { .. }, .. }) => shuttle::thread::yield_now(),
                         Err(error) => panic!("{error}"),
                     }
                 };

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr as SocketAddress, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
+use flint_core::files::MAX_SOCKET_PATH_BYTES;
 use rustix::fs::{Mode, fchmod};
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
@@ -21,9 +22,9 @@ const BACKLOG: i32 = 4096;
 
 fn unusable(path: &Path, error: &io::Error) -> StartError {
     let hint = if error.kind() == io::ErrorKind::InvalidInput {
-        "; the path of a Unix socket has about 100 bytes at most, name a shorter one"
+        format!("; its path has {} bytes, name one of at most {MAX_SOCKET_PATH_BYTES}", path.as_os_str().len())
     } else {
-        ""
+        String::new()
     };
     StartError::system(format!("cannot listen on {}: {error}{hint}", path.display()))
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, fstat, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::error::shell_word;
+use crate::quote::shell_word;
 use crate::storage::fork::ProcessFile;
 use crate::storage::{Dir, File, Locked, Map, Mode, Overwrite};
 use crate::sync::process::Mutex;
@@ -217,7 +217,7 @@ impl Dir for DiskDir {
 
     fn lock(&self, name: &str, content: &str) -> io::Result<Locked> {
         assert_plain(name);
-        lock::lock(self.handle()?.file()?, name, content)
+        lock::lock(self.handle()?.file()?, &self.path, name, content)
     }
 
     fn risk(&self) -> io::Result<Option<String>> {

@@ -8,14 +8,17 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::error::Holder;
 use crate::files;
+use crate::lock_holder::{Holder, Relation};
 use crate::sync::process::OnceLock;
 
 /// Enough for interpreter, script and a few arguments with long paths.
 const MAX_COMMAND_CHARS: usize = 500;
+
+/// What the command lines of the kernels of Jupyter and Colab contain.
+const NOTEBOOK_KERNELS: [&str; 2] = ["ipykernel", "colab_kernel"];
 
 /// The lines of the lock file that tell which process its number stands for; none where the system does not say. They stay the
 /// same for a process, and a forked child, which inherits what was asked for before, has its own.
@@ -50,22 +53,56 @@ pub(crate) fn identify(dir: &Path, content: &str) -> Holder {
     let holders = lockers(dir);
     // A descriptor that a child inherited holds the lock, too.
     if let Some(&pid) = holders.iter().find(|&&pid| Some(pid) == named && namespace == own).or(holders.first()) {
-        return if pid == std::process::id() {
-            Holder::Here
-        } else {
-            Holder::Process { pid, command: command_line(pid) }
-        };
+        return if pid == std::process::id() { here(None) } else { process(pid) };
     }
     let Some(pid) = named else { return Holder::Unknown };
     match (own, namespace) {
-        (None, _) => Holder::Process { pid, command: None },
+        (None, _) => process(pid),
         (Some(own), Some(namespace)) if own != namespace => Holder::OtherNamespace { pid },
-        (Some(_), Some(_)) if start.is_some() && started(pid) == start => {
-            Holder::Process { pid, command: command_line(pid) }
-        }
+        (Some(_), Some(_)) if start.is_some() && started(pid) == start => process(pid),
         _ if started(pid).is_none() || namespace.is_some() => Holder::Ended { pid },
         _ => Holder::Unknown,
     }
+}
+
+/// This process as the holder, which opened the directory with that path.
+pub(crate) fn here(opened_as: Option<PathBuf>) -> Holder {
+    let own = words(std::process::id());
+    let is_notebook = own.iter().any(|word| NOTEBOOK_KERNELS.iter().any(|kernel| word.contains(kernel)));
+    Holder::Here { opened_as, is_notebook }
+}
+
+fn process(pid: u32) -> Holder {
+    let (other, own) = (words(pid), words(std::process::id()));
+    let relation = if pid == std::os::unix::process::parent_id() {
+        Relation::Parent
+    } else {
+        match program(&own) {
+            Some(name) if program(&other) == Some(name) => Relation::SameProgram(printable(name)),
+            _ => Relation::None,
+        }
+    };
+    let command = printable(&other.join(" "));
+    Holder::Process { pid, command: (!command.is_empty()).then_some(command), relation }
+}
+
+/// The name of the script or module that an interpreter's command line names; none for code on the command line, and for programs
+/// without arguments.
+fn program(words: &[String]) -> Option<&str> {
+    let mut rest = words.iter().skip(1);
+    while let Some(word) = rest.next() {
+        match word.as_str() {
+            "-m" => return rest.next().map(String::as_str),
+            "-X" | "-W" => drop(rest.next()),
+            option if option.starts_with('-') => {
+                if option.ends_with('c') {
+                    return None;
+                }
+            }
+            script => return Path::new(script).file_name()?.to_str(),
+        }
+    }
+    None
 }
 
 /// The processes that have locked a directory or its lock file, in order of their numbers.
@@ -96,16 +133,13 @@ fn lockers(dir: &Path) -> Vec<u32> {
     found
 }
 
-/// The command line of a process, shortened, where the system shows it.
-fn command_line(pid: u32) -> Option<String> {
-    let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).ok()?;
-    let words: Vec<_> = bytes.split(|&byte| byte == 0).map(String::from_utf8_lossy).collect();
-    let line = words
-        .join(" ")
-        .trim()
-        .chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .take(MAX_COMMAND_CHARS)
-        .collect::<String>();
-    (!line.is_empty()).then_some(line)
+/// The words of a process's command line, where the system shows it.
+fn words(pid: u32) -> Vec<String> {
+    let bytes = fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
+    bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+}
+
+/// One line of bounded length.
+fn printable(text: &str) -> String {
+    text.trim().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(MAX_COMMAND_CHARS).collect()
 }

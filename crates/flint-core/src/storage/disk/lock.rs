@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FlockOperation, OFlags, flock, fstat, openat, statat};
 use rustix::io::Errno;
@@ -16,8 +17,8 @@ use crate::storage::fork::{self, NoFork, ProcessFile};
 use crate::storage::{LockGuard, Locked};
 use crate::sync::process::Mutex;
 
-/// Files and directories that this process has locked. Locked only inside `fork::exclude`, so that it is free in every child.
-static HELD: Mutex<Vec<Identity>> = Mutex::new(Vec::new());
+/// Files and directories that this process has locked, each with the path that its directory was opened with. Locked only inside `fork::exclude`, so that it is free in every child.
+static HELD: Mutex<Vec<(Identity, PathBuf)>> = Mutex::new(Vec::new());
 
 /// A locked file or directory, whatever path leads to it, as held under a generation: what a child inherits does not count as held
 /// by it.
@@ -42,10 +43,10 @@ struct Locking {
 }
 
 impl Locking {
-    fn adopt(file: File, identity: Identity, gate: &NoFork) -> Self {
+    fn adopt(file: File, identity: Identity, path: &Path, gate: &NoFork) -> Self {
         let file = ProcessFile::adopt(file, gate);
         debug_assert_eq!(file.generation(), identity.generation, "no fork can happen inside exclude");
-        HELD.lock().push(identity);
+        HELD.lock().push((identity, path.to_path_buf()));
         Self { file, identity }
     }
 }
@@ -54,7 +55,7 @@ impl Drop for Locking {
     fn drop(&mut self) {
         let Ok(file) = self.file.file() else { return };
         fork::exclude(|_| {
-            HELD.lock().retain(|held| *held != self.identity);
+            HELD.lock().retain(|(held, _)| *held != self.identity);
             // Explicitly, because a copy of the descriptor may live on in a child that was not made by `fork`. It cannot fail
             // on a valid descriptor, and closing comes next anyway.
             let _ = flock(file, FlockOperation::Unlock);
@@ -63,6 +64,7 @@ impl Drop for Locking {
 }
 
 struct DiskLock {
+    path: PathBuf,
     name: String,
     /// Replaced when the lock file was removed. First, because the directory keeps others out while it is released.
     file: Mutex<Locking>,
@@ -87,7 +89,7 @@ impl LockGuard for DiskLock {
             let file = open_or_create(dir, &self.name)?;
             flock(&file, FlockOperation::NonBlockingLockExclusive)?;
             let identity = Identity::of(&file)?;
-            io::Result::Ok(Locking::adopt(file, identity, gate))
+            io::Result::Ok(Locking::adopt(file, identity, &self.path, gate))
         })?;
         write_content(&new, content)?;
         *held = new;
@@ -102,11 +104,11 @@ enum Attempt {
     Refused(Locked),
 }
 
-/// Locks `dir` and the file `name` in it, which is made if it is missing, without waiting.
-pub(super) fn lock(dir: &File, name: &str, content: &str) -> io::Result<Locked> {
+/// Locks `dir`, which was opened with `path`, and the file `name` in it, which is made if it is missing, without waiting.
+pub(super) fn lock(dir: &File, path: &Path, name: &str, content: &str) -> io::Result<Locked> {
     fork::install_handlers()?;
     loop {
-        match attempt(dir, name)? {
+        match attempt(dir, path, name)? {
             Attempt::Refused(answer) => return Ok(answer),
             Attempt::Stale => {}
             Attempt::Taken(lock) => {
@@ -144,7 +146,7 @@ fn open_or_create(dir: &File, name: &str) -> io::Result<File> {
     }
 }
 
-fn attempt(dir: &File, name: &str) -> io::Result<Attempt> {
+fn attempt(dir: &File, path: &Path, name: &str) -> io::Result<Attempt> {
     fork::exclude(|gate| {
         let file = open_or_create(dir, name)?;
         // A description of its own: the lock ends with it, and not with the directory's other one.
@@ -153,8 +155,8 @@ fn attempt(dir: &File, name: &str) -> io::Result<Attempt> {
         let identities = (Identity::of(&file)?, Identity::of(&dir)?);
         {
             let held = HELD.lock();
-            if held.contains(&identities.0) || held.contains(&identities.1) {
-                return Ok(Attempt::Refused(Locked::HeldHere));
+            if let Some((_, path)) = held.iter().find(|(held, _)| *held == identities.0 || *held == identities.1) {
+                return Ok(Attempt::Refused(Locked::HeldHere { opened_as: path.clone() }));
             }
         }
         for descriptor in [&file, &dir] {
@@ -171,9 +173,9 @@ fn attempt(dir: &File, name: &str) -> io::Result<Attempt> {
         if !now.is_ok_and(|now| (now.st_dev, now.st_ino) == (own.st_dev, own.st_ino)) {
             return Ok(Attempt::Stale);
         }
-        let file = Mutex::new(Locking::adopt(file, identities.0, gate));
-        let dir = Locking::adopt(dir, identities.1, gate);
-        Ok(Attempt::Taken(DiskLock { name: name.to_owned(), file, dir }))
+        let file = Mutex::new(Locking::adopt(file, identities.0, path, gate));
+        let dir = Locking::adopt(dir, identities.1, path, gate);
+        Ok(Attempt::Taken(DiskLock { path: path.to_path_buf(), name: name.to_owned(), file, dir }))
     })
 }
 

@@ -133,7 +133,7 @@ impl Dir for SimDir {
         state.alive()?;
         let key = (self.dir, name.to_owned());
         match state.locks.get(&key) {
-            Some(None) => return Ok(Locked::HeldHere),
+            Some(None) => return Ok(Locked::HeldHere { opened_as: self.path().to_path_buf() }),
             Some(Some(content)) => return Ok(Locked::HeldElsewhere { content: content.clone() }),
             None => {}
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::support::engine::{MODES, SECOND, World, bucket, item, limit};
 use crate::support::eventually::wait_until;
 use flint_core::engine::{OnChange, SyncMode};
-use flint_core::error::Holder;
 use flint_core::limit::Algorithm;
+use flint_core::lock_holder::Holder;
 use flint_core::{Engine, Error, files};
 
 const THREADS: u64 = 8;
@@ -217,7 +217,7 @@ fn a_second_writer_in_the_same_process_gets_an_error_that_says_so() {
     let ops = world.disk.ops();
     let second = Engine::open_in(world.disk.dir(), world.options.clone()).err().unwrap();
     let message = second.to_string();
-    assert!(matches!(second, Error::Locked { holder: Holder::Here, waited: Duration::ZERO, .. }), "{message}");
+    assert!(matches!(second, Error::Locked { holder: Holder::Here { .. }, waited: Duration::ZERO, .. }), "{message}");
     assert!(message.contains("read_only=True") && message.contains("imported twice"), "{message}");
     assert_eq!(world.disk.ops(), ops);
     assert!(engine.check("k", 1, None).unwrap().allowed, "the first goes on");

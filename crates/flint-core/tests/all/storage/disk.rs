@@ -145,7 +145,7 @@ fn the_lock_is_refused_to_a_second_holder_by_whatever_path() {
     symlink(&path, scratch.path().join("link")).unwrap();
     for other in [path.clone(), scratch.path().join("link")] {
         let again = DiskDir::open(&other, false).unwrap().lock("flint.lock", "456\n").unwrap();
-        assert!(matches!(again, Locked::HeldHere));
+        assert!(matches!(again, Locked::HeldHere { .. }));
     }
     assert_eq!(fs::read(path.join("flint.lock")).unwrap(), b"123\n", "a refused attempt changes nothing");
     drop(guard);
@@ -185,7 +185,7 @@ fn many_threads_get_one_lock() {
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         let held = answers.iter().filter(|answer| matches!(answer, Locked::Guard(_))).count();
-        let refused = answers.iter().filter(|answer| matches!(answer, Locked::HeldHere)).count();
+        let refused = answers.iter().filter(|answer| matches!(answer, Locked::HeldHere { .. })).count();
         assert_eq!((held, refused), (1, 7), "round {round}");
     }
 }
@@ -199,7 +199,7 @@ fn a_directory_is_locked_whatever_becomes_of_its_lock_file() {
     let Locked::Guard(guard) = dir.lock("flint.lock", "1\n").unwrap() else { panic!("free") };
     assert!(!guard.renew("1\n").unwrap());
     fs::remove_file(&lock).unwrap();
-    assert!(matches!(DiskDir::open(path, false).unwrap().lock("flint.lock", "2\n").unwrap(), Locked::HeldHere));
+    assert!(matches!(DiskDir::open(path, false).unwrap().lock("flint.lock", "2\n").unwrap(), Locked::HeldHere { .. }));
     let again = fs::File::open(&lock).unwrap();
     let outsider = fs::File::open(path).unwrap();
     let attempt = || rustix::fs::flock(&outsider, rustix::fs::FlockOperation::NonBlockingLockExclusive);

@@ -422,7 +422,7 @@ fn locks_exclude_each_other_and_die_with_the_power() {
     let dir = disk.dir();
     let Locked::Guard(guard) = dir.lock("lock", "7\n").unwrap() else { panic!("free") };
     assert_eq!(disk.read_file("lock").unwrap(), b"7\n");
-    assert!(matches!(disk.clone().dir().lock("lock", "8\n").unwrap(), Locked::HeldHere));
+    assert!(matches!(disk.clone().dir().lock("lock", "8\n").unwrap(), Locked::HeldHere { .. }));
     assert!(matches!(disk.power_cut(CrashPlan::KeepAll).dir().lock("lock", "9\n").unwrap(), Locked::Guard(_)));
     drop(guard);
     let Locked::Guard(guard) = dir.lock("lock", "8").unwrap() else { panic!("unlocked") };
