@@ -36,10 +36,14 @@ try:
 except ImportError as error:
     # The interpreter's own refusal, for one with a lock of its own. Others are refused by the native half.
     if "subinterpreters" in str(error) and not isinstance(error, ModuleNotFoundError) and "%{GLOBAL}" not in str(error):
+        import os
+
         raise ImportError(
-            "flint cannot be imported in this subinterpreter: it works in one interpreter of a process. With mod_wsgi, "
-            "set WSGIApplicationGroup %{GLOBAL} for every application that uses flint; with jep, use SharedInterpreter "
-            f"in place of SubInterpreter; elsewhere, use processes in place of subinterpreters ({error})"
+            f"flint cannot be imported in this subinterpreter of process {os.getpid()}, which has an interpreter lock "
+            "of its own: it works in one interpreter of a process, the main one or one that shares its lock. With "
+            "mod_wsgi, set WSGIApplicationGroup %{GLOBAL} for every application that uses flint; with jep, use "
+            "SharedInterpreter in place of SubInterpreter; elsewhere, use processes or threads in place of "
+            f"subinterpreters ({error})"
         ) from None
     raise
 

@@ -46,7 +46,7 @@ fn claim_process(_py: Python<'_>) -> PyResult<()> {
         Err(first) if first != this => Err(PyImportError::new_err(format!(
             "flint was imported by {} of process {} before, and this is {}: it works in one interpreter of a process. With \
              mod_wsgi, set WSGIApplicationGroup %{{GLOBAL}} for every application that uses flint; with jep, use SharedInterpreter \
-             in place of SubInterpreter; elsewhere, use processes in place of subinterpreters",
+             in place of SubInterpreter; elsewhere, use processes or threads in place of subinterpreters",
             name(first),
             std::process::id(),
             name(this),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import re
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,71 +294,3 @@ def test_many_limiters_at_interpreter_shutdown(tmp_path: Path) -> None:
             status = limiter.status("a")
             assert status is not None
             assert status.total_allowed == 1
-
-
-SUBINTERPRETER = """
-import os, sys
-try:
-    import _interpreters as interpreters
-except ImportError:
-    import _xxsubinterpreters as interpreters
-import flint
-limiter = flint.Limiter(sys.argv[1])
-limiter.limit("a", "100/hour")
-inner = '''
-import os
-try:
-    import flint
-    limiter = flint.Limiter(%r)
-    limiter.limit("a", "1/m")
-    limiter.check("a")
-    limiter.close()
-    os.write(1, b"works\\\\n")
-except ImportError as error:
-    os.write(1, b"refused: " + str(error).encode() + b"\\\\n")
-''' % (sys.argv[1] + "/inner")
-one = interpreters.create()
-getattr(interpreters, "exec", getattr(interpreters, "run_string", None))(one, inner)
-interpreters.destroy(one)
-limiter.check("a")
-os.write(1, b"done\\n")
-"""
-
-
-FIRST = """
-import os, sys
-import _xxsubinterpreters as interpreters
-one, other = interpreters.create(), interpreters.create()
-interpreters.run_string(one, "import flint")
-for refused in (lambda: interpreters.run_string(other, "import flint"), lambda: __import__("flint")):
-    try:
-        refused()
-    except BaseException as error:
-        print(error)
-interpreters.run_string(one, "import flint; flint.Limiter(%r).check('k', limit='5/day')" % sys.argv[1])
-"""
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later versions refuse it before the module is executed")
-def test_the_interpreter_that_has_it_is_named(tmp_path: Path) -> None:
-    """Also the main one is refused, where a subinterpreter came first, as under mod_wsgi."""
-    out = run(FIRST, tmp_path).ok().out
-    found = re.findall(r"flint was imported by (.*) of process \d+ before, and this is (.*): it works in one", out)
-    assert found == [("subinterpreter 1", "subinterpreter 2"), ("subinterpreter 1", "the main interpreter")]
-
-
-def test_a_subinterpreter_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    ran = run(SUBINTERPRETER, tmp_path).ok()
-    inner, done = ran.out.splitlines()
-    assert re.match(r"refused: flint (was imported by the main interpreter of process \d+ before|cannot be )", inner), (
-        inner
-    )
-    assert re.search(r"subinterpreter( \d+)?[ :]", inner), inner
-    for remedy in ("WSGIApplicationGroup %{GLOBAL}", "SharedInterpreter", "processes in place of subinterpreters"):
-        assert remedy in inner
-    assert (done, ran.err) == ("done", "")
-    with flint.Limiter(tmp_path) as limiter:
-        assert limiter.recovery.clean
-        status = limiter.status("a")
-        assert status is not None
-        assert status.total_allowed == 1
