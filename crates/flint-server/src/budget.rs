@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::auth::Principal;
 use crate::connection::Connection;
+use crate::memory::Memory;
 
 /// The span over which the pace of a transfer is measured, milliseconds.
 const SPAN_MS: u64 = 500;
@@ -24,6 +25,7 @@ pub(crate) struct Budget(Arc<Shared>);
 struct Shared {
     most: usize,
     most_each: usize,
+    memory: Memory,
     state: Mutex<State>,
 }
 
@@ -73,7 +75,7 @@ impl Transfer {
     }
 }
 
-/// Bytes of the budget, which get free when it is dropped.
+/// Bytes of the budget, which get free when it is dropped: after what they were reserved for.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     shared: Arc<Shared>,
@@ -156,8 +158,8 @@ impl Shared {
 
 impl Budget {
     /// At most `most` bytes in all, `most_each` for each client.
-    pub(crate) fn new(most: usize, most_each: usize) -> Self {
-        Self(Arc::new(Shared { most, most_each: most_each.min(most), state: Mutex::default() }))
+    pub(crate) fn new(most: usize, most_each: usize, memory: Memory) -> Self {
+        Self(Arc::new(Shared { most, most_each: most_each.min(most), memory, state: Mutex::default() }))
     }
 
     /// Bytes for a request of `client`, when there are so many; the most that one may have where it asks for more.
@@ -219,9 +221,10 @@ impl Reservation {
         state.release(&self.client, self.bytes);
         state.take(self.client, bytes);
         drop(state);
-        let fewer = bytes < self.bytes;
+        let freed = self.bytes.saturating_sub(bytes);
         self.bytes = bytes;
-        if fewer {
+        if freed > 0 {
+            self.shared.memory.freed(freed);
             self.shared.grant();
         }
     }
@@ -235,6 +238,7 @@ impl Drop for Reservation {
             state.transfers.swap_remove(index);
         }
         drop(state);
+        self.shared.memory.freed(self.bytes);
         self.shared.grant();
     }
 }
@@ -270,7 +274,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_in_all_and_per_client() {
-        let budget = Budget::new(100, 60);
+        let budget = Budget::new(100, 60, Memory::default());
         let first = now(&budget, ONE, 50).unwrap();
         assert!(now(&budget, ONE, 20).is_none(), "the client has too many");
         let second = now(&budget, OTHER, 50).unwrap();
@@ -285,7 +289,7 @@ mod tests {
 
     #[test]
     fn those_that_wait_are_served_in_order_unless_their_own_client_holds_them_up() {
-        let budget = Budget::new(100, 60);
+        let budget = Budget::new(100, 60, Memory::default());
         let connection = connection();
         let mut first = now(&budget, ONE, 60).unwrap();
         let mut same = pin!(budget.reserve(ONE, 40, &connection));
@@ -303,7 +307,7 @@ mod tests {
 
     #[test]
     fn one_that_ended_is_skipped() {
-        let budget = Budget::new(100, 100);
+        let budget = Budget::new(100, 100, Memory::default());
         let first = now(&budget, ONE, 100).unwrap();
         assert!(now(&budget, ONE, 100).is_none());
         drop(first);
@@ -313,7 +317,7 @@ mod tests {
 
     #[test]
     fn the_slow_ones_are_dropped_while_others_wait() {
-        let budget = Budget::new(100, 100);
+        let budget = Budget::new(100, 100, Memory::default());
         let (slow, fast) = (now(&budget, ONE, 50).unwrap(), now(&budget, ONE, 50).unwrap());
         let mut now_ms = slow.transfer.connection.now_ms();
         slow.open();

@@ -3,23 +3,27 @@
 //! glibc keeps what was freed for the next allocation, in each thread's arena, and takes a freed large block as a sign that the next one
 //! of that size should not be returned either. After one large request the process would stay as large as that request made it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Whether much was freed since the last [`Memory::trim`].
-#[derive(Debug, Default)]
-pub(crate) struct Memory {
-    freed: AtomicBool,
-}
+/// So many bytes that are freed are returned to the operating system; the allocator keeps fewer.
+const MANY: usize = 1024 * 1024;
+
+/// Whether much was freed since the last [`trim`].
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Memory(Arc<AtomicBool>);
 
 impl Memory {
-    /// Much is free soon, or was just freed.
-    pub(crate) fn freed(&self) {
-        self.freed.store(true, Ordering::Relaxed);
+    /// `bytes` bytes were freed.
+    pub(crate) fn freed(&self, bytes: usize) {
+        if bytes > MANY {
+            self.0.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether [`trim`] is due; from here on it is not.
     pub(crate) fn is_due(&self) -> bool {
-        self.freed.swap(false, Ordering::Relaxed)
+        self.0.swap(false, Ordering::Relaxed)
     }
 }
 

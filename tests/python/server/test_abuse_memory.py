@@ -165,39 +165,38 @@ def test_many_limits_are_set_and_the_memory_is_returned(server: Server) -> None:
 def test_slow_senders_delay_no_other_client(server: Server) -> None:
     """Each sends almost all of its body: there is room for two of them."""
     peak = Peak(server)
-    slow = [server.connect() for _ in range(4)]
-    for connection in slow:
-        connection.setblocking(False)
-    head = request("POST", "/v1/limit-many", JSON, f"Content-Length: {BODY}")
-    unsent = {connection: memoryview(head + b" " * (BODY - 1)) for connection in slow}
-    # Until the server takes no more from any of them.
-    while ready := select.select([], [connection for connection in slow if unsent[connection]], [], 0.3)[1]:
-        for connection in ready:
-            with contextlib.suppress(BlockingIOError, ConnectionError):
-                unsent[connection] = unsent[connection][connection.send(unsent[connection][:65_536]) :]
-    assert sum(not rest for rest in unsent.values()) >= 1, "no client sent almost all"
-    with honest(server):
-        start = time.monotonic()
-        limits = [{"key": f"fast{number}", "rate": "1/s"} for number in range(20_000)]
-        assert server.client().post("/v1/limit-many", {"limits": limits}) == {"configured": 20_000}
-        # Their time is 10 s.
-        assert time.monotonic() - start < 8
-    assert peak.growth() < GROWTH
-    for connection in slow:
-        connection.close()
+    with contextlib.ExitStack() as connections:
+        slow = [connections.enter_context(server.connect()) for _ in range(4)]
+        for connection in slow:
+            connection.setblocking(False)
+        head = request("POST", "/v1/limit-many", JSON, f"Content-Length: {BODY}")
+        unsent = {connection: memoryview(head + b" " * (BODY - 1)) for connection in slow}
+        # Until the server takes no more from any of them.
+        while ready := select.select([], [connection for connection in slow if unsent[connection]], [], 0.3)[1]:
+            for connection in ready:
+                with contextlib.suppress(BlockingIOError, ConnectionError):
+                    unsent[connection] = unsent[connection][connection.send(unsent[connection][:65_536]) :]
+        assert sum(not rest for rest in unsent.values()) >= 1, "no client sent almost all"
+        with honest(server):
+            start = time.monotonic()
+            limits = [{"key": f"fast{number}", "rate": "1/s"} for number in range(20_000)]
+            assert server.client().post("/v1/limit-many", {"limits": limits}) == {"configured": 20_000}
+            # Their time is 10 s.
+            assert time.monotonic() - start < 8
+        assert peak.growth() < GROWTH
 
 
-def unread(server: Server, count: int, message: bytes) -> list[socket.socket]:
-    """Clients that have asked and read nothing."""
-    connections = []
-    for _ in range(count):
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.settimeout(TIMEOUT_S)
-        connection.connect(server.address)
-        connection.sendall(message)
-        connections.append(connection)
-    return connections
+@contextlib.contextmanager
+def unread(server: Server, count: int, message: bytes) -> Iterator[None]:
+    """Clients that have asked and read nothing, until the block ends, however it ends."""
+    with contextlib.ExitStack() as connections:
+        for _ in range(count):
+            connection = connections.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(TIMEOUT_S)
+            connection.connect(server.address)
+            connection.sendall(message)
+        yield
 
 
 ITEMS = {"items": [f"{number:0512}" for number in range(120)]}
@@ -216,16 +215,13 @@ def test_unread_answers_are_bounded_and_other_clients_are_served(server: Server,
     }[kind]
     setting.get("/v1/limits?limit=1")
     peak = Peak(server)
-    with honest(server) as took:
-        greedy = unread(server, 60 if kind != "check-all" else 200, message)
+    with honest(server) as took, unread(server, 60 if kind != "check-all" else 200, message):
         before = len(took)
         while len(took) < before + 2_000:
             threading.Event().wait(0.1)
     assert peak.growth() < GROWTH, f"{peak.growth() / MIB:.0f} MiB"
     # A second of a busy machine is not six of a server that does nothing else.
     assert max(took) < 5
-    for connection in greedy:
-        connection.close()
 
 
 def test_a_list_comes_in_chunks_and_equals_the_statuses_one_by_one(server: Server) -> None:
@@ -273,11 +269,9 @@ def test_clients_with_other_tokens_have_room(tmp_path: Path) -> None:
         limits = [{"key": f"{number:0512}", "rate": "5/52w"} for number in range(KEYS)]
         server.client(STRONG).post("/v1/limit-many", {"limits": limits})
         ask = LIST[:-2] + f"Authorization: Bearer {STRONG}\r\n\r\n".encode()
-        greedy = unread(server, 60, ask)
-        start = time.monotonic()
-        reader = server.client(other)
-        answer: Answer = reader.ask("GET", f"/v1/limits?limit={KEYS}")
-        assert len(answer.ok()["limits"]) == KEYS
-        assert time.monotonic() - start < TIMEOUT_S
-        for connection in greedy:
-            connection.close()
+        with unread(server, 60, ask):
+            start = time.monotonic()
+            reader = server.client(other)
+            answer: Answer = reader.ask("GET", f"/v1/limits?limit={KEYS}")
+            assert len(answer.ok()["limits"]) == KEYS
+            assert time.monotonic() - start < TIMEOUT_S

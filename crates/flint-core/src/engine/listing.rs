@@ -1,19 +1,104 @@
-//! Keys in order: all of them, a page, or those with the largest totals.
-
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use hashbrown::HashSet;
+//! Keys in byte order: all of them, or a page.
 
 use crate::error::Result;
 #[cfg(feature = "testing")]
 use crate::image::{KeyImage, LastUse};
 use crate::limit::MAX_KEY_BYTES;
-use crate::store::listings::{Keys, WINDOW_BYTES, WINDOW_KEYS, Window};
+use crate::store::listings::{Keys, Most, Window};
 use crate::table::Slot;
 
 use super::scan::{SLICE, Scan};
-use super::{Engine, Status, TopBy};
+use super::{Engine, Status};
+
+/// Keys in byte order, read a slice at a time. Between two slices it holds one window of keys and no statuses.
+#[derive(Debug)]
+pub struct Listing {
+    prefix: String,
+    /// The key behind which the next window starts.
+    after: Option<String>,
+    /// Keys that it may still return.
+    left: usize,
+    /// The last key that it returned.
+    last: Option<String>,
+    next: Next,
+}
+
+#[derive(Debug)]
+enum Next {
+    /// The window that the page before left, or else a new one.
+    Continued,
+    /// A new window.
+    Collected,
+    Window(Window),
+    Nothing,
+}
+
+impl Listing {
+    /// Keys that start with `prefix` and come after `after`, at most `limit`.
+    #[must_use]
+    pub fn new(prefix: Option<&str>, limit: Option<usize>, after: Option<&str>) -> Self {
+        Self {
+            prefix: prefix.unwrap_or_default().to_owned(),
+            after: after.map(str::to_owned),
+            left: limit.unwrap_or(usize::MAX),
+            last: None,
+            next: Next::Continued,
+        }
+    }
+
+    /// Adds the statuses of the next keys to `into`, at most `most`; fewer, or none, where keys were deleted. Returns whether there may
+    /// be more.
+    ///
+    /// # Errors
+    /// `Stopped`, `Closed`, `Forked`; then the listing is over.
+    pub fn next(&mut self, engine: &Engine, most: usize, into: &mut Vec<Status>) -> Result<bool> {
+        let known = into.len();
+        let kept = match (std::mem::replace(&mut self.next, Next::Nothing), &self.after) {
+            (Next::Nothing, _) => return Ok(false),
+            (Next::Window(window), _) => Some(window),
+            (Next::Continued, Some(after)) => engine.continued(&self.prefix, after)?,
+            (Next::Continued | Next::Collected, _) => None,
+        };
+        if self.left == 0 {
+            engine.with_view(|_| ())?;
+            return Ok(false);
+        }
+        let mut window = match kept {
+            Some(window) => window,
+            None => engine.window(&self.prefix, self.after.as_deref(), self.left)?,
+        };
+        engine.take_statuses(&mut window, self.left.min(most), into)?;
+        self.left -= into.len() - known;
+        if let Some(last) = into[known..].last() {
+            self.last = Some(last.key.clone());
+        }
+        if self.left == 0 {
+            engine.keep(window, self.last.as_deref())?;
+            return Ok(false);
+        }
+        if window.next < window.keys.len() {
+            self.next = Next::Window(window);
+            return Ok(true);
+        }
+        if window.complete {
+            return Ok(false);
+        }
+        // Keys that were deleted leave room for later ones, so that a page that is not full is the last.
+        self.after = window.keys.len().checked_sub(1).map(|last| window.keys.key(last).to_owned());
+        self.next = Next::Collected;
+        Ok(true)
+    }
+
+    /// The bytes of memory that it takes from here on, at most about, in a store with `keys` keys.
+    #[must_use]
+    pub fn bytes(&self, keys: u64) -> usize {
+        match &self.next {
+            Next::Nothing => 0,
+            Next::Window(window) if window.complete || window.keys.len() - window.next >= self.left => window.bytes(),
+            _ => Keys::most_bytes(usize::try_from(keys).unwrap_or(usize::MAX), self.left),
+        }
+    }
+}
 
 impl Engine {
     /// Keys in byte order that start with `prefix` and come after `after`, at most `limit`. Keys that exist throughout the call are
@@ -22,34 +107,9 @@ impl Engine {
     /// # Errors
     /// `Stopped`, `Closed`, `Forked`.
     pub fn list(&self, prefix: Option<&str>, limit: Option<usize>, after: Option<&str>) -> Result<Vec<Status>> {
-        let prefix = prefix.unwrap_or_default();
-        let limit = limit.unwrap_or(usize::MAX);
-        let mut all = Vec::new();
-        if limit == 0 {
-            self.with_view(|_| ())?;
-            return Ok(all);
-        }
-        let mut after = after.map(str::to_owned);
-        let mut window = match &after {
-            Some(after) => self.continued(prefix, after)?,
-            None => None,
-        };
-        loop {
-            let mut current = match window.take() {
-                Some(window) => window,
-                None => self.window(prefix, after.as_deref(), WINDOW_KEYS.max(limit - all.len()))?,
-            };
-            self.take_statuses(&mut current, limit, &mut all)?;
-            if all.len() == limit {
-                self.keep(current, &all)?;
-                return Ok(all);
-            }
-            if current.complete {
-                return Ok(all);
-            }
-            // Keys that were deleted leave room for later ones, so that a page that is not full is the last.
-            after = current.keys.len().checked_sub(1).map(|last| current.keys.key(last).to_owned());
-        }
+        let (mut listing, mut all) = (Listing::new(prefix, limit, after), Vec::new());
+        while listing.next(self, usize::MAX, &mut all)? {}
+        Ok(all)
     }
 
     /// The window that was kept for the page behind `after`, with the keys that were added to its range since.
@@ -76,9 +136,10 @@ impl Engine {
         Ok(Some(window))
     }
 
-    /// The smallest `count` keys that start with `prefix` and come after `after`.
-    fn window(&self, prefix: &str, after: Option<&str>, count: usize) -> Result<Window> {
+    /// The smallest keys that start with `prefix` and come after `after`, for a listing that may still return `left` keys.
+    fn window(&self, prefix: &str, after: Option<&str>, left: usize) -> Result<Window> {
         let created = self.with_view(|view| view.listings.begin())?;
+        let most = Most::of(left);
         let mut keys = Keys::default();
         let mut largest: Option<String> = None;
         let mut scan = Scan::new(self);
@@ -97,91 +158,50 @@ impl Engine {
                     }
                 }
             })?;
-            if keys.len() >= count.saturating_mul(2) || keys.bytes() >= 2 * WINDOW_BYTES {
+            if keys.exceed(most) {
                 // A key with several counters was found once for each of them.
-                let cut = keys.keep_smallest(count, WINDOW_BYTES);
-                if cut || keys.len() == count {
+                let cut = keys.keep_smallest(most);
+                if cut || keys.len() == most.keys {
                     largest = Some(keys.key(keys.len() - 1).to_owned());
                 }
             }
         }
         keys.sort();
-        let complete = largest.is_none() && keys.len() <= count;
+        let complete = largest.is_none() && keys.len() <= most.keys;
         if !complete {
-            keys.keep_smallest(count, WINDOW_BYTES);
+            keys.keep_smallest(most);
         }
         Ok(Window { prefix: prefix.to_owned(), keys, next: 0, complete, created })
     }
 
-    /// Adds to `all` the statuses of the window's next keys, without those that are gone, until there are `limit`.
-    fn take_statuses(&self, window: &mut Window, limit: usize, all: &mut Vec<Status>) -> Result<()> {
-        while all.len() < limit && window.next < window.keys.len() {
-            let until = window.keys.len().min(window.next.saturating_add((limit - all.len()).min(SLICE as usize)));
-            all.reserve(until - window.next);
-            self.with_view(|view| {
-                let moment = view.moment();
-                // Finding all slots first reads their entries, which are far apart, at the same time.
-                let slots = (window.next..until).filter_map(|index| window.keys.slot(index, &view.table));
-                let slots: Vec<Slot> = slots.collect();
-                all.extend(slots.into_iter().map(|slot| view.status_at(slot, moment)));
-            })?;
-            window.next = until;
-            self.give_way();
-        }
+    /// Adds to `all` the statuses of a slice of the window's next keys, at most `most`, without those that are gone.
+    fn take_statuses(&self, window: &mut Window, most: usize, all: &mut Vec<Status>) -> Result<()> {
+        let until = window.keys.len().min(window.next.saturating_add(most.min(SLICE as usize)));
+        all.reserve(until - window.next);
+        self.with_view(|view| {
+            let moment = view.moment();
+            // Finding all slots first reads their entries, which are far apart, at the same time.
+            let slots = (window.next..until).filter_map(|index| window.keys.slot(index, &view.table));
+            let slots: Vec<Slot> = slots.collect();
+            all.extend(slots.into_iter().map(|slot| view.status_at(slot, moment)));
+        })?;
+        window.next = until;
+        self.give_way();
         Ok(())
     }
 
-    /// Keeps what is left of a window for the next page, if the next page needs no scan with it.
-    fn keep(&self, window: Window, page: &[Status]) -> Result<()> {
-        let Some(last) = page.last() else { return Ok(()) };
+    /// Keeps what is left of a window for the page behind `last`, if that page needs no scan with it.
+    fn keep(&self, window: Window, last: Option<&str>) -> Result<()> {
+        let Some(last) = last else { return Ok(()) };
         if window.next == window.keys.len() && !window.complete {
             return Ok(());
         }
         // Dropped without the lock.
         drop(self.with_view(|view| {
             let now = view.time.now();
-            view.listings.keep(window, &last.key, now)
+            view.listings.keep(window, last, now)
         })?);
         Ok(())
-    }
-
-    /// The keys with the largest totals, largest first, ties in byte order; keys whose total is zero are left out.
-    ///
-    /// # Errors
-    /// `Stopped`, `Closed`, `Forked`.
-    pub fn top(&self, by: TopBy, limit: usize) -> Result<Vec<Status>> {
-        let mut largest: BinaryHeap<(Reverse<u64>, String)> = BinaryHeap::new();
-        Scan::new(self).run(|view, slots| {
-            for slot in slots.filter(|_| limit > 0) {
-                if view.table.get(slot).is_none() || !view.table.represents_key(slot) {
-                    continue;
-                }
-                let (total, key) = (view.total(slot, by), view.table.key(slot));
-                if total == 0 {
-                    continue;
-                }
-                if largest.len() == limit {
-                    if largest.peek().is_none_or(|(least, last)| (Reverse(total), key) >= (*least, last.as_str())) {
-                        continue;
-                    }
-                    largest.pop();
-                }
-                largest.push((Reverse(total), key.to_owned()));
-            }
-        })?;
-        let mut keys: Vec<String> = largest.into_sorted_vec().into_iter().map(|(_, key)| key).collect();
-        // A key may have been visited twice.
-        let mut seen = HashSet::with_capacity(keys.len());
-        keys.retain(|key| seen.insert(key.clone()));
-        let mut all = Vec::with_capacity(keys.len());
-        for slice in keys.chunks(SLICE as usize) {
-            self.with_view(|view| all.extend(slice.iter().filter_map(|key| view.status(key))))?;
-            self.give_way();
-        }
-        // Totals have grown since they were compared.
-        all.retain(|status| status.total(by) > 0);
-        all.sort_by(|a, b| b.total(by).cmp(&a.total(by)).then_with(|| a.key.cmp(&b.key)));
-        Ok(all)
     }
 
     /// Every counter with its whole state, in byte order of the keys, as a snapshot would hold it: the same at any moment, unlike a

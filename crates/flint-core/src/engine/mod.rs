@@ -4,7 +4,7 @@
 //! - `open`, `close`, `background`: the session and its threads
 //! - `operation`: the calls that decide and write, each as one value; `check`, `configure`: the same as methods
 //! - `durability`: waiting for the disk
-//! - `inspect`: one key, its history, counters; `scan`, `listing`, `aggregate`: all keys
+//! - `inspect`: one key, its history, counters; `scan`, `listing`, `top`, `aggregate`: all keys
 //! - `maintenance`: compaction, copies, verification
 
 mod aggregate;
@@ -24,6 +24,7 @@ mod scan;
 #[cfg(test)]
 #[cfg(feature = "shuttle")]
 mod shuttle_tests;
+mod top;
 
 pub use crate::backup::BackupReport;
 pub use crate::doctor::{Problem, Report};
@@ -42,6 +43,8 @@ pub use crate::store::notices::{Notice, Severity};
 pub use crate::store::view::Scanned;
 pub use aggregate::Aggregate;
 pub use handle::Engine;
+pub use listing::Listing;
 pub use operation::{
     Check, CheckAll, CountDenial, Delete, Idempotent, MAX_ITEMS, MAX_SPECS, Operation, Reset, SetLimit, SetLimits,
 };
+pub use top::Top;

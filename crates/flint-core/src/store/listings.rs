@@ -4,17 +4,40 @@
 
 use std::collections::VecDeque;
 
+use crate::limit::MAX_KEY_BYTES;
 use crate::table::{Slot, Table};
 
-/// Most keys of a window that is kept, and most bytes of their text: less than 8 MiB together.
-pub(crate) const WINDOW_KEYS: usize = 1 << 16;
-pub(crate) const WINDOW_BYTES: usize = 4 << 20;
-/// Most windows that are kept.
+/// Most keys of the window of a page, and most bytes of their text: 5 MiB together.
+const WINDOW_KEYS: usize = 1 << 16;
+const WINDOW_BYTES: usize = 2 << 20;
+/// Most bytes of text where the listing is not read in pages: its caller holds all statuses anyway.
+const WHOLE_BYTES: usize = 4 << 20;
+/// Most windows that are kept, and most bytes of them.
 const MAX_WINDOWS: usize = 4;
+const MAX_WINDOWS_BYTES: usize = 10 << 20;
 /// How long a window is kept for the next page, nanoseconds of engine time.
 const WINDOW_AGE_NS: u64 = 60_000_000_000;
 /// Most new keys that are noted. A window that would need more is collected anew.
 const MAX_CREATED: usize = 1 << 14;
+
+/// Most keys of a window, and most bytes of their text.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    pub(crate) keys: usize,
+    bytes: usize,
+}
+
+impl Most {
+    /// Of a window for a listing that may still return `left` keys.
+    pub(crate) fn of(left: usize) -> Self {
+        Self { keys: left.max(WINDOW_KEYS), bytes: if left > WINDOW_KEYS { WHOLE_BYTES } else { WINDOW_BYTES } }
+    }
+
+    /// What a scan collects before it drops all but the smallest: half as much again.
+    const fn collected(self) -> Self {
+        Self { keys: self.keys.saturating_add(self.keys / 2), bytes: self.bytes + self.bytes / 2 }
+    }
+}
 
 /// Keys, each with the place where a scan found it.
 #[derive(Debug, Default)]
@@ -89,17 +112,31 @@ impl Keys {
         self.places.partition_point(|place| text_of(&self.text, place) <= after)
     }
 
-    /// The bytes of their text.
-    pub(crate) fn bytes(&self) -> usize {
-        self.text.len()
+    /// The bytes of memory that they take.
+    fn bytes(&self) -> usize {
+        self.text.len() + self.places.len() * size_of::<Place>()
     }
 
-    /// Keeps the smallest keys, sorted: `count` of them, or fewer whose text has at most `bytes` bytes, but one in any case. Returns
-    /// whether they are fewer because of their bytes.
-    pub(crate) fn keep_smallest(&mut self, count: usize, bytes: usize) -> bool {
+    /// The bytes of memory that a scan of `keys` keys takes at most, for a listing that may still return `left`: what it collects, and
+    /// the smallest of that.
+    pub(crate) fn most_bytes(keys: usize, left: usize) -> usize {
+        let most = Most::of(left);
+        let text = keys.saturating_mul(MAX_KEY_BYTES).min(most.collected().bytes + most.bytes);
+        text + keys.min(most.collected().keys).saturating_mul(size_of::<Place>())
+    }
+
+    /// Whether they are so many that all but the smallest should be dropped.
+    pub(crate) fn exceed(&self, most: Most) -> bool {
+        let collected = most.collected();
+        self.places.len() >= collected.keys || self.text.len() >= collected.bytes
+    }
+
+    /// Keeps the smallest keys, sorted: `most.keys` of them, or fewer whose text has at most `most.bytes` bytes, but one in any case.
+    /// Returns whether they are fewer because of their bytes.
+    pub(crate) fn keep_smallest(&mut self, most: Most) -> bool {
         self.sort();
-        self.places.truncate(count);
-        let mut left = bytes;
+        self.places.truncate(most.keys);
+        let mut left = most.bytes;
         let fitting = self.places.iter().take_while(|place| {
             let rest = left.checked_sub(usize::from(place.len));
             left = rest.unwrap_or(0);
@@ -115,6 +152,7 @@ impl Keys {
             place.from = from;
         }
         self.text = text;
+        self.places.shrink_to_fit();
         cut
     }
 }
@@ -134,6 +172,13 @@ pub(crate) struct Window {
     pub(crate) complete: bool,
     /// Where the notes of new keys start that the window lacks.
     pub(crate) created: u64,
+}
+
+impl Window {
+    /// The bytes of memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.bytes()
+    }
 }
 
 #[derive(Debug)]
@@ -224,11 +269,15 @@ impl Listings {
         Some(window.created < self.created.end())
     }
 
-    /// Keeps a window for the page behind `after`. Returns the windows that are dropped for it.
+    /// Keeps a window for the page behind `after`, in place of one for the same page. Returns the windows that are dropped for it.
     pub(crate) fn keep(&mut self, window: Window, after: &str, now_ns: u64) -> Vec<Window> {
         let mut dropped = self.expire(now_ns);
-        if self.kept.len() == MAX_WINDOWS {
-            dropped.extend(self.kept.pop_front().map(|kept| kept.window));
+        dropped.extend(self.take(&window.prefix, after));
+        let mut bytes = window.bytes() + self.kept.iter().map(|kept| kept.window.bytes()).sum::<usize>();
+        while self.kept.len() == MAX_WINDOWS || bytes > MAX_WINDOWS_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            bytes -= oldest.window.bytes();
+            dropped.push(oldest.window);
         }
         self.kept.push_back(Kept { window, after: after.to_owned(), kept_ns: now_ns });
         dropped
@@ -268,9 +317,10 @@ mod tests {
         expected.sort_unstable();
         expected.dedup();
         assert_eq!(sorted, expected);
-        assert!(keys.keep_smallest(3, 11));
-        assert_eq!((keys.len(), keys.key(0), keys.key(1), keys.bytes()), (2, "user:", "user:a", 11));
-        assert!(!keys.keep_smallest(2, 11) && keys.keep_smallest(2, 3));
+        let most = |keys, bytes| Most { keys, bytes };
+        assert!(keys.keep_smallest(most(3, 11)));
+        assert_eq!((keys.len(), keys.key(0), keys.key(1), keys.text.len()), (2, "user:", "user:a", 11));
+        assert!(!keys.keep_smallest(most(2, 11)) && keys.keep_smallest(most(2, 3)));
         assert_eq!((keys.len(), keys.key(0)), (1, "user:"), "one in any case");
     }
 
@@ -284,6 +334,11 @@ mod tests {
             created: 0,
         };
         let mut listings = Listings::default();
+        for _ in 0..2 {
+            assert!(listings.keep(window("same"), "k", 0).len() < 2);
+        }
+        assert_eq!(listings.kept.len(), 1, "one for the same page");
+        assert!(listings.take("same", "k").is_some());
         for number in 0..MAX_WINDOWS + 2 {
             listings.keep(window(&number.to_string()), "k", number as u64);
         }
@@ -292,6 +347,19 @@ mod tests {
         assert!(listings.take("2", "k").is_some() && listings.take("2", "k").is_none());
         assert_eq!(listings.expire(WINDOW_AGE_NS + 4).len(), 1);
         assert_eq!(listings.kept.len(), 2);
+    }
+
+    #[test]
+    fn the_windows_that_are_kept_are_bounded_in_bytes() {
+        let mut listings = Listings::default();
+        for number in 0..MAX_WINDOWS {
+            let mut keys = Keys::default();
+            keys.push("k", 0, 1);
+            keys.text.push_str(&" ".repeat(MAX_WINDOWS_BYTES / 3));
+            listings.keep(Window { prefix: number.to_string(), keys, next: 0, complete: true, created: 0 }, "k", 0);
+        }
+        let prefixes: Vec<&str> = listings.kept.iter().map(|kept| kept.window.prefix.as_str()).collect();
+        assert_eq!(prefixes, ["2", "3"]);
     }
 
     #[test]

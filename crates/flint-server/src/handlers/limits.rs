@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use flint_core::engine::{Delete, MAX_SPECS, OnChange, Reset, SetLimit, Status};
-use flint_core::limit::{Key, Limit, MAX_KEY_BYTES, Rate};
+use flint_core::engine::{Delete, Listing, MAX_SPECS, OnChange, Reset, SetLimit, Status};
+use flint_core::limit::{Key, Limit};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::{Answer, List};
+use super::answer::{Answer, Held, List};
 use super::executor::Executor;
 use super::reply::{HandlerResult, Reply, append_json, to_json};
 use crate::parsed_request::ParsedRequest;
@@ -17,8 +17,6 @@ use crate::wire::many::each_limit;
 use crate::wire::request::{ResetBody, SpecBody};
 use crate::wire::status::{ExactStatus, MAX_PAGE, StatusAnswer};
 
-/// What the allocations of one status take beside their content.
-const ALLOCATIONS: usize = 32;
 /// Limits between two looks at whether the client still waits, and for which memory is allocated at once.
 const STEP: usize = 4_096;
 
@@ -61,33 +59,25 @@ fn status_json(request: &ParsedRequest, status: &Status) -> Result<Vec<u8>, Prob
     if request.exact { to_json(&ExactStatus::from(status)) } else { to_json(&StatusAnswer::from(status)) }
 }
 
-/// The answer with a list of statuses.
-pub(super) fn statuses_answer(request: &ParsedRequest, statuses: Vec<Status>) -> Answer {
-    let heap = |status: &Status| {
-        let rates = status.counters.iter().map(|counter| counter.rates.capacity()).sum::<usize>();
-        status.key.capacity()
-            + (status.rates.capacity() + rates) * size_of::<Rate>()
-            + size_of_val(&*status.counters)
-            + ALLOCATIONS
-    };
-    let write: fn(&Status, &mut Vec<u8>) -> Result<(), Problem> = if request.exact {
+/// How a status is written.
+pub(super) fn write_status(request: &ParsedRequest) -> fn(&Status, &mut Vec<u8>) -> Result<(), Problem> {
+    if request.exact {
         |status, into| append_json(&ExactStatus::from(status), into)
     } else {
         |status, into| append_json(&StatusAnswer::from(status), into)
-    };
-    List::answer("limits", statuses, String::new(), heap, write)
+    }
 }
 
-/// The bytes that a list of statuses takes in memory, at most about: before it is made, its keys may be the longest.
+/// The bytes that a list of statuses takes in memory, at most about: those of its keys, and of the scan that finds them.
 pub(crate) fn list_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
-    statuses_bytes(engine, request, PAGE)
+    match page(request, PAGE) {
+        Ok(limit) if request.query.key.is_none() => listing(request, limit).bytes(engine.counters().keys),
+        _ => 0,
+    }
 }
 
-/// The same for a route with another default.
-pub(super) fn statuses_bytes(engine: &Engine, request: &ParsedRequest, default: u64) -> usize {
-    let count = request.query.limit.unwrap_or(default).min(MAX_PAGE).min(engine.counters().keys);
-    let each = size_of::<Status>() + size_of::<Rate>() + MAX_KEY_BYTES + ALLOCATIONS;
-    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(each)
+fn listing(request: &ParsedRequest, limit: usize) -> Listing {
+    Listing::new(request.query.prefix.as_deref(), Some(limit), request.query.after.as_deref())
 }
 
 /// The number of entries that a list returns at most.
@@ -110,9 +100,9 @@ pub(crate) fn list(engine: &Engine, request: &ParsedRequest) -> Result<Answer, P
             return Err(Error::InvalidArgument(message.to_owned()).into());
         }
         let found: Vec<Status> = engine.status(key)?.into_iter().take(limit).collect();
-        return Ok(statuses_answer(request, found));
+        return Ok(List::answer("limits", Held::new(found, |_| 0), String::new(), write_status(request)));
     }
-    Ok(statuses_answer(request, engine.list(query.prefix.as_deref(), Some(limit), query.after.as_deref())?))
+    Ok(List::answer("limits", listing(request, limit), String::new(), write_status(request)))
 }
 
 /// `GET /v1/limits/{key}`.

@@ -1,15 +1,15 @@
 //! The log, and what is computed from it.
 
 use flint_core::dump::{Dumped, Follower};
-use flint_core::engine::{Event, TopBy};
+use flint_core::engine::{Event, Top, TopBy};
 use flint_core::{Engine, Error, Result};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, List};
+use super::answer::{Answer, Held, List};
 use super::executor::Executor;
-use super::limits::{page, statuses_answer, statuses_bytes};
+use super::limits::{page, write_status};
 use super::reply::{HandlerResult, Reply, append_json, to_json};
 use crate::parsed_request::ParsedRequest;
 use crate::problem::Problem;
@@ -93,12 +93,14 @@ pub(crate) fn top(engine: &Engine, request: &ParsedRequest) -> Result<Answer, Pr
             return Err(Error::InvalidArgument(message).into());
         }
     };
-    Ok(statuses_answer(request, engine.top(by, page(request, TOP)?)?))
+    let top = engine.find_top(by, page(request, TOP)?)?;
+    Ok(List::answer("limits", top, String::new(), write_status(request)))
 }
 
 /// The bytes that the answer of [`top`] takes in memory, about.
 pub(crate) fn top_bytes(engine: &Engine, request: &ParsedRequest) -> usize {
-    statuses_bytes(engine, request, TOP)
+    let keys = request.query.limit.unwrap_or(TOP).min(MAX_PAGE).min(engine.counters().keys);
+    Top::bytes_of(usize::try_from(keys).unwrap_or(usize::MAX))
 }
 
 /// `GET /v1/history`.
@@ -109,7 +111,7 @@ pub(crate) fn history(engine: &Engine, request: &ParsedRequest) -> Result<Answer
     } else {
         |event, into| append_json(&EventAnswer::from(event), into)
     };
-    Ok(List::answer("events", events, String::new(), |_| 0, write))
+    Ok(List::answer("events", Held::new(events, |_| 0), String::new(), write))
 }
 
 /// The bytes that the answer of [`history`] takes in memory, about.
@@ -157,7 +159,7 @@ pub(crate) fn records(engine: &Engine, request: &ParsedRequest) -> Result<Answer
         Ok(())
     };
     let heap = |(place, record): &(String, String)| place.capacity() + record.capacity();
-    Ok(List::answer("records", records, format!(",\"newest\":{newest}"), heap, write))
+    Ok(List::answer("records", Held::new(records, heap), format!(",\"newest\":{newest}"), write))
 }
 
 /// The bytes that the answer of [`records`] takes in memory, about.

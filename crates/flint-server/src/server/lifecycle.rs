@@ -85,6 +85,7 @@ impl Server {
         let bounds = Bounds { connections, ..settings.bounds.clone() };
         let connections = Connections::new(bounds.clone());
         connections.share(admission.has_several_tokens());
+        let memory = Memory::default();
         let service = Arc::new(Service {
             engine,
             admission,
@@ -95,10 +96,10 @@ impl Server {
             limiter_metrics: settings.metrics.clone(),
             log,
             bulk: Arc::new(Semaphore::new(1)),
-            bodies: Budget::new(bounds.many_bodies_bytes, bounds.many_bodies_bytes_per_client),
-            answers: Budget::new(bounds.answers_bytes, bounds.answers_bytes_per_client),
+            bodies: Budget::new(bounds.many_bodies_bytes, bounds.many_bodies_bytes_per_client, memory.clone()),
+            answers: Budget::new(bounds.answers_bytes, bounds.answers_bytes_per_client, memory.clone()),
             makers: Arc::new(Semaphore::new(MAKERS)),
-            memory: Memory::default(),
+            memory,
             bounds,
             accept_failure: OncePerMinute::default(),
             storage_failure: OncePerMinute::default(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use flint_core::Engine;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Semaphore;
 
@@ -27,11 +28,18 @@ pub(crate) struct AnswerBody {
     reserved: Option<Reservation>,
 }
 
+/// What makes pieces: in a thread that takes a permit.
+#[derive(Clone)]
+pub(super) struct Maker {
+    pub(super) engine: Arc<Engine>,
+    pub(super) permits: Arc<Semaphore>,
+}
+
 /// What follows what is ready.
 enum More {
     Nothing,
-    Pieces(Box<dyn Pieces>, Arc<Semaphore>),
-    Making(Pin<Box<dyn Future<Output = Made> + Send>>, Arc<Semaphore>),
+    Pieces(Box<dyn Pieces>, Maker),
+    Making(Pin<Box<dyn Future<Output = Made> + Send>>, Maker),
 }
 
 impl AnswerBody {
@@ -40,14 +48,9 @@ impl AnswerBody {
         Self::opened(body, More::Nothing, reserved)
     }
 
-    /// A body that begins with `first`. The threads that make the rest take a permit of `makers`.
-    pub(super) fn in_pieces(
-        first: Bytes,
-        rest: Box<dyn Pieces>,
-        makers: Arc<Semaphore>,
-        reserved: Option<Reservation>,
-    ) -> Self {
-        Self::opened(first, More::Pieces(rest, makers), reserved)
+    /// A body that begins with `first`.
+    pub(super) fn in_pieces(first: Bytes, rest: Box<dyn Pieces>, maker: Maker, reserved: Option<Reservation>) -> Self {
+        Self::opened(first, More::Pieces(rest, maker), reserved)
     }
 
     fn opened(ready: Bytes, more: More, reserved: Option<Reservation>) -> Self {
@@ -59,12 +62,13 @@ impl AnswerBody {
 }
 
 /// Makes the next piece, in a thread.
-async fn make(mut pieces: Box<dyn Pieces>, makers: Arc<Semaphore>) -> Made {
-    let permit = makers.acquire_owned().await.map_err(io::Error::other)?;
+async fn make(mut pieces: Box<dyn Pieces>, maker: Maker) -> Made {
+    let Maker { engine, permits } = maker;
+    let permit = permits.acquire_owned().await.map_err(io::Error::other)?;
     let made = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let mut piece = Vec::new();
-        let more = pieces.next(&mut piece).map_err(|problem| io::Error::other(problem.detail().to_owned()))?;
+        let more = pieces.next(&engine, &mut piece).map_err(|problem| io::Error::other(problem.detail().to_owned()))?;
         Ok((Bytes::from(piece), more.then_some(pieces)))
     });
     made.await.map_err(io::Error::other)?
@@ -79,18 +83,18 @@ impl Body for AnswerBody {
         while this.ready.is_empty() {
             match std::mem::replace(&mut this.more, More::Nothing) {
                 More::Nothing => return Poll::Ready(None),
-                More::Pieces(pieces, makers) => {
-                    this.more = More::Making(Box::pin(make(pieces, makers.clone())), makers);
+                More::Pieces(pieces, maker) => {
+                    this.more = More::Making(Box::pin(make(pieces, maker.clone())), maker);
                 }
-                More::Making(mut making, makers) => {
+                More::Making(mut making, maker) => {
                     let Poll::Ready(made) = making.as_mut().poll(cx) else {
-                        this.more = More::Making(making, makers);
+                        this.more = More::Making(making, maker);
                         return Poll::Pending;
                     };
                     let (piece, rest) = made?;
                     this.ready = piece;
                     if let Some(rest) = rest {
-                        this.more = More::Pieces(rest, makers);
+                        this.more = More::Pieces(rest, maker);
                     }
                 }
             }

@@ -81,9 +81,10 @@ async fn collect(
     few: usize,
     reserve: impl Future<Output = Reservation>,
 ) -> Result<ReadBody, Problem> {
+    let (mut reserve, mut reserved) = (Some(reserve), None);
+    // Freed before their part of the budget.
     let mut whole = Bytes::new();
     let mut parts = BytesMut::new();
-    let (mut reserve, mut reserved) = (Some(reserve), None);
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|_| Problem::new(Code::InvalidArgument, "the body ended too early or is malformed"))?;

@@ -7,7 +7,7 @@ use flint_core::Engine;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer_body::AnswerBody;
+use super::answer_body::{AnswerBody, Maker};
 use super::deadline::within;
 use super::response::{self, Response, json};
 use super::state::Service;
@@ -24,8 +24,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Answers that take less memory are not counted: a connection has more for its buffers.
 const FEW: usize = 32 * 1024;
-/// After an answer, or a body, of so many bytes memory is returned to the operating system.
-const MANY: usize = 1024 * 1024;
 
 /// What a handler is run for.
 pub(super) struct Job<'a> {
@@ -48,7 +46,6 @@ pub(super) async fn execute(service: &Service, job: Job<'_>) -> Result<Response,
         Handler::Decide(handler) => decide(service, handler, job).await,
         Handler::Scan(handler) => scan(service, handler, job, None).await,
         Handler::Bulk(handler) => {
-            service.memory.freed();
             let busy =
                 || Problem::new(Code::Busy, "other requests set many limits or read the log; try again in a second");
             let permit = within(service, job.connection, service.bulk.clone().acquire_owned()).await;
@@ -110,21 +107,21 @@ async fn scan(
     let Job { request, body, .. } = job;
     let exact = request.exact;
     let work = move |engine: &Engine| {
-        // They go with the work, which may outlive the request.
-        let _held = (permit, body);
+        // They go with the work, which may outlive the request, and after the body itself.
+        let (_held, request) = ((permit, body), request);
         request.cancellation.check()?;
         let answer = handler(engine, &request)?;
-        let (first, rest) = begun(answer)?;
-        let bytes = first.len() + rest.as_ref().map_or(0, |rest| rest.bytes());
-        Ok((first, rest, fitted(reserved, bytes), bytes))
+        let (first, rest) = begun(engine, answer)?;
+        let bytes = first.len() + rest.as_ref().map_or(0, |rest| rest.bytes(engine));
+        Ok((first, rest, fitted(reserved, bytes)))
     };
-    let (first, rest, reserved, bytes) = service.pool.scan(&service.engine, work).await?;
-    if bytes > MANY {
-        service.memory.freed();
-    }
+    let (first, rest, reserved) = service.pool.scan(&service.engine, work).await?;
     let body = match rest {
         None => AnswerBody::whole(first.into(), reserved),
-        Some(rest) => AnswerBody::in_pieces(first.into(), rest, service.makers.clone(), reserved),
+        Some(rest) => {
+            let maker = Maker { engine: service.engine.clone(), permits: service.makers.clone() };
+            AnswerBody::in_pieces(first.into(), rest, maker, reserved)
+        }
     };
     Ok(json(body, exact))
 }
@@ -133,12 +130,12 @@ async fn scan(
 type Begun = (Vec<u8>, Option<Box<dyn Pieces>>);
 
 /// A short answer is whole, and has a `Content-Length`.
-fn begun(answer: Answer) -> Result<Begun, Problem> {
+fn begun(engine: &Engine, answer: Answer) -> Result<Begun, Problem> {
     match answer {
         Answer::Whole(body) => Ok((body, None)),
         Answer::Pieces(mut pieces) => {
             let mut first = Vec::new();
-            let more = pieces.next(&mut first)?;
+            let more = pieces.next(engine, &mut first)?;
             Ok((first, more.then_some(pieces)))
         }
     }
