@@ -142,7 +142,8 @@ mod slices {
         static VISITOR: RefCell<Option<Visitor>> = const { RefCell::new(None) };
     }
 
-    /// Lets `visit` run between two slices of every snapshot that this thread writes, with no lock held.
+    /// Lets `visit` run between two slices of every snapshot that this thread writes, and of every call that it makes in slices, with no
+    /// lock held.
     pub fn visit_between_slices(visit: Option<Visitor>) {
         VISITOR.set(visit);
     }

@@ -182,6 +182,12 @@ impl LogWriter {
         if unsynced > 0 && unsynced + len as u64 > self.segment_bytes.max(self.active.len) as u64 {
             return Err(Blocked::UntilSync);
         }
+        self.make_room(len, keep)
+    }
+
+    /// The same for records that are pushed later, one by one.
+    #[inline]
+    pub(crate) fn make_room(&mut self, len: usize, keep: usize) -> Result<(), Blocked> {
         if self.active.pos + len + keep + segment::SEAL_LEN <= self.active.calls_end {
             return Ok(());
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import weakref
+from collections.abc import Awaitable
 from time import monotonic
 from typing import TypeVar
 
@@ -99,10 +100,10 @@ class Core:
         except _FAILURES as failure:
             return self.error_policy.recover(call, failure)
 
-    async def arun(self, call: _Call[T], *, large: bool = False) -> T:
-        """Make one call in this coroutine. A large one is encoded in a thread."""
+    async def arun(self, call: _Call[T], *, encoding: Awaitable[bytes] | None = None) -> T:
+        """Make one call in this coroutine. The request of a large one is encoded elsewhere."""
         self._enter()
-        request = await io_asyncio.compute(self.codec.encode, call) if large else self.codec.encode(call)
+        request = self.codec.encode(call) if encoding is None else await encoding
         deadline = monotonic() + self.timeout
         steps = exchange(self.endpoint, self.codec, call, request, deadline, self.retries)
         try:

@@ -202,7 +202,13 @@ class SharedLimiter(LimiterBase):
 
     async def alimit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
         """Like limit_many(), without holding up the event loop, which goes on while `specs` is read."""
-        await self._core.arun(await limit_many_call(specs), large=True)
+        from asyncio import get_running_loop
+
+        # Only the thread that encodes the limits refers to them, so that it drops them too: that takes long. What waits for the answer
+        # is a call without any.
+        encode = self._core.codec.encode
+        encoding = get_running_loop().run_in_executor(None, encode, await limit_many_call(specs))
+        await self._core.arun(_LimitManyCall(()), encoding=encoding)
 
     def status(self, key: str) -> LimitStatus | None:
         """The limit of `key`, what is left of it and its totals; None for a key without a limit."""

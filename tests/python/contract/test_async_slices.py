@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,6 +63,47 @@ def test_alimit_many_is_executed_in_a_thread(limiter: flint.Limiter) -> None:
 
     asyncio.run(main())
     assert threads - {"getaddrinfo"} == ({"_run"} if core is None else {"encode"})
+
+
+@pytest.mark.skipif(bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="nothing is held there")
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_other_threads_go_on_while_limits_are_read_and_dropped(limiter: flint.Limiter, asynchronous: bool) -> None:
+    """A call refers to the keys from when it has read them until they are dropped: their references show how many it has."""
+    keys = [f"key-{number:06}" for number in range(20_000)]
+    many = [{"key": key, "rate": "5/day"} for key in keys]
+    # One in each slice.
+    watched = keys[SLICE // 2 :: SLICE]
+    unused = sys.getrefcount(watched[0])
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(sum(sys.getrefcount(key) > unused for key in watched))
+
+    async def main() -> None:
+        call = asyncio.create_task(limiter.alimit_many(many))
+        while not call.done() or seen[-1]:
+            await asyncio.sleep(0)
+            look()
+        await call
+
+    interval = sys.getswitchinterval()
+    # Native code that does not release the interpreter lock by itself has it to its end all the same.
+    sys.setswitchinterval(1e-6)
+    try:
+        if asynchronous:
+            asyncio.run(main())
+        else:
+            thread = threading.Thread(target=limiter.limit_many, args=(many,))
+            thread.start()
+            while thread.is_alive():
+                look()
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    full = seen.index(len(watched))
+    parts = range(1, len(watched))
+    assert any(count in parts for count in seen[:full]), "while they are read"
+    assert any(count in parts for count in seen[full:]), "while they are dropped"
 
 
 @pytest.mark.parametrize("wrong", [{"key": "k"}, {"key": "", "rate": "1/s"}, {"key": "k", "rate": "x"}, 5])

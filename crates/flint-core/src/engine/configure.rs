@@ -20,7 +20,8 @@ impl Engine {
     /// # Errors
     /// As [`SetLimits`] and [`Self::run`].
     pub fn limit_many(&self, specs: &[(&str, Limit, OnChange)]) -> Result<()> {
-        self.run(&SetLimits { specs }).map(drop)
+        let specs: Vec<_> = specs.iter().map(|(key, limit, on_change)| (*key, limit, *on_change)).collect();
+        self.run(&SetLimits { specs: &specs }).map(drop)
     }
 
     /// Executes [`Reset`].

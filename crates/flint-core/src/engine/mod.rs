@@ -39,6 +39,7 @@ pub use crate::repair::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownI
 pub use crate::stats::{Counters, Distribution};
 pub use crate::status::{CounterStatus, Status, TopBy};
 pub use crate::store::notices::{Notice, Severity};
+pub use crate::store::slices::SLICE_RATES;
 #[cfg(feature = "testing")]
 pub use crate::store::view::Scanned;
 pub use aggregate::Aggregate;

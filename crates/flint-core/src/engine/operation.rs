@@ -7,6 +7,8 @@ use crate::limit::{Key, Limit};
 use crate::options::WaitPolicy;
 use crate::outcome::{MultiOutcome, Outcome};
 use crate::store::core::{Core, Denials};
+use crate::store::shared::Shared;
+use crate::store::slices::is_one_slice;
 use crate::table::same_rates;
 use crate::writer::Blocked;
 
@@ -36,6 +38,20 @@ pub trait Operation {
     /// Decides and appends, under the lock. Leaves everything unchanged when it fails, so that it can be executed again.
     #[doc(hidden)]
     fn apply(&self, core: &mut Core) -> Result<Self::Output, Blocked>;
+
+    /// Executes it to the end, except for waiting until it is durable: at once, unless it is done in slices.
+    #[doc(hidden)]
+    #[inline]
+    fn perform(&self, shared: &Shared) -> Result<Self::Output> {
+        shared.perform(|core| self.apply(core))
+    }
+
+    /// Whether it takes the lock only once. Otherwise it is long.
+    #[doc(hidden)]
+    #[inline]
+    fn is_short(&self) -> bool {
+        true
+    }
 
     /// The record that has to be durable before `output` may be acknowledged; 0 for none.
     fn seq(output: &Self::Output) -> u64;
@@ -226,7 +242,7 @@ impl Operation for SetLimit<'_> {
     }
 
     fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
-        core.configure(&[(self.key, *self.limit, self.on_change)], false)
+        core.configure(&[(self.key, self.limit, self.on_change)], false)
     }
 
     fn seq(seq: &u64) -> u64 {
@@ -234,12 +250,14 @@ impl Operation for SetLimit<'_> {
     }
 }
 
-/// Sets up to [`MAX_SPECS`] limits in one record: all of them or none. Fails as [`SetLimit`]; with `InvalidArgument` for too many,
-/// `InvalidKey` for a key that appears twice.
+/// Sets up to [`MAX_SPECS`] limits: all of them or, if the arguments are wrong or the log has no room, none. Limits of up to
+/// [`SLICE_RATES`](super::SLICE_RATES) rates together are one record. More of them are set in slices of so many, in the given order, with
+/// other calls in between: when the process dies in the middle, the slices before that are set. Fails as [`SetLimit`]; with
+/// `InvalidArgument` for too many, `InvalidKey` for a key that appears twice.
 #[derive(Debug, Clone, Copy)]
 pub struct SetLimits<'a> {
     /// Keys, limits, and what happens to consumption.
-    pub specs: &'a [(&'a str, Limit, OnChange)],
+    pub specs: &'a [(&'a str, &'a Limit, OnChange)],
 }
 
 impl Operation for SetLimits<'_> {
@@ -264,6 +282,14 @@ impl Operation for SetLimits<'_> {
 
     fn apply(&self, core: &mut Core) -> Result<u64, Blocked> {
         core.configure(self.specs, true)
+    }
+
+    fn perform(&self, shared: &Shared) -> Result<u64> {
+        shared.set_limits(self.specs)
+    }
+
+    fn is_short(&self) -> bool {
+        is_one_slice(self.specs)
     }
 
     fn seq(seq: &u64) -> u64 {
@@ -327,7 +353,7 @@ impl Engine {
     pub fn run<O: Operation>(&self, operation: &O) -> Result<O::Output> {
         let shared = self.writer(operation.name())?;
         operation.validate()?;
-        let output = shared.perform(|core| operation.apply(core))?;
+        let output = operation.perform(shared)?;
         let seq = O::seq(&output);
         if shared.must_wait(seq) {
             shared.wait_durable(seq)?;
@@ -335,8 +361,8 @@ impl Engine {
         Ok(output)
     }
 
-    /// Executes an operation as far as `wait` allows, and never waits for the disk. `None` if it would have to wait longer: then nothing
-    /// changed. The caller acknowledges the output only after a [`wait_durable`](Self::wait_durable) of its sequence number, if
+    /// Executes an operation as far as `wait` allows, and never waits for the disk. `None` if it would have to wait longer, or is done in
+    /// slices: then nothing changed. The caller acknowledges the output only after a [`wait_durable`](Self::wait_durable) of its sequence number, if
     /// [`must_wait`](Self::must_wait) says so.
     ///
     /// # Errors
@@ -345,6 +371,9 @@ impl Engine {
     pub fn try_run<O: Operation>(&self, operation: &O, wait: WaitPolicy) -> Result<Option<O::Output>> {
         let shared = self.writer(operation.name())?;
         operation.validate()?;
+        if !operation.is_short() {
+            return Ok(None);
+        }
         shared.try_perform(wait, |core| operation.apply(core))
     }
 }

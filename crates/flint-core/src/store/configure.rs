@@ -18,29 +18,28 @@ const OP_LEN: usize = 8;
 /// Bytes of a reset or a deletion.
 const ID_LEN: usize = 8;
 
+/// Bytes of a group before its operations.
+const GROUP_LEN: usize = MIN_RECORD_LEN + 8;
+
+/// A key, its new limit, and what happens to consumption.
+pub(crate) type Spec<'a> = (&'a str, &'a Limit, OnChange);
+
 impl Core {
     /// Sets limits, all in one record. Unchanged ones are left out; when nothing is left, nothing is written. Gives the
     /// sequence number after which all of them are durable.
-    pub(crate) fn configure(&mut self, specs: &[(&str, Limit, OnChange)], many: bool) -> Result<u64, Blocked> {
+    pub(crate) fn configure(&mut self, specs: &[Spec<'_>], many: bool) -> Result<u64, Blocked> {
         let now = self.view.time.now();
         let mut changes = Vec::new();
         let mut unchanged_seq = 0;
-        let mut len = MIN_RECORD_LEN + 8;
-        for &(key, ref limit, on_change) in specs {
+        let mut len = GROUP_LEN;
+        for &(key, limit, on_change) in specs {
             let head = self.view.table.find(key);
-            if let Some(slot) = head {
-                let entry = self.view.table.entry(slot);
-                let same = entry.origin == Origin::Explicit && self.view.table.has_rates(slot, limit.rates());
-                if same && !entry.out_of_bounds {
-                    unchanged_seq = unchanged_seq.max(entry.seq);
-                    continue;
-                }
+            if let Some(slot) = head.filter(|&slot| has_limit(&self.view.table, slot, limit)) {
+                unchanged_seq = unchanged_seq.max(self.view.table.entry(slot).seq);
+                continue;
             }
             let change = self.view.table.change(head, key, limit.rates(), on_change == OnChange::Reset, now);
-            len += OP_LEN + configure_len(key, change.plan.len());
-            if !change.replaced.is_empty() {
-                len += OP_LEN + TOTALS_LEN + change.replaced.len() * (OP_LEN + ID_LEN);
-            }
+            len += change_len(key, change.plan.len(), change.replaced.len());
             changes.push(change);
         }
         let [first, ..] = &changes[..] else { return Ok(unchanged_seq) };
@@ -73,6 +72,21 @@ impl Core {
         }
         self.unsynced_events += 1;
         Ok(seq)
+    }
+
+    /// Bytes of the record that sets these limits now; 0 if all of them are set already.
+    pub(super) fn configure_bytes(&self, specs: &[Spec<'_>]) -> usize {
+        let table = &self.view.table;
+        let mut len = 0;
+        for &(key, limit, _) in specs {
+            let head = table.find(key);
+            if head.is_some_and(|slot| has_limit(table, slot, limit)) {
+                continue;
+            }
+            let counters = head.map_or(1, |head| table.counters(head).count());
+            len += change_len(key, limit.rates().len(), counters - 1);
+        }
+        if len == 0 { 0 } else { GROUP_LEN + len }
     }
 
     /// The denials of counters that are about to be removed, and that the log does not hold yet, become those of another.
@@ -123,7 +137,7 @@ impl Core {
             self.reserve(MIN_RECORD_LEN + ID_LEN)?;
             self.writer.push(kind, now, |buf| push(buf, id))?
         } else {
-            self.reserve(MIN_RECORD_LEN + 8 + counters.len() * (OP_LEN + ID_LEN))?;
+            self.reserve(GROUP_LEN + counters.len() * (OP_LEN + ID_LEN))?;
             self.writer.push(Kind::Group, now, |buf| {
                 let mut group = GroupWriter::begin(buf, purpose);
                 for &(_, id) in &counters {
@@ -138,6 +152,18 @@ impl Core {
         self.unsynced_events += 1;
         Ok(seq)
     }
+}
+
+/// Whether a key has exactly this limit, set explicitly.
+fn has_limit(table: &Table, slot: Slot, limit: &Limit) -> bool {
+    let entry = table.entry(slot);
+    entry.origin == Origin::Explicit && table.has_rates(slot, limit.rates()) && !entry.out_of_bounds
+}
+
+/// Bytes of the operations that set a limit and remove so many other counters of the key.
+fn change_len(key: &str, rates: usize, replaced: usize) -> usize {
+    let others = if replaced == 0 { 0 } else { OP_LEN + TOTALS_LEN + replaced * (OP_LEN + ID_LEN) };
+    OP_LEN + configure_len(key, rates) + others
 }
 
 /// Appends the body of the operation that sets the limit of a key.

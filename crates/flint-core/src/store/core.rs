@@ -59,6 +59,8 @@ pub struct Core {
     pub(crate) worker_knows: bool,
     /// Records that want to be durable since the last sync began; drives the flusher in batch mode.
     pub(crate) unsynced_events: u64,
+    /// Room in the log that calls of several records have set aside; the others leave it.
+    pub(super) held_room: usize,
     pub(crate) dirty: Vec<Dirty>,
     pub(crate) dirty_since_ns: u64,
     /// `writer.end()` as it was when the newest snapshot started; below zero by what was replayed at open.
@@ -85,6 +87,7 @@ impl Core {
             closed: false,
             worker_knows: false,
             unsynced_events: 0,
+            held_room: 0,
             dirty: Vec::new(),
             dirty_since_ns: 0,
             replay_from: 0,
@@ -109,8 +112,16 @@ impl Core {
 
     #[inline]
     pub(super) fn reserve(&mut self, len: usize) -> Result<(), Blocked> {
-        let keep = self.keep();
+        let keep = self.keep() + self.held_room;
         self.writer.reserve(len, keep)
+    }
+
+    /// Sets room aside for the records of one call.
+    pub(super) fn hold_room(&mut self, len: usize) -> Result<(), Blocked> {
+        let keep = self.keep() + self.held_room;
+        self.writer.make_room(len, keep)?;
+        self.held_room += len;
+        Ok(())
     }
 
     /// Checks one key. A denial is counted, unless the caller waits and tries again.

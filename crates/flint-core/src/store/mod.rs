@@ -1,8 +1,8 @@
-//! One open store: what its lock protects (`core`, `configure`, `idempotent`, `settle`), what can be read without writing (`view`, with
+//! One open store: what its lock protects (`core`, `configure` with `slices`, `idempotent`, `settle`), what can be read without writing (`view`, with
 //! `items` and `listings`), and what its threads share (`shared`, with `spares`, `bell`, `wakers` and `notices`).
 
 pub(crate) mod bell;
-mod configure;
+pub(crate) mod configure;
 pub(crate) mod core;
 pub(crate) mod dir_lock;
 mod idempotent;
@@ -11,6 +11,7 @@ pub(crate) mod listings;
 pub(crate) mod notices;
 pub(crate) mod settle;
 pub(crate) mod shared;
+pub(crate) mod slices;
 mod spares;
 pub(crate) mod view;
 pub(crate) mod wakers;

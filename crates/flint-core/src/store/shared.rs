@@ -47,7 +47,7 @@ struct Failure {
 }
 
 /// One open store.
-pub(crate) struct Shared {
+pub struct Shared {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) options: Options,
     pub(crate) core: Mutex<Core>,

@@ -24,9 +24,9 @@ impl Shared {
     }
 
     fn prepare(&self, len: usize) -> Result<()> {
-        let (reserved, segment_bytes) = {
+        let (reserved, segment_bytes, holds) = {
             let core = self.core.lock();
-            (core.writer.is_reserved(), core.writer.segment_bytes())
+            (core.writer.is_reserved(), core.writer.segment_bytes(), core.held_room > 0)
         };
         if !reserved {
             writer::create_reserve(&*self.dir, segment_bytes)?;
@@ -40,7 +40,10 @@ impl Shared {
             core.writer.take_spare()
         };
         drop(too_small);
-        let spare = writer::create_some_spare(&*self.dir, segment_bytes, len, self.options.log_io)?;
+        // Of a segment that room is set aside in, the other calls need a part as well.
+        let all =
+            if len > segment_bytes || (holds && len > segment_bytes / 2) { len + segment_bytes } else { segment_bytes };
+        let spare = writer::create_some_spare(&*self.dir, all, len, self.options.log_io)?;
         self.core.lock().writer.set_spare(spare);
         Ok(())
     }

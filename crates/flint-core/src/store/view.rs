@@ -57,7 +57,7 @@ pub struct Scanned {
     pub slots: u64,
     /// Slots of the largest slice, which is visited under the lock.
     pub largest_slice: u32,
-    /// Slots, runs and blocks of runs that were visited in the slice with the most of them, of scans and compactions.
+    /// Slots, runs and blocks of runs that were visited in the slice with the most of them, of scans and compactions, or rates that were set.
     pub most_work: u64,
 }
 
@@ -95,6 +95,10 @@ impl Scanned {
     pub(crate) fn add(&mut self, slots: u32) {
         self.slots += u64::from(slots);
         self.largest_slice = self.largest_slice.max(slots);
+    }
+
+    pub(crate) fn add_work(&mut self, work: u64) {
+        self.most_work = self.most_work.max(work);
     }
 }
 

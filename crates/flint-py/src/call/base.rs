@@ -53,6 +53,12 @@ pub(crate) trait Call: Remote {
 
     /// The call without anything of Python.
     fn work<'a>(&'a self, py: Python<'a>) -> PyResult<Self::Work<'a>>;
+
+    /// Whether even `work` takes so long that an event loop leaves it to a thread.
+    #[inline]
+    fn is_long(&self) -> bool {
+        false
+    }
 }
 
 /// What the engine does for a call. Needs no interpreter lock.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use super::base::{Call, Change, ParsedCall, Remote, Work, done, initializer, pending};
-use super::specs::{Borrowed, Spec, parse_some, write_spec};
+use super::specs::{Borrowed, CHUNK, Spec, Specs, give_way, parse_some, write_spec};
 use super::{choice, limit};
 use crate::client::body::Body;
 use crate::client::request::{LIMIT_MANY, Request};
@@ -37,13 +37,16 @@ impl LimitCall {
 
 /// limit_many().
 #[pyclass(module = "flint._native", name = "_LimitManyCall", extends = ParsedCall, frozen)]
-pub(crate) struct LimitManyCall(Vec<Spec>);
+pub(crate) struct LimitManyCall(Specs);
 
 impl LimitManyCall {
     /// The call with these arguments.
     pub(crate) fn parse(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let mut parsed = Vec::new();
-        parse_some(&specs.try_iter()?, &mut parsed, usize::MAX)?;
+        let mut parsed = Specs::default();
+        let iterator = specs.try_iter()?;
+        while !parse_some(&iterator, &mut parsed, CHUNK)? {
+            give_way(specs.py());
+        }
         Ok(Self(parsed))
     }
 }
@@ -75,13 +78,13 @@ impl LimitManyCall {
 
 /// The arguments of limit_many(), parsed some at a time.
 #[pyclass(module = "flint._native", name = "_Specs", frozen)]
-pub(crate) struct Specs {
+pub(crate) struct Parser {
     iterator: Py<PyIterator>,
-    parsed: Mutex<Vec<Spec>>,
+    parsed: Mutex<Specs>,
 }
 
 #[pymethods]
-impl Specs {
+impl Parser {
     #[new]
     #[pyo3(signature = (specs, /))]
     fn new(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -132,7 +135,7 @@ impl Remote for LimitManyCall {
     type Output = u64;
 
     fn request(&self, py: Python<'_>) -> PyResult<Request> {
-        let specs = self.0.iter().map(|spec| spec.borrow(py)).collect::<PyResult<Vec<_>>>()?;
+        let specs = self.0.borrow(py)?;
         let body = py.detach(|| {
             let mut body = Body::default();
             body.raw(r#"{"limits":["#);
@@ -168,9 +171,6 @@ impl Work for ChangeMany<'_> {
     }
 
     fn try_run(&self, engine: &Engine, wait: WaitPolicy) -> flint_core::Result<Option<u64>> {
-        if self.0.len() > MANY {
-            return Ok(None);
-        }
         engine.try_run(&SetLimits { specs: &self.0 }, wait)
     }
 
@@ -183,12 +183,16 @@ impl Call for LimitManyCall {
     type Work<'a> = ChangeMany<'a>;
 
     fn work<'a>(&'a self, py: Python<'a>) -> PyResult<ChangeMany<'a>> {
-        self.0.iter().map(|spec| spec.borrow(py)).collect::<PyResult<_>>().map(ChangeMany)
+        self.0.borrow(py).map(ChangeMany)
+    }
+
+    fn is_long(&self) -> bool {
+        self.0.len() > MANY
     }
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<LimitCall>()?;
     m.add_class::<LimitManyCall>()?;
-    m.add_class::<Specs>()
+    m.add_class::<Parser>()
 }

@@ -12,7 +12,59 @@ use crate::convert::{Key, shown};
 use crate::errors::invalid_argument;
 
 /// A spec as the engine takes it.
-pub(super) type Borrowed<'a> = (&'a str, Limit, OnChange);
+pub(super) type Borrowed<'a> = (&'a str, &'a Limit, OnChange);
+
+/// Specs that are parsed or dropped before another thread may have the interpreter lock: about a millisecond.
+pub(super) const CHUNK: usize = 500;
+
+/// Lets a thread that has waited for the interpreter lock for its switch interval have it.
+pub(super) fn give_way(py: Python<'_>) {
+    py.detach(|| ());
+}
+
+/// The specs of a call, in chunks: an event loop that parses them never moves those that it has, and goes on while they are dropped.
+#[derive(Default)]
+pub(super) struct Specs {
+    chunks: Vec<Vec<Spec>>,
+    len: usize,
+}
+
+impl Specs {
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    fn push(&mut self, spec: Spec) {
+        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.push(spec),
+            None => self.chunks.push(vec![spec]),
+        }
+        self.len += 1;
+    }
+
+    /// The specs as the engine takes them.
+    pub(super) fn borrow<'a>(&'a self, py: Python<'a>) -> PyResult<Vec<Borrowed<'a>>> {
+        let mut borrowed = Vec::with_capacity(self.len);
+        for spec in self.chunks.iter().flatten() {
+            borrowed.push(spec.borrow(py)?);
+        }
+        Ok(borrowed)
+    }
+}
+
+impl Drop for Specs {
+    fn drop(&mut self) {
+        if self.chunks.len() <= 1 {
+            return;
+        }
+        Python::attach(|py| {
+            while let Some(chunk) = self.chunks.pop() {
+                drop(chunk);
+                give_way(py);
+            }
+        });
+    }
+}
 
 /// One call of `limit()`, owned.
 pub(super) struct Spec {
@@ -24,7 +76,7 @@ pub(super) struct Spec {
 impl Spec {
     /// The spec as the engine takes it.
     pub(super) fn borrow<'a>(&'a self, py: Python<'a>) -> PyResult<Borrowed<'a>> {
-        Ok((self.key.text(py)?, self.limit, self.on_change))
+        Ok((self.key.text(py)?, &self.limit, self.on_change))
     }
 
     fn parse(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -79,7 +131,7 @@ pub(super) fn write_spec((key, limit, on_change): &Borrowed<'_>, body: &mut Body
 }
 
 /// Adds up to `count` specs of an iterator to `parsed`, and returns whether it has no more; an error names the one that is wrong.
-pub(super) fn parse_some(specs: &Bound<'_, PyIterator>, parsed: &mut Vec<Spec>, count: usize) -> PyResult<bool> {
+pub(super) fn parse_some(specs: &Bound<'_, PyIterator>, parsed: &mut Specs, count: usize) -> PyResult<bool> {
     let py = specs.py();
     let mut iterator = specs.clone();
     for _ in 0..count {

@@ -81,6 +81,9 @@ impl Limiter {
             None => None,
         };
         let event_loop = || event_loop.map_or_else(|| running_loop(py), Ok);
+        if call.is_long() {
+            return Ok(None);
+        }
         let work = call.work(py)?;
         let mut decided = try_now(&work, engine);
         if matches!(decided, Ok(None)) {

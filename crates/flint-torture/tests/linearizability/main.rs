@@ -1,6 +1,7 @@
 //! Concurrent callers see one limiter: recorded histories of real threads on shared keys have a sequential explanation, in
 //! which the log's order is the order of decisions; across a close, a kill and a power cut too.
 
+mod slices;
 mod slow_disk;
 mod store;
 mod violations;

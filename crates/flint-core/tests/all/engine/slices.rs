@@ -3,7 +3,7 @@
 
 use crate::support::engine::{MS, World, bucket, limit};
 use flint_core::Engine;
-use flint_core::engine::{OnChange, SyncMode};
+use flint_core::engine::{OnChange, SLICE_RATES, SyncMode};
 use flint_core::limit::Algorithm;
 
 const RUNS: usize = 6_000;
@@ -79,6 +79,47 @@ fn a_call_on_a_long_log_visits_few_of_its_runs() {
         engine.delete("log-3").unwrap();
     });
     assert!(expired < 3 * CALL, "{expired}");
+}
+
+#[test]
+fn limit_many_sets_a_bounded_number_of_rates_at_a_time() {
+    let world = World::new(SyncMode::Batch);
+    let engine = world.open();
+    let (one, several) = (bucket("5/day"), bucket("1/s; 20/m; 300/h; 4000/d"));
+    let keys: Vec<String> = (0..2_000).map(|number| format!("key-{number:05}")).collect();
+    let specs: Vec<_> = keys
+        .iter()
+        .enumerate()
+        .map(|(number, key)| (key.as_str(), if number % 10 == 0 { several } else { one }, OnChange::Keep))
+        .collect();
+    let before = engine.counters().seq;
+    engine.limit_many(&specs).unwrap();
+    let rates = 200 * 4 + 1_800;
+    let work = engine.scanned().unwrap().most_work;
+    assert!((SLICE_RATES as u64 - 3..=SLICE_RATES as u64).contains(&work), "{work}");
+    assert_eq!(engine.counters().seq - before, rates / SLICE_RATES as u64 + 1);
+    // The same again, and a part of it: nothing is written.
+    engine.limit_many(&specs).unwrap();
+    engine.limit_many(&specs[..1_500]).unwrap();
+    assert_eq!(engine.counters().seq - before, rates / SLICE_RATES as u64 + 1);
+    let images = engine.images().unwrap();
+    assert_eq!(images.len(), keys.len());
+    engine.close().unwrap();
+    assert_eq!(world.open().images().unwrap(), images);
+}
+
+#[test]
+fn limits_of_one_slice_are_one_record() {
+    let world = World::new(SyncMode::Batch);
+    let engine = world.open();
+    let keys: Vec<String> = (0..=SLICE_RATES).map(|number| format!("key-{number:05}")).collect();
+    let specs: Vec<_> = keys.iter().map(|key| (key.as_str(), bucket("5/day"), OnChange::Keep)).collect();
+    for (specs, records) in [(&specs[1..], 1), (&specs[..], 1)] {
+        let before = engine.counters().seq;
+        engine.limit_many(specs).unwrap();
+        assert_eq!(engine.counters().seq - before, records);
+    }
+    assert_eq!(engine.list(None, None, None).unwrap().len(), keys.len());
 }
 
 #[test]
