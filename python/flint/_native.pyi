@@ -602,7 +602,7 @@ class Limiter:
         """Set the limit of `key`."""
 
     def limit_many(self, specs: Iterable[Mapping[str, Any]]) -> None:
-        """Set many limits with one durable write: all of them, or none."""
+        """Set many limits: all of them, or none."""
 
     def check(self, key: str, cost: int = 1, *, limit: _LimitLike | None = None) -> CheckResult:
         """Take `cost` tokens of `key` if it has them."""

@@ -101,9 +101,13 @@ impl Limiter {
         self.run(py, &LimitCall::parse(key, rate, per, &algorithm, burst, &on_change)?).map(drop)
     }
 
-    /// Set many limits, at most 100,000, with one durable write: all of them, or none when one is refused.
+    /// Set many limits, at most 100,000: all of them, or none when one is refused or the disk has no room for all.
     ///
     /// specs: mappings of limit()'s arguments, such as {"key": "a", "rate": "100/minute"}. No key may appear twice.
+    ///
+    /// Limits with up to 1,000 rates together are one durable write. More are set in slices of so many, in the given order, with
+    /// other calls in between; a process that dies, or a limiter that is closed, in the middle leaves the slices before that. The same
+    /// call again sets the rest.
     ///
     /// Raises what limit() raises.
     fn limit_many(&self, py: Python<'_>, specs: &Bound<'_, PyAny>) -> PyResult<()> {
