@@ -208,8 +208,8 @@ class SharedLimiter(LimiterBase):
         """Like limit_many(), without holding up the event loop, which goes on while `specs` is read."""
         from asyncio import get_running_loop
 
-        # Only the thread that encodes the limits refers to them, so that it drops them too: that takes long. What waits for the answer
-        # is a call without any.
+        # Only the thread that encodes the limits refers to them, so that it drops them too: that takes long. What waits
+        # for the answer is a call without any.
         encode = self._core.codec.encode
         encoding = get_running_loop().run_in_executor(None, encode, await limit_many_call(specs))
         await self._core.arun(_LimitManyCall(()), encoding=encoding)
