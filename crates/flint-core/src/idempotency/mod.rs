@@ -1,7 +1,9 @@
 //! The answers of idempotent calls, which a repeated call gets again: `record` is one of them,
-//! `answer` has its bytes, `window` the newest of all.
+//! `answer` has its bytes, `lane` those of one caller, `window` the
+//! newest of all.
 
 mod answer;
+mod lane;
 mod record;
 mod window;
 

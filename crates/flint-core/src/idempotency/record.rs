@@ -3,10 +3,30 @@
 /// Identifies an idempotent call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
-    /// The caller and its call.
+    /// The caller and its call. The last four bytes are the caller's alone, so that a store knows of each answer whose it is.
     pub id: [u8; 16],
     /// What the call does. The same id with another fingerprint is refused.
     pub fingerprint: [u8; 8],
+}
+
+/// Where the caller is in an id.
+const CALLER: usize = 12;
+
+impl CallId {
+    /// The id of a call: `caller`, and of `call`, which is a digest, the first twelve bytes.
+    #[must_use]
+    pub fn of(caller: u32, call: &[u8]) -> [u8; 16] {
+        let mut id = [0; 16];
+        let len = call.len().min(CALLER);
+        id[..len].copy_from_slice(&call[..len]);
+        id[CALLER..].copy_from_slice(&caller.to_le_bytes());
+        id
+    }
+
+    /// The caller of the call with this id.
+    pub(crate) const fn caller(id: &[u8; 16]) -> u32 {
+        u32::from_le_bytes([id[CALLER], id[CALLER + 1], id[CALLER + 2], id[CALLER + 3]])
+    }
 }
 
 /// One answer that is kept.

@@ -1,23 +1,21 @@
 //! The newest answers, oldest first, and where each call's is. What is in a window follows from what was put into it and in
 //! which order, so that replaying the log fills it as the calls did.
 //!
-//! Answers lie in chunks that never grow by much and never move, the index is split into small tables: no call pays for
-//! moving what is there. A call that adds an answer drops those that it displaces, and a few expired ones; other expired ones are
-//! skipped until they are dropped.
+//! Each caller has a lane. Where there is no room for an answer, the lane that takes most of it loses its oldest: one caller's calls
+//! never displace the answers of another that has fewer. A call that adds an answer drops those that it displaces, and a few expired
+//! ones; other expired ones are skipped until they are dropped.
 
-use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 
-use hashbrown::HashTable;
-
+use super::lane::Lane;
 use super::{CallId, IdempotencyRecord, MAX_DENIED, MAX_DENIED_BYTES, MAX_IDEMPOTENCY_BYTES, MAX_IDEMPOTENCY_RECORDS};
 
-const SHARD_BITS: u32 = 8;
-/// A chunk is full with this many answers, or with this many bytes of them.
-const CHUNK_ENTRIES: usize = 1 << 10;
-const CHUNK_BYTES: usize = 64 << 10;
-/// How many answers that are too old one call drops at most.
+/// How many answers of a lane that are too old one call drops at most.
 const EXPIRED_EACH: usize = 8;
+/// Most lanes. Further callers share one.
+const MAX_LANES: usize = 1 << 10;
+const SHARED: u32 = u32::MAX;
 
 /// The remembered answers of one store.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl IdempotencyWindow {
     pub fn find(&self, id: &[u8; 16], now_ns: u64) -> Option<IdempotencyRecord<'_>> {
         [&self.allowed, &self.denied]
             .into_iter()
-            .filter_map(|window| window.find(id))
+            .flat_map(|window| window.found(id))
             .find(|found| !found.is_expired(now_ns))
     }
 
@@ -54,8 +52,8 @@ impl IdempotencyWindow {
         self.denied.push(record);
     }
 
-    /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from the `from`th that
-    /// was ever remembered on. Gives the place of the next; `None` at the end.
+    /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from that of record
+    /// number `from` on. Returns the number of the next; `None` at the end.
     pub fn slice(
         &self,
         from: u64,
@@ -76,176 +74,103 @@ impl IdempotencyWindow {
     }
 }
 
-#[derive(Debug)]
-struct Entry {
-    call: CallId,
-    seq: u64,
-    at_ns: u64,
-    /// Where the answer starts in the chunk's bytes; it ends where the next one starts.
-    from: usize,
-}
-
-#[derive(Debug)]
-struct Chunk {
-    /// The place of its first entry among all that were ever put in.
-    first: u64,
-    entries: Vec<Entry>,
-    bytes: Vec<u8>,
-}
-
-impl Chunk {
-    fn record(&self, index: usize) -> IdempotencyRecord<'_> {
-        let Entry { call, seq, at_ns, from } = self.entries[index];
-        let to = self.entries.get(index + 1).map_or(self.bytes.len(), |next| next.from);
-        IdempotencyRecord { call, seq, at_ns, answer: &self.bytes[from..to] }
-    }
-
-    fn is_full(&self) -> bool {
-        self.entries.len() == CHUNK_ENTRIES || self.bytes.len() >= CHUNK_BYTES
-    }
-}
-
-/// Where an answer is: the number of its chunk among all that there ever were, and its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Place {
-    chunk: u32,
-    index: u32,
-}
-
+/// Answers of all callers.
 #[derive(Debug)]
 struct Window {
     max_count: usize,
     max_bytes: usize,
     count: usize,
     bytes: usize,
-    /// How many were ever put in.
-    total: u64,
-    chunks: VecDeque<Chunk>,
-    /// The oldest answer that is left; its chunk is the first.
-    oldest: Place,
-    /// Places by id. The hash is keyed, as that of keys is.
-    shards: Box<[HashTable<Place>]>,
-    hasher: RandomState,
+    /// By [`CallId::caller`]. None is empty.
+    lanes: BTreeMap<u32, Lane>,
+    /// The lane of which expired answers are dropped next.
+    turn: u32,
 }
 
 impl Window {
-    fn new(max_count: usize, max_bytes: usize) -> Self {
-        Self {
-            max_count,
-            max_bytes,
-            count: 0,
-            bytes: 0,
-            total: 0,
-            chunks: VecDeque::new(),
-            oldest: Place { chunk: 0, index: 0 },
-            shards: (0..1_usize << SHARD_BITS).map(|_| HashTable::new()).collect(),
-            hasher: RandomState::new(),
-        }
+    const fn new(max_count: usize, max_bytes: usize) -> Self {
+        Self { max_count, max_bytes, count: 0, bytes: 0, lanes: BTreeMap::new(), turn: 0 }
     }
 
-    const fn shard(hash: u64) -> usize {
-        // As in the table's index: bits that a hash table does not look at.
-        ((hash >> 40) as usize) & ((1 << SHARD_BITS) - 1)
-    }
-
-    fn record(&self, place: Place) -> IdempotencyRecord<'_> {
-        let chunk = place.chunk.wrapping_sub(self.oldest.chunk) as usize;
-        self.chunks[chunk].record(place.index as usize)
-    }
-
-    fn find(&self, id: &[u8; 16]) -> Option<IdempotencyRecord<'_>> {
-        if self.count == 0 {
-            return None;
-        }
-        let hash = self.hasher.hash_one(id);
-        let place = self.shards[Self::shard(hash)].find(hash, |&place| self.record(place).call.id == *id)?;
-        Some(self.record(*place))
+    /// What is remembered of the call with this id: the newest answer of each lane where it may be.
+    fn found(&self, id: &[u8; 16]) -> impl Iterator<Item = IdempotencyRecord<'_>> {
+        let lanes = [CallId::caller(id), SHARED].map(|caller| self.lanes.get(&caller));
+        let found = lanes.map(|lane| lane.and_then(|lane| lane.find(id)));
+        found.into_iter().flatten()
     }
 
     fn push(&mut self, record: &IdempotencyRecord<'_>) {
-        for _ in 0..EXPIRED_EACH {
-            if self.count == 0 || !self.record(self.oldest).is_expired(record.at_ns) {
-                break;
-            }
-            self.drop_oldest();
+        let mut caller = CallId::caller(&record.call.id);
+        if self.lanes.len() >= MAX_LANES && !self.lanes.contains_key(&caller) {
+            caller = SHARED;
+        }
+        self.drop_expired(caller, record.at_ns);
+        if self.lanes.len() > 1 {
+            // A lane of calls that come no more becomes empty, too.
+            let next = self.lanes.range(self.turn.wrapping_add(1)..).next().or_else(|| self.lanes.iter().next());
+            self.turn = next.map_or(0, |(&next, _)| next);
+            self.drop_expired(self.turn, record.at_ns);
         }
         let len = record.answer.len();
-        while self.count > 0 && (self.count >= self.max_count || self.bytes + len > self.max_bytes) {
-            self.drop_oldest();
+        while self.count >= self.max_count || self.bytes + len > self.max_bytes {
+            let Some(largest) = self.largest(caller, len) else { break };
+            self.drop_oldest(largest);
         }
-        let place = self.append(record);
+        self.lanes.entry(caller).or_insert_with(Lane::new).push(record);
         (self.count, self.bytes) = (self.count + 1, self.bytes + len);
-        let (hash, shard) = self.shard_of(&record.call.id);
-        let Self { chunks, oldest, hasher, .. } = self;
-        let id_of = |place: &Place| {
-            let chunk = place.chunk.wrapping_sub(oldest.chunk) as usize;
-            chunks[chunk].entries[place.index as usize].call.id
+    }
+
+    /// The caller whose answers take most of the room, if another of `len` bytes comes from `newest`; that caller comes first among equals.
+    fn largest(&self, newest: u32, len: usize) -> Option<u32> {
+        let each = self.max_bytes / self.max_count.max(1);
+        let room = |(&caller, lane): (&u32, &Lane)| {
+            let (count, bytes) = if caller == newest { (1, len) } else { (0, 0) };
+            (lane.bytes() + bytes).saturating_add((lane.count() + count).saturating_mul(each))
         };
-        let shard = &mut self.shards[shard];
-        match shard.find_mut(hash, |other| id_of(other) == record.call.id) {
-            // The older answer is too old to be given, or it would have been.
-            Some(older) => *older = place,
-            None => drop(shard.insert_unique(hash, place, |other| hasher.hash_one(id_of(other)))),
+        let largest = self.lanes.iter().max_by_key(|&(caller, lane)| (room((caller, lane)), *caller == newest));
+        largest.map(|(&caller, _)| caller)
+    }
+
+    fn drop_expired(&mut self, caller: u32, now_ns: u64) {
+        for _ in 0..EXPIRED_EACH {
+            let oldest = self.lanes.get(&caller).and_then(Lane::oldest);
+            if !oldest.is_some_and(|oldest| oldest.is_expired(now_ns)) {
+                break;
+            }
+            self.drop_oldest(caller);
         }
     }
 
-    fn shard_of(&self, id: &[u8; 16]) -> (u64, usize) {
-        let hash = self.hasher.hash_one(id);
-        (hash, Self::shard(hash))
-    }
-
-    fn append(&mut self, record: &IdempotencyRecord<'_>) -> Place {
-        if self.chunks.back().is_none_or(Chunk::is_full) {
-            self.chunks.push_back(Chunk { first: self.total, entries: Vec::new(), bytes: Vec::new() });
-        }
-        let number = self.oldest.chunk.wrapping_add(small(self.chunks.len() - 1));
-        let chunk = self.chunks.back_mut().expect("one was just added");
-        let index = small(chunk.entries.len());
-        let IdempotencyRecord { call, seq, at_ns, answer } = *record;
-        chunk.entries.push(Entry { call, seq, at_ns, from: chunk.bytes.len() });
-        chunk.bytes.extend_from_slice(answer);
-        self.total += 1;
-        Place { chunk: number, index }
-    }
-
-    fn drop_oldest(&mut self) {
-        let (place, record) = (self.oldest, self.record(self.oldest));
-        let (id, len) = (record.call.id, record.answer.len());
-        let (hash, shard) = self.shard_of(&id);
-        if let Ok(found) = self.shards[shard].find_entry(hash, |&other| other == place) {
-            found.remove();
-        }
-        (self.count, self.bytes) = (self.count - 1, self.bytes - len);
-        self.oldest.index += 1;
-        let first = &self.chunks[0];
-        if self.oldest.index as usize == first.entries.len() && first.is_full() {
-            self.chunks.pop_front();
-            self.oldest = Place { chunk: place.chunk.wrapping_add(1), index: 0 };
+    fn drop_oldest(&mut self, caller: u32) {
+        let Some(lane) = self.lanes.get_mut(&caller) else { return };
+        let before = lane.bytes();
+        lane.drop_oldest();
+        (self.count, self.bytes) = (self.count - 1, self.bytes - (before - lane.bytes()));
+        if lane.count() == 0 {
+            self.lanes.remove(&caller);
         }
     }
 
     fn slice(&self, from: u64, most: usize, each: &mut dyn FnMut(&IdempotencyRecord<'_>)) -> Option<u64> {
-        let oldest = self.chunks.front()?.first + u64::from(self.oldest.index);
-        let mut next = from.max(oldest);
-        let at = self.chunks.partition_point(|chunk| chunk.first <= next).checked_sub(1)?;
+        let mut lanes: Vec<_> = self.lanes.values().map(|lane| lane.from(from).peekable()).collect();
+        let next = |lanes: &mut Vec<_>, index: usize| {
+            let lane: &mut std::iter::Peekable<_> = &mut lanes[index];
+            lane.peek().map(|record: &IdempotencyRecord<'_>| Reverse((record.seq, index)))
+        };
+        let mut order: BinaryHeap<_> = (0..lanes.len()).filter_map(|index| next(&mut lanes, index)).collect();
         let mut left = most;
-        for chunk in self.chunks.iter().skip(at) {
-            let skipped = usize::try_from(next - chunk.first).unwrap_or(usize::MAX);
-            for index in skipped..chunk.entries.len() {
-                if left == 0 {
-                    return Some(next);
-                }
-                each(&chunk.record(index));
-                (left, next) = (left - 1, next + 1);
+        while let Some(Reverse((seq, index))) = order.pop() {
+            if left == 0 {
+                return Some(seq);
             }
+            if let Some(record) = lanes[index].next() {
+                each(&record);
+            }
+            left -= 1;
+            order.extend(next(&mut lanes, index));
         }
         None
     }
-}
-
-/// A number of chunks, or of entries of one: there are never 2^32 of them at a time.
-fn small(number: usize) -> u32 {
-    u32::try_from(number).expect("chunks and their entries are few")
 }
 
 #[cfg(test)]
@@ -259,6 +184,86 @@ mod tests {
         id
     }
 
+    fn indexed(window: &Window) -> usize {
+        window.lanes.values().map(Lane::indexed).sum()
+    }
+
+    fn chunks(window: &Window) -> usize {
+        window.lanes.values().map(Lane::chunks).sum()
+    }
+
+    /// Answers of two callers, each with its numbers.
+    fn push_of(window: &mut Window, caller: u32, number: u64, at_ns: u64, len: usize) {
+        let call = CallId { id: CallId::of(caller, &number.to_le_bytes()), fingerprint: [0; 8] };
+        window.push(&IdempotencyRecord { call, seq: number, at_ns, answer: &vec![0; len] });
+    }
+
+    fn count_of(window: &Window, caller: u32) -> usize {
+        window.lanes.get(&caller).map_or(0, Lane::count)
+    }
+
+    #[test]
+    fn no_caller_displaces_the_answers_of_another_that_has_fewer() {
+        let mut window = Window::new(1_000, 100_000);
+        for number in 0..300 {
+            push_of(&mut window, 1, number, 0, 50);
+        }
+        for number in 300..20_000 {
+            push_of(&mut window, 2, number, 0, 10);
+        }
+        assert_eq!((count_of(&window, 1), window.count), (300, 1_000));
+        for number in 20_000..30_000 {
+            // Also not with large answers.
+            push_of(&mut window, 2 + u32::try_from(number % 2).unwrap(), number, 0, 5_000);
+        }
+        assert_eq!(count_of(&window, 1), 300);
+        assert!(window.bytes <= 100_000 && count_of(&window, 2) > 5 && count_of(&window, 3) > 5);
+        for number in 30_000..40_000 {
+            push_of(&mut window, 1, number, 0, 50);
+        }
+        assert!(count_of(&window, 2) > 5 && count_of(&window, 3) > 5, "nor does that one displace theirs");
+        let (all, _) = numbers(&window, 0, usize::MAX);
+        assert!(all.windows(2).all(|pair| pair[0] < pair[1]) && all.len() == window.count, "in order over all lanes");
+        let (mut parts, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            let (some, then) = numbers(&window, from, 7);
+            parts.extend(some);
+            next = then;
+        }
+        assert_eq!(parts, all);
+    }
+
+    #[test]
+    fn a_caller_that_is_alone_has_all_the_room_and_leaves_it() {
+        let mut window = Window::new(1_000, usize::MAX);
+        for number in 0..2_000 {
+            push_of(&mut window, 1, number, 0, 1);
+        }
+        assert_eq!(count_of(&window, 1), 1_000);
+        for number in 2_000..4_000 {
+            push_of(&mut window, 2, number, 0, 1);
+        }
+        assert_eq!((count_of(&window, 1), count_of(&window, 2)), (500, 500));
+        for number in 4_000..4_200 {
+            push_of(&mut window, 2, number, IDEMPOTENCY_AGE_NS + 1, 1);
+        }
+        assert_eq!(window.lanes.keys().collect::<Vec<_>>(), [&2], "what is too old takes no room for long");
+    }
+
+    #[test]
+    fn lanes_are_bounded() {
+        let mut window = Window::new(10_000, usize::MAX);
+        for number in 0..5_000_u32 {
+            push_of(&mut window, number, u64::from(number), 0, 1);
+        }
+        assert_eq!(window.lanes.len(), MAX_LANES + 1);
+        assert_eq!(count_of(&window, SHARED), 5_000 - MAX_LANES);
+        for number in [0, 1_023, 1_024, 4_999_u32] {
+            let id = CallId::of(number, &u64::from(number).to_le_bytes());
+            assert_eq!(window.found(&id).map(|record| record.seq).collect::<Vec<_>>(), [u64::from(number)]);
+        }
+    }
+
     fn push(window: &mut Window, number: u64, at_ns: u64, len: usize) {
         let call = CallId { id: id(number), fingerprint: number.to_le_bytes() };
         let byte = number.to_le_bytes()[0];
@@ -266,7 +271,7 @@ mod tests {
     }
 
     fn found(window: &Window, number: u64) -> Option<usize> {
-        window.find(&id(number)).map(|record| {
+        window.found(&id(number)).next().map(|record| {
             assert_eq!((record.seq, record.call.fingerprint), (number, number.to_le_bytes()));
             let byte = number.to_le_bytes()[0];
             assert!(record.answer.iter().all(|&other| other == byte), "the answer of another call");
@@ -291,8 +296,8 @@ mod tests {
             assert_eq!(found(&window, oldest), Some(5 + usize::try_from(oldest % 50).unwrap()));
         }
         assert_eq!(numbers(&window, 0, usize::MAX), ((7_000..10_000).collect(), None));
-        assert_eq!(window.shards.iter().map(HashTable::len).sum::<usize>(), 3_000, "nothing is left behind");
-        assert!(window.chunks.len() <= 4, "{} chunks", window.chunks.len());
+        assert_eq!(indexed(&window), 3_000, "nothing is left behind");
+        assert!(chunks(&window) <= 4, "{} chunks", chunks(&window));
     }
 
     #[test]
@@ -340,7 +345,7 @@ mod tests {
             push(&mut window, 7_000, u64::MAX, 30);
         }
         assert_eq!((found(&window, 7_000), window.count), (Some(30), 41));
-        assert_eq!(window.shards.iter().map(HashTable::len).sum::<usize>(), 1);
+        assert_eq!(indexed(&window), 1);
     }
 
     #[test]
