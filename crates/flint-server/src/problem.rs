@@ -7,6 +7,8 @@ use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::connection::EVERY_RESPONSE;
+
 /// Everything that a request can fail with. The codes are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -184,9 +186,10 @@ impl Problem {
     /// The whole response for a connection whose request is not read, and which is closed.
     pub(crate) fn unrequested(&self) -> Vec<u8> {
         let (body, (_, status, _)) = (self.body(), self.code.parts());
+        let always = EVERY_RESPONSE.map(|(name, value)| format!("{name}: {value}\r\n")).concat();
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\nretry-after: 1\r\ncontent-length: {}\r\n\
-             x-content-type-options: nosniff\r\ncross-origin-resource-policy: same-origin\r\nconnection: close\r\n\r\n",
+             {always}connection: close\r\n\r\n",
             body.len()
         );
         [head.into_bytes(), body].concat()

@@ -37,6 +37,11 @@ class Answer:
     headers: Message
     body: bytes
 
+    def __post_init__(self) -> None:
+        # Every answer has them, also those of the HTTP library.
+        for name, value in (("X-Content-Type-Options", "nosniff"), ("Cross-Origin-Resource-Policy", "same-origin")):
+            assert self.headers[name] == value, (self.status, str(self.headers))
+
     @property
     def json(self) -> Any:
         return json.loads(self.body)

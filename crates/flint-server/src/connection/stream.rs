@@ -1,5 +1,7 @@
-//! The stream of a connection, which notes when bytes are received and when the client does not read.
+//! The stream of a connection, which notes when bytes are received and when the client does not read, and completes the
+//! responses of hyper.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::RawFd;
 use std::pin::Pin;
@@ -8,12 +10,15 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::head::completed;
 use super::state::Connection;
 
 /// A stream that reports to its connection.
 pub(crate) struct TrackedStream<S> {
     stream: S,
     connection: Arc<Connection>,
+    /// What hyper takes for written and is not: the end of its output, with more headers.
+    unsent: Vec<u8>,
 }
 
 impl<S> Drop for TrackedStream<S> {
@@ -27,7 +32,7 @@ impl<S> TrackedStream<S> {
     /// `stream` is that of `socket`.
     pub(crate) fn new(stream: S, socket: RawFd, connection: Arc<Connection>) -> Self {
         connection.set_socket(Some(socket));
-        Self { stream, connection }
+        Self { stream, connection, unsent: Vec::new() }
     }
 
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -37,6 +42,21 @@ impl<S> TrackedStream<S> {
             self.connection.write_unblocked();
         }
         written
+    }
+}
+
+impl<S: AsyncWrite + Unpin> TrackedStream<S> {
+    /// Writes what is unsent.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.unsent);
+            let count = ready!(self.note(written))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unsent.drain(..count);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -53,29 +73,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for TrackedStream<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for TrackedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unsent(cx))?;
+        if let Cow::Owned(completed) = completed(buf) {
+            // hyper writes nothing behind this, and flushes it.
+            self.unsent = completed;
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note(written)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.note(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unsent(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

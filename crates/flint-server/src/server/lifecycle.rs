@@ -22,7 +22,7 @@ use crate::durability::DurabilityWaiters;
 use crate::error::StartError;
 use crate::listen::{self, Listener};
 use crate::log::{Level, LogFormat, OncePerMinute};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::metrics::ServerMetrics;
 use crate::service::Service;
 use crate::settings::{Bounds, Settings};
@@ -123,6 +123,10 @@ impl Server {
     /// # Errors
     /// Those of the operating system.
     pub fn run(self, signals: bool) -> Result<(), StartError> {
+        if signals {
+            // The process is the server's. That of an application is its own.
+            memory::return_large_blocks();
+        }
         let blocking = self.service.bounds.blocking;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

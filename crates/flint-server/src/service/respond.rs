@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Request, Version};
 
@@ -14,15 +14,13 @@ use super::state::Service;
 use super::{body, deadline, panics};
 use crate::auth::Principal;
 use crate::cancellation::Cancellation;
-use crate::connection::Connection;
+use crate::connection::{Connection, EVERY_RESPONSE};
 use crate::idempotency::call_id;
 use crate::log::Level;
 use crate::parsed_request::{ParsedRequest, Query, percent_decoded, wants_exact};
 use crate::problem::{Code, Problem};
 use crate::routes::{self, Handler, Route};
 
-/// No page of another origin gets the answer, not even as an image or a script.
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// How far a request has come, also when it failed on the way.
@@ -63,8 +61,9 @@ pub(crate) async fn respond(
     let status = response.status().as_u16();
     service.metrics.count(progress.route.map(routes::index), status);
     let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    for (name, value) in EVERY_RESPONSE {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
     if progress.unread {
         // The rest of the request is not read: the client's next request needs another connection.
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
