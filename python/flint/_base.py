@@ -34,7 +34,7 @@ def ended(error: ImportError) -> ClosedError:
     """What is raised for a module that cannot be imported because the interpreter is ending."""
     if not sys.is_finalizing():
         raise error
-    return ClosedError("the interpreter is ending, and no call can wait for a limit any more")
+    return ClosedError("the interpreter is ending, and no call of a limiter works any more")
 
 
 # The default of `algorithm`. The native half refuses an algorithm together with a flint.Limit, which has its own, also
@@ -57,15 +57,23 @@ async def limit_many_call(specs: Iterable[Mapping[str, Any]]) -> _LimitManyCall:
     return call
 
 
+class _Loading:
+    """Around the import of a module that is loaded with the first call that needs it: before anything is consumed."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, OSError):
+            message = f"nothing was consumed, because a part of Flint cannot be loaded: {error}"
+            raise StorageError(message, errno=error.errno, filename=error.filename) from error
+        if isinstance(error, ImportError):
+            raise ended(error) from None
+
+
 def _waiting() -> ModuleType:
-    """The module that waits, which is loaded with the first call that does: before anything is consumed."""
-    try:
+    """The module that waits."""
+    with _Loading():
         from flint._waiting import acquire
-    except OSError as error:
-        message = f"nothing was consumed, because a part of Flint cannot be loaded: {error}"
-        raise StorageError(message, errno=error.errno, filename=error.filename) from error
-    except ImportError as error:
-        raise ended(error) from None
     return acquire
 
 
@@ -124,6 +132,6 @@ class LimiterBase:
 
         The function raises RateLimitExceeded, with wait=True AcquireTimeout, and what check() raises.
         """
-        from flint._decorator import rate_limit
-
+        with _Loading():
+            from flint._decorator import rate_limit
         return rate_limit(self, key, rate, per, cost=cost, burst=burst, algorithm=algorithm, wait=wait, timeout=timeout)

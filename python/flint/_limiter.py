@@ -167,9 +167,7 @@ class Limiter(_NativeLimiter, LimiterBase):
 
     async def abackup(self, path: str | os.PathLike[str]) -> BackupReport:
         """Like backup(), in a worker thread: it copies files."""
-        import asyncio
-
-        return await asyncio.get_running_loop().run_in_executor(None, self.backup, path)
+        return await self._in_thread(self.backup, path)
 
     async def adoctor(self) -> Report:
         """Like doctor(), in a worker thread."""
@@ -201,7 +199,13 @@ class Limiter(_NativeLimiter, LimiterBase):
     ) -> None:
         import asyncio
 
-        await asyncio.get_running_loop().run_in_executor(None, self.close)
+        try:
+            closing = asyncio.get_running_loop().run_in_executor(None, self.close)
+        except OSError:
+            # No descriptor to start a thread with; the directory must not stay locked for that.
+            self.close()
+        else:
+            await closing
 
     # flint._backend.Attempts: what flint._waiting needs.
 

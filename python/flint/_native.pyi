@@ -74,6 +74,8 @@ __all__ = [
 __version__: str
 
 _T_co = TypeVar("_T_co", covariant=True)
+_A = TypeVar("_A")
+_R = TypeVar("_R")
 
 @final
 class _LoopWaits:
@@ -114,7 +116,10 @@ class Rate(Record):
 
 @final
 class Limit:
-    """A parsed limit: one to eight rates that are taken together or not at all. Frozen and reusable."""
+    """A parsed limit: one to eight rates that are taken together or not at all. Frozen and reusable.
+
+    Limits with the same rates are equal, in any order.
+    """
 
     def __new__(
         cls, rate: _RateLike, per: _Period | None = None, *, algorithm: str = "token_bucket", burst: int | None = None
@@ -680,6 +685,7 @@ class Limiter:
         self, key: str, cost: int, limit: _LimitLike | None, /
     ) -> CheckResult | Awaitable[CheckResult]: ...
     def _start_check_all(self, items: Iterable[_Item], /) -> MultiCheckResult | Awaitable[MultiCheckResult]: ...
+    def _in_thread(self, function: Callable[[_A], _R], argument: _A, /) -> Awaitable[_R]: ...
     @property
     def _clock(self) -> ManualClock | None: ...
     @property

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use flint_core::Error;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyInt, PyString};
 
 use crate::errors::{invalid_argument, to_py};
@@ -207,13 +208,15 @@ pub(crate) fn url_scheme(text: &str) -> Option<String> {
 ///
 /// Raises StorageError for a relative path where the working directory was removed.
 pub(crate) fn absolute_path(name: &str, path: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    // While the interpreter ends, nothing can be imported any more, and calls with a path still have an error of their own.
+    static FSPATH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = path.py();
-    let os = py.import("os")?;
+    let fspath = FSPATH.get_or_try_init(py, || -> PyResult<_> { Ok(py.import("os")?.getattr("fspath")?.unbind()) })?;
     let refuse = || {
         let kind = path.get_type().name().map_or_else(|_| "this".to_owned(), |kind| kind.to_string());
         PyTypeError::new_err(format!("{name} must be a str or a Path, such as \".flint\", not {kind}"))
     };
-    let text = os.call_method1("fspath", (path,)).map_err(|_| refuse())?;
+    let text = fspath.bind(py).call1((path,)).map_err(|_| refuse())?;
     let Ok(text) = text.cast_into::<PyString>() else { return Err(refuse()) };
     let shown = || shown(text.as_any().as_borrowed());
     if text.len()? == 0 || text.contains("\0")? {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import HTTPException, Response, WebSocketException
 
-from flint._errors import FlintError, InvalidArgument, InvalidCost
+from flint._errors import FlintError, InvalidCost
 from flint._web.asgi import CARRIED, can_answer_websocket
 from flint._web.headers import Family, Header, limit_headers, rate_headers, retry_after
 from flint._web.refusal import DENIED, ON_ERROR, ErrorPolicy, OnError, Refusal
@@ -66,7 +66,7 @@ async def check(
         WebSocketException: the same, for a websocket whose server cannot answer the handshake.
         FlintError: the limiter failed and a part has on_error "raise".
     """
-    keys, items = await _items(parts, connection)
+    item_of, items = await _items(parts, connection)
     try:
         answer = await limiter.acheck_all(items)
     except InvalidCost as error:
@@ -81,8 +81,9 @@ async def check(
             raise _exception(failed, connection) from error
         checked.results.update(dict.fromkeys(parts))
         return
-    results = {result.key: result for result in answer.results}
-    checked.results.update({part: results[key] for part, key in zip(parts, keys, strict=True)})
+    # By position: several items may have one key.
+    results = answer.results
+    checked.results.update({part: results[number] for part, number in zip(parts, item_of, strict=True)})
     headers = _headers(checked.results)
     _pass_to_middleware(headers, connection)
     if not answer.allowed:
@@ -91,26 +92,36 @@ async def check(
     _set_headers(headers, response, checked.names)
 
 
-async def _items(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple[list[str], list[Mapping[str, Any]]]:
-    """The key of each part, and the items to check: parts with one key and limit are one item with the sum of costs."""
-    keys: list[str] = []
-    costs: dict[str, int] = {}
-    limits: dict[str, Limit | None] = {}
-    for part, number in parts.items():
-        key, cost = await part.rule.key_and_cost(connection, OWNER)
-        if part.numbered and number > 1:
-            # At the front, which the client cannot choose.
-            key = f"#{number} {key}"
-        limit = part.rule.limit or limits.get(key)
-        if limits.get(key) not in (None, limit):
-            raise InvalidArgument(
-                f"two {OWNER}s of one route have the key {key!r} and different limits; give them different keys, or "
-                f"join their rates in one, as in {OWNER}('10/minute; 1000/day')"
-            )
-        keys.append(key)
-        costs[key] = costs.get(key, 0) + cost
-        limits[key] = limit
-    return keys, [{"key": key, "cost": cost, "limit": limits[key]} for key, cost in costs.items()]
+async def _items(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple[list[int], list[Mapping[str, Any]]]:
+    """The number of the item of each part, and the items to check.
+
+    Parts with one key and equal limits are one item with the sum of their costs. A part without a rate belongs to the
+    first other part with its key.
+    """
+    found = [(part.rule.limit, *await _key_and_cost(part, number, connection)) for part, number in parts.items()]
+    first: dict[str, Limit] = {}
+    for limit, key, _ in found:
+        if limit is not None:
+            first.setdefault(key, limit)
+    numbers: dict[tuple[str, Limit | None], int] = {}
+    costs: list[int] = []
+    item_of: list[int] = []
+    for limit, key, cost in found:
+        number = numbers.setdefault((key, limit or first.get(key)), len(costs))
+        if number == len(costs):
+            costs.append(0)
+        costs[number] += cost
+        item_of.append(number)
+    items = [{"key": key, "cost": cost, "limit": limit} for (key, limit), cost in zip(numbers, costs, strict=True)]
+    return item_of, items
+
+
+async def _key_and_cost(part: Part, number: int, connection: HTTPConnection) -> tuple[str, int]:
+    key, cost = await part.rule.key_and_cost(connection, OWNER)
+    if part.numbered and number > 1:
+        # At the front, which the client cannot choose.
+        key = f"#{number} {key}"
+    return key, cost
 
 
 def _headers(results: Mapping[Part, CheckResult | None]) -> list[Header]:

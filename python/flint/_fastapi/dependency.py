@@ -34,13 +34,13 @@ class RateLimit:
 
     All limits of a route, its routers and its application count together or not at all: the first that FastAPI calls
     checks all of them, in one call to the limiter. All keys are made then, from what the request contains at that time.
-    Equal limits count once. Different ones with one key and limit take the sum of their costs; one key with two limits
-    is an InvalidArgument. The key that flint.keys.client_ip() returns gets "RateLimit " in front, so that a middleware
-    with the same key function counts under another.
+    Equal RateLimits count once. Of different ones with one key, those with equal limits (the same rates, in any order)
+    take the sum of their costs, and each other limit counts for itself. The key that flint.keys.client_ip() returns
+    gets "RateLimit " in front, so that a middleware with the same key function counts under another.
 
     Args:
-        rate: the limit, as flint.Limit takes it; it travels with the call. Without it the key's limit has to be set
-            before.
+        rate: the limit, as flint.Limit takes it; it travels with the call. Without it the limit is that of the first
+            other RateLimit of the route with this key, or else the key's own, which has to be set before.
         per: the period of `rate`.
         key: a key, or a function (plain or async) of the Request, or of the WebSocket, that returns one. By default
             `per_route()`: each client has the limit to itself on each route; several such limits of one route have a

@@ -26,6 +26,24 @@ from flint.keys import client_ip
 from flint.testing import ManualClock
 
 
+async def user(request: Request) -> str:
+    return "u:1"
+
+
+PERIODS = {60_000: "minute", 3_600_000: "hour", 86_400_000: "day"}
+
+
+def by_limit(limiter: flint.Limiter, key: str) -> dict[str, tuple[int, int]]:
+    """Cost allowed and denied under each limit of a key."""
+    status = limiter.status(key)
+    assert status is not None
+
+    def text(counter: flint.CounterStatus) -> str:
+        return "; ".join(f"{rate.rate}/{PERIODS[rate.per_millis]}" for rate in counter.rates)
+
+    return {text(counter): (counter.total_allowed_cost, counter.total_denied_cost) for counter in status.counters}
+
+
 def test_several_limits_by_default_have_a_key_each(limiter: flint.Limiter, clock: ManualClock) -> None:
     app = application(limiter, dependencies=[depends("9/hour")])
     costly = RateLimit("100/day", cost=lambda request: 40)
@@ -137,14 +155,71 @@ def test_one_key_and_limit_twice_takes_the_sum(limiter: flint.Limiter) -> None:
     assert totals(limiter) == {"k": (5, 5)}
 
 
-def test_one_key_with_two_limits_is_a_mistake(limiter: flint.Limiter) -> None:
+def test_one_key_with_two_limits_has_a_counter_for_each(limiter: flint.Limiter, clock: ManualClock) -> None:
     app = application(limiter)
-    app.get("/", dependencies=[depends("9/hour", "k"), depends("5/day", "k")])(nothing)
-    with pytest.raises(
-        flint.InvalidArgument, match=r"two RateLimits of one route have the key 'k'.*10/minute; 1000/day"
-    ):
-        get(app)
-    assert totals(limiter) == {}
+
+    @app.get("/", dependencies=[depends("6/day", user)])
+    async def index(per_minute: Annotated[flint.CheckResult, depends("2/minute", user, cost=2)]) -> int:
+        return per_minute.remaining
+
+    first = get(app)
+    assert (first.status_code, first.json()) == (200, 0)
+    assert [item["q"] for _, item in parsed(first, "ratelimit-policy")] == [6, 2]
+    assert [item["r"] for _, item in parsed(first, "ratelimit")] == [5, 0]
+    # All or nothing: a minute that is used up takes nothing of the day.
+    assert get(app).status_code == 429
+    clock.advance(60)
+    assert get(app).json() == 0
+    assert by_limit(limiter, "u:1") == {"6/day": (2, 0), "2/minute": (4, 2)}
+    for number in range(4):
+        clock.advance(60)
+        assert get(app).status_code == 200, number
+    clock.advance(60)
+    denied = get(app)
+    assert denied.status_code == 429
+    assert int(denied.headers["retry-after"]) > 3600
+    assert [item["r"] for _, item in parsed(denied, "ratelimit")] == [0, 2]
+
+
+def test_equal_limits_of_one_key_take_the_sum_in_any_order_of_their_rates(limiter: flint.Limiter) -> None:
+    app = application(limiter)
+    limits = [depends("9/minute; 20/hour", "k"), depends("20/hour; 9/minute", "k", cost=2), depends("5/day", "k")]
+    app.get("/", dependencies=limits)(nothing)
+    answer = get(app)
+    assert answer.status_code == 200
+    assert by_limit(limiter, "k") == {"9/minute; 20/hour": (3, 0), "5/day": (1, 0)}
+    assert [item["r"] for _, item in parsed(answer, "ratelimit")] == [6, 17, 4]
+
+
+def test_one_limit_in_another_order_is_the_same(limiter: flint.Limiter) -> None:
+    app = application(limiter)
+    limits = [depends("9/minute; 20/hour", "k"), depends("20/hour; 9/minute", "k")]
+    app.get("/", dependencies=limits)(nothing)
+    assert get(app).status_code == 200
+    assert by_limit(limiter, "k") == {"9/minute; 20/hour": (1, 0)}
+
+
+def test_one_without_a_rate_belongs_to_the_first_limit_of_its_key(limiter: flint.Limiter) -> None:
+    app = application(limiter)
+    limits = [depends(None, "k", cost=3), depends("9/hour", "k"), depends("5/day", "k"), depends("2/minute", "other")]
+    app.get("/", dependencies=limits)(nothing)
+    assert get(app).status_code == 200
+    assert by_limit(limiter, "k") == {"9/hour": (4, 0), "5/day": (1, 0)}
+
+
+def test_a_limit_that_was_set_counts_all_of_its_key(limiter: flint.Limiter) -> None:
+    limiter.limit("k", "5/hour")
+    app = application(limiter)
+    app.get("/", dependencies=[depends("9/hour", "k"), depends("5/day", "k", cost=2)])(nothing)
+    assert statuses(app, "/", "/") == [200, 429]
+    assert totals(limiter) == {"k": (3, 3)}
+
+
+def test_a_limit_by_itself_and_one_together_with_the_same_key(limiter: flint.Limiter) -> None:
+    app = application(limiter)
+    app.get("/", dependencies=[depends("2/minute", "k"), depends("1/hour", "k", together=False)])(nothing)
+    assert statuses(app, "/", "/") == [200, 429]
+    assert by_limit(limiter, "k") == {"2/minute": (2, 0), "1/hour": (1, 1)}
 
 
 # In which order.

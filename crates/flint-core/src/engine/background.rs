@@ -23,6 +23,8 @@ use crate::store::shared::Shared;
 const IDLE: Duration = Duration::from_secs(60);
 /// After so many slices of giving back memory the allocator gives it back to the system: some 10 MiB.
 const RELEASE_EVERY: u32 = 512;
+/// And when there is nothing more to give back, after at least this many since the last time: some 1 MiB.
+const RELEASE_AT_END: u32 = 64;
 /// How long the worker leaves a full disk alone.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -120,7 +122,7 @@ pub(crate) fn turn(shared: &Shared) -> Result<()> {
     if is_compaction_due(shared) {
         compact_in_background(shared);
     }
-    chores(shared);
+    chores(shared, &mut 0);
     Ok(())
 }
 
@@ -134,6 +136,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
     spawn_named("flint-work", move || {
         let mut compaction: Option<JoinHandle<()>> = None;
         let mut pause = None;
+        let mut unreleased = 0;
         loop {
             {
                 let mut ring = shared.worker.state.lock();
@@ -158,7 +161,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
                     compaction = spawn_named("flint-compact", move || compact_in_background(&shared)).ok();
                 }
             }
-            if !chores(&shared) {
+            if !chores(&shared, &mut unreleased) {
                 pause = Some(RETRY);
             }
         }
@@ -169,7 +172,7 @@ pub(crate) fn spawn_worker(shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
 }
 
 /// One round of everything that may be due. False if something has to be tried again later.
-fn chores(shared: &Shared) -> bool {
+fn chores(shared: &Shared, unreleased: &mut u32) -> bool {
     shared.renew_lock();
     // What is dropped here is dropped without the lock.
     let (segments, maps, dropped, spare_len) = {
@@ -196,29 +199,37 @@ fn chores(shared: &Shared) -> bool {
         }
     }
     done &= save_denials_if_due(shared).is_ok();
-    settle(shared);
+    settle(shared, unreleased);
     if !done {
         shared.core.lock().worker_knows = true;
     }
     done
 }
 
-/// Gives back the memory of deleted keys. What cannot be done now is done when the worker is rung the next time.
-fn settle(shared: &Shared) {
-    let (mut saves, mut slices) = (0, 0_u32);
+/// Gives back the memory of deleted keys. What cannot be done now is done when the worker is rung the next time. `unreleased` counts
+/// the slices whose memory the allocator still has.
+fn settle(shared: &Shared, unreleased: &mut u32) {
+    let mut saves = 0;
     loop {
         let settling = shared.core.lock().settle();
-        match settling {
-            Settling::Done => return,
+        let release_at = match settling {
             Settling::More => {
-                slices += 1;
-                // For as long as it takes no other thread can allocate, so that it is done bit by bit.
-                if slices.is_multiple_of(RELEASE_EVERY) {
-                    memory::release();
-                }
+                *unreleased += 1;
+                RELEASE_EVERY
             }
-            Settling::AfterDenials if saves < 3 && compact::save_denials(shared).is_ok() => saves += 1,
-            Settling::AfterDenials => return,
+            Settling::AfterDenials if saves < 3 && compact::save_denials(shared).is_ok() => {
+                saves += 1;
+                RELEASE_EVERY
+            }
+            Settling::AfterDenials | Settling::Done => RELEASE_AT_END,
+        };
+        // For as long as it takes no other thread can allocate, so that it is done bit by bit.
+        if *unreleased >= release_at {
+            memory::release();
+            *unreleased = 0;
+        }
+        if release_at == RELEASE_AT_END {
+            return;
         }
         shared.give_way();
     }

@@ -9,7 +9,6 @@ use crate::outcome::{MultiOutcome, Outcome};
 use crate::store::core::{Core, Denials};
 use crate::store::shared::Shared;
 use crate::store::slices::is_one_slice;
-use crate::table::same_rates;
 use crate::writer::Blocked;
 
 use super::Engine;
@@ -380,12 +379,7 @@ impl Engine {
 
 /// Of one key, items must have different limits.
 fn unique_items(items: &[Item<'_>]) -> Result<()> {
-    let same = |a: &Item<'_>, b: &Item<'_>| match (a.limit, b.limit) {
-        _ if a.key != b.key => false,
-        (None, None) => true,
-        (Some(a), Some(b)) => same_rates(a.rates().iter(), b.rates().iter()),
-        _ => false,
-    };
+    let same = |a: &Item<'_>, b: &Item<'_>| a.key == b.key && a.limit == b.limit;
     let twice = |of: &[&Item<'_>]| (1..of.len()).find(|&at| of[..at].iter().any(|other| same(other, of[at])));
     let mut order: Vec<&Item<'_>> = items.iter().collect();
     order.sort_by_key(|item| item.key);

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Most rates in one limit.
 pub const MAX_RATES: usize = 8;
 
-/// One to [`MAX_RATES`] rates that are taken together or not at all.
+/// One to [`MAX_RATES`] rates that are taken together or not at all. Limits with the same rates are equal, in any order.
 #[derive(Clone, Copy)]
 pub struct Limit {
     /// The first `len` count; the others repeat the first.
@@ -74,9 +74,19 @@ fn refused_cost(cost: u64, capacity: u64) -> Error {
     ))
 }
 
+/// Whether both have the same rates, in any order.
+pub(crate) fn same_rates<'a>(
+    a: impl Iterator<Item = &'a Rate> + Clone,
+    b: impl Iterator<Item = &'a Rate> + Clone,
+) -> bool {
+    let count = |rates: &mut dyn Iterator<Item = &'a Rate>, rate: &Rate| rates.filter(|other| *other == rate).count();
+    a.clone().count() == b.clone().count()
+        && a.clone().all(|rate| count(&mut a.clone(), rate) == count(&mut b.clone(), rate))
+}
+
 impl PartialEq for Limit {
     fn eq(&self, other: &Self) -> bool {
-        self.rates() == other.rates()
+        same_rates(self.rates().iter(), other.rates().iter())
     }
 }
 
@@ -84,7 +94,10 @@ impl Eq for Limit {}
 
 impl Hash for Limit {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.rates().hash(state);
+        let mut rates = self.rates;
+        let rates = &mut rates[..usize::from(self.len)];
+        rates.sort_unstable_by_key(|rate| (rate.limit(), rate.per_ms(), rate.burst(), rate.algorithm().name()));
+        rates.hash(state);
     }
 }
 
@@ -104,5 +117,35 @@ impl fmt::Display for Limit {
             rate.fmt(f)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::limit::{Algorithm, parse_limit};
+
+    #[test]
+    fn limits_are_equal_in_any_order_of_their_rates() {
+        let limit = |text| parse_limit(text, Algorithm::TokenBucket).unwrap();
+        let sliding = |text| parse_limit(text, Algorithm::SlidingWindowLog).unwrap();
+        let limits = [
+            limit("2/minute; 9/hour"),
+            limit("2/minute"),
+            limit("2/minute; 9/hour; 9/hour"),
+            limit("2/minute; 2/minute; 9/hour"),
+            limit("2/minute; 9/hour burst 10"),
+            sliding("2/minute; 9/hour"),
+        ];
+        assert_eq!(limits.iter().collect::<HashSet<_>>().len(), limits.len());
+        for limit in &limits {
+            let backwards: Vec<Rate> = limit.rates().iter().rev().copied().collect();
+            let other = Limit::new(&backwards).unwrap();
+            assert_eq!(other.rates(), backwards);
+            assert!(limits.iter().all(|each| (each == limit) == (*each == other)));
+            assert_eq!(HashSet::from([*limit, other]).len(), 1);
+        }
     }
 }

@@ -9,10 +9,10 @@ use std::convert::Infallible;
 use hashbrown::HashMap;
 
 use crate::image::{KeyImage, LastUse, Origin, RateChange, Source};
-use crate::limit::{self, Rate};
+use crate::limit::{self, Rate, same_rates};
 use crate::log::record::{AllowOp, ConfigureRef};
 use crate::recovery::replay::{Place, Replayed, Target};
-use crate::table::{BehindGap, MAX_COUNTERS, Slot, same_rates};
+use crate::table::{BehindGap, MAX_COUNTERS, Slot};
 
 use super::losses::Gap;
 use super::report::{KeyDoubt, UnknownId};

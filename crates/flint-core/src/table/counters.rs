@@ -4,20 +4,10 @@
 use super::Table;
 use super::entry::{NO_SLOT, Slot};
 use crate::image::{LastUse, Origin, Totals};
-use crate::limit::Rate;
+use crate::limit::{Rate, same_rates};
 
 /// Most counters of one key.
 pub(crate) const MAX_COUNTERS: usize = 8;
-
-/// Whether both have the same rates, in any order.
-pub(crate) fn same_rates<'a>(
-    a: impl Iterator<Item = &'a Rate> + Clone,
-    b: impl Iterator<Item = &'a Rate> + Clone,
-) -> bool {
-    let count = |rates: &mut dyn Iterator<Item = &'a Rate>, rate: &Rate| rates.filter(|other| *other == rate).count();
-    a.clone().count() == b.clone().count()
-        && a.clone().all(|rate| count(&mut a.clone(), rate) == count(&mut b.clone(), rate))
-}
 
 impl Table {
     /// The counters of the key whose most recently used one is `head`, in the order of their last use, newest first.

@@ -17,7 +17,7 @@ mod replay;
 mod settle;
 
 pub(crate) use captured::Captured;
-pub(crate) use counters::{MAX_COUNTERS, same_rates};
+pub(crate) use counters::MAX_COUNTERS;
 pub(crate) use entry::{BehindGap, Decision, Slot};
 use entry::{Entry, NO_EXTRA};
 use extras::Extras;

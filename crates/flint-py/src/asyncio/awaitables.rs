@@ -13,14 +13,13 @@ use std::task::{Wake, Waker};
 
 use flint_core::{Engine, Error};
 use pyo3::PyTraverseError;
-use pyo3::exceptions::PyOSError;
 use pyo3::exceptions::asyncio::InvalidStateError;
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 
-use super::running::running_loop;
+use super::running::{refused, running_loop};
 use crate::errors::{OrRaise, to_py};
 
 pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -54,17 +53,6 @@ fn sockets() -> io::Result<(UnixStream, UnixStream)> {
     reader.set_nonblocking(true)?;
     writer.set_nonblocking(true)?;
     Ok((reader, writer))
-}
-
-/// The error for a loop that cannot watch a socket: of the operating system, or of the loop.
-fn refused(py: Python<'_>, engine: &Engine, error: PyErr) -> PyErr {
-    if !error.is_instance_of::<PyOSError>(py) {
-        return error;
-    }
-    let number = error.value(py).getattr(intern!(py, "errno")).and_then(|number| number.extract()).unwrap_or(0);
-    let raised = to_py(py, &Error::storage(WAKE, engine.path(), io::Error::from_raw_os_error(number)));
-    raised.set_cause(py, Some(error));
-    raised
 }
 
 /// A future and what it is going to hold.
@@ -104,7 +92,9 @@ impl LoopWaits {
                 pending: Mutex::new(VecDeque::new()),
             },
         )?;
-        event_loop.call_method1(intern!(py, "add_reader"), (fd, &waits)).map_err(|error| refused(py, engine, error))?;
+        event_loop
+            .call_method1(intern!(py, "add_reader"), (fd, &waits))
+            .map_err(|error| refused(py, engine, WAKE, error))?;
         Ok(waits)
     }
 

@@ -1,8 +1,14 @@
 //! The event loop that runs in this thread, and what it can be given to await.
 
+use std::io;
+
+use flint_core::{Engine, Error};
+use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+
+use crate::errors::to_py;
 
 /// The event loop that runs in this thread.
 ///
@@ -30,4 +36,16 @@ pub(crate) fn finished<'py>(event_loop: &Bound<'py, PyAny>, result: &Bound<'py, 
     let future = event_loop.call_method0(intern!(py, "create_future"))?;
     future.call_method1(intern!(py, "set_result"), (result,))?;
     Ok(future)
+}
+
+/// What is raised where the event loop lacks something of the operating system: `op`, which ends before the directory's path, and
+/// the error. Any other error stays as it is.
+pub(crate) fn refused(py: Python<'_>, engine: &Engine, op: &'static str, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return error;
+    }
+    let number = error.value(py).getattr(intern!(py, "errno")).and_then(|number| number.extract()).unwrap_or(0);
+    let raised = to_py(py, &Error::storage(op, engine.path(), io::Error::from_raw_os_error(number)));
+    raised.set_cause(py, Some(error));
+    raised
 }

@@ -12,7 +12,8 @@ use crate::errors::{OrRaise, invalid_limit};
 use crate::results::rate::Rate;
 use crate::time::{is_timedelta, timedelta_us};
 
-/// A parsed limit: one to eight rates that are taken together or not at all. Frozen and reusable.
+/// A parsed limit: one to eight rates that are taken together or not at all. Frozen and reusable. Limits with the same rates are
+/// equal, in any order.
 ///
 /// Limit("100/minute"), Limit("10/second; 1000/day"), Limit("100/m burst 200"), Limit(100, "1m"), Limit(100, timedelta(minutes=1)),
 /// Limit(100, 60). With an integer `rate`, `per` is text such as "1m" or "250ms", a timedelta, or whole seconds. A sequence of limits

@@ -145,7 +145,7 @@ impl Limiter {
 
     /// Take tokens of several keys, all or nothing, decided against one moment.
     ///
-    /// items: 1 to 1,000 of "key", ("key", cost) or {"key": ..., "cost": ..., "limit": ...}; no key twice.
+    /// items: 1 to 1,000 of "key", ("key", cost) or {"key": ..., "cost": ..., "limit": ...}, each key and limit once.
     ///
     /// Raises what check() raises, and InvalidArgument or InvalidKey for items that are not valid.
     fn check_all<'py>(&self, py: Python<'py>, items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
@@ -318,6 +318,16 @@ impl Limiter {
     #[pyo3(signature = (items, /))]
     fn _start_check_all<'py>(slf: &Bound<'py, Self>, items: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         Self::start_parsed(slf, CheckAllCall::parse(items)?)
+    }
+
+    /// A future of what `function(argument)` returns, called in a thread of the running loop's executor.
+    #[pyo3(signature = (function, argument, /))]
+    fn _in_thread<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+        argument: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::in_thread(slf, function, argument)
     }
 
     /// The clock that was given to the constructor, or None.

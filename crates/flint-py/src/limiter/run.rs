@@ -8,9 +8,11 @@ use pyo3::prelude::*;
 
 use super::lifecycle::Limiter;
 use super::notices;
-use crate::asyncio::running::{finished, in_executor, running_loop};
+use crate::asyncio::running::{finished, in_executor, refused, running_loop};
 use crate::call::base::{Call, ParsedCall, Work, initializer};
 use crate::errors::{OrRaise, to_py};
+
+const NO_THREAD: &str = "nothing was done, because no thread can be started for a call on";
 
 impl Limiter {
     /// Executes `work` to the end.
@@ -113,8 +115,22 @@ impl Limiter {
     /// Has a thread of the loop's default executor execute the call in `object`.
     #[cold]
     fn start_in_thread<'py>(slf: &Bound<'py, Self>, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        Self::in_thread(slf, &slf.getattr(intern!(slf.py(), "_run"))?, object)
+    }
+
+    /// Has a thread of the loop's default executor call `function(argument)`.
+    pub(super) fn in_thread<'py>(
+        slf: &Bound<'py, Self>,
+        function: &Bound<'py, PyAny>,
+        argument: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        in_executor(&running_loop(py)?, &slf.getattr(intern!(py, "_run"))?, object)
+        let engine = slf.get().engine()?;
+        if engine.is_closed() {
+            return Err(to_py(py, &Error::Closed));
+        }
+        let started = running_loop(py).and_then(|event_loop| in_executor(&event_loop, function, argument));
+        started.map_err(|error| refused(py, engine, NO_THREAD, error))
     }
 }
 
