@@ -112,8 +112,8 @@ async def _items(parts: Mapping[Part, int], connection: HTTPConnection) -> tuple
             costs.append(0)
         costs[number] += cost
         item_of.append(number)
-    items = [{"key": key, "cost": cost, "limit": limit} for (key, limit), cost in zip(numbers, costs, strict=True)]
-    return item_of, items
+    keys_and_costs = zip(numbers, costs, strict=True)
+    return item_of, [{"key": key, "cost": cost, "limit": limit} for (key, limit), cost in keys_and_costs]
 
 
 async def _key_and_cost(part: Part, number: int, connection: HTTPConnection) -> tuple[str, int]:

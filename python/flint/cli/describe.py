@@ -16,6 +16,7 @@ from flint.cli.output import NS_PER_S, moment, printable_key, second
 from flint.cli.table import GREEN, RED, YELLOW, Cell, Column
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
 # Different limits in a listing; most of its keys share a few.
@@ -65,17 +66,28 @@ def rates(of: tuple[flint.Rate, ...]) -> tuple[str, str]:
 
 def status_row(status: flint.LimitStatus) -> tuple[Cell, ...]:
     """The cells under STATUS."""
-    limit, algorithms = rates(status.rates)
-    more = len(status.counters) - 1
     return (
         Cell(printable_key(status.key)),
-        Cell(f"{limit} (and {more} more)" if more else limit),
-        Cell(algorithms),
+        limit(status),
+        Cell(rates(status.rates)[1]),
         remaining(status),
         Cell(str(status.total_allowed)),
         denials(status.total_denied),
         Cell(reset(status.reset_at_ns)),
     )
+
+
+def limit(status: flint.LimitStatus) -> Cell:
+    """The most recently used limit of a key, and how many others calls brought."""
+    text = rates(status.rates)[0]
+    more = len(status.counters) - 1
+    return Cell(f"{text} (and {more} more)" if more else text)
+
+
+def note_others(statuses: Iterable[flint.LimitStatus]) -> None:
+    """Says, on standard error, how to see the limits that a table leaves out, if it leaves out any."""
+    if any(len(status.counters) > 1 for status in statuses):
+        output.report('calls brought further limits to the keys with "more"; flint limit status KEY shows each of them')
 
 
 def remaining(status: flint.LimitStatus) -> Cell:

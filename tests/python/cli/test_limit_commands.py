@@ -148,7 +148,12 @@ def test_each_limit_given_with_checks_is_shown(cli: Cli) -> None:
     assert status[5].split()[:5] == ["checks", "2", "allowed", "(cost", "2),"]
     assert status[-1].startswith("another limit  3/day (token_bucket): remaining 2, full again ")
     assert status[-1].endswith(", 1 allowed, 0 denied")
-    assert "5/minute (and 1 more)" in cli("limit", "list").out
+    note = 'flint: calls brought further limits to the keys with "more"; flint limit status KEY shows each of them\n'
+    listed, top = cli("limit", "list"), cli("limit", "top", "--by", "allowed")
+    assert "5/minute (and 1 more)" in listed.out
+    assert "5/minute (and 1 more)" in top.out
+    assert listed.err == top.err == note
+    assert cli("limit", "list", "--json").err == ""
     assert [each["rate"] for each in cli("limit", "status", "k", "--json").json["counters"]] == [5, 3]
 
 

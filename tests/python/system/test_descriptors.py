@@ -193,3 +193,78 @@ def test_no_call_consumes_without_a_descriptor_for_its_answer(loop: str, tmp_pat
     run(main())
     """
     scenario(code, tmp_path, loop)
+
+
+@each_loop
+def test_a_call_that_needs_a_thread_does_nothing_without_a_descriptor_to_start_one(loop: str, tmp_path: Path) -> None:
+    code = """
+    if sys.argv[2] == "uvloop":
+        import uvloop
+        run = uvloop.run
+    else:
+        run = asyncio.run
+
+    async def main(sync):
+        async with flint.Limiter(f"{data}/{sync}", sync=sync) as limiter:
+            limiter.limit("a", "10/day")
+            calls = {
+                "abackup": lambda: limiter.abackup(f"{data}/copy"),
+                "ahistory": lambda: limiter.ahistory("a"),
+                "acompact": limiter.acompact,
+                "adoctor": limiter.adoctor,
+            }
+            few_keys = {"alist": limiter.alist, "atop": limiter.atop}
+            if sync == "always":
+                calls.update(few_keys)
+            with no_descriptor_left():
+                for name, call in calls.items():
+                    try:
+                        await call()
+                    except flint.StorageError as error:
+                        assert error.errno == 24, error
+                        continue
+                    print(f"{name} had a descriptor")
+                # These need none.
+                if sync == "batch":
+                    for call in few_keys.values():
+                        await call()
+                assert (await limiter.apeek("a")).remaining == 9
+                assert (await limiter.astatus("a")).remaining == 10
+                try:
+                    limiter.rate_limit("a")
+                except flint.StorageError as error:
+                    assert error.errno == 24, error
+            assert not os.path.exists(f"{data}/copy")
+            limiter.rate_limit("a")
+            for call in calls.values():
+                await call()
+            assert os.path.isdir(f"{data}/copy")
+
+    run(main("always"))
+    os.rename(f"{data}/copy", f"{data}/first")
+    run(main("batch"))
+    """
+    assert scenario(code, tmp_path, loop) == ""
+
+
+@each_loop
+def test_the_end_of_async_with_closes_without_a_descriptor(loop: str, tmp_path: Path) -> None:
+    code = """
+    if sys.argv[2] == "uvloop":
+        import uvloop
+        run = uvloop.run
+    else:
+        run = asyncio.run
+
+    async def main():
+        limiter = flint.Limiter(f"{data}/a")
+        limiter.check("a", limit="10/day")
+        with no_descriptor_left():
+            async with limiter:
+                pass
+        assert limiter.closed
+        assert [name for name in held() if data in name] == []
+
+    run(main())
+    """
+    scenario(code, tmp_path, loop)

@@ -34,9 +34,13 @@ class Late:
             "top": lambda: limiter.top(),
             "history": lambda: limiter.history("k"),
             "flush": lambda: limiter.flush(),
+            "backup": lambda: limiter.backup("/nowhere/copy"),
+            "abackup": lambda: limiter.abackup("/nowhere/copy").send(None),
+            "alist": lambda: limiter.alist().send(None),
             "compact": lambda: limiter.compact(),
             "counters": lambda: limiter.counters(),
             "doctor": lambda: limiter.doctor(),
+            "rate_limit": lambda: limiter.rate_limit("k", "5/minute")(lambda: None)(),
             "decorated": limiter.rate_limit("k", "5/minute")(lambda: None),
             "decorated and waiting": limiter.rate_limit("k", "5/minute", wait=True)(lambda: None),
         }
@@ -104,7 +108,7 @@ def test_a_client_of_a_server_goes_on_working_or_raises_an_error_of_flint(tmp_pa
     """It has nothing to close: what it needs of the interpreter may be gone, though."""
     code = """
     late = Late(flint.SharedLimiter("unix://" + sys.argv[1], timeout=0.1))
-    for name in ("acheck", "alimit_many"):
+    for name in ("acheck", "alimit_many", "alist", "abackup", "backup"):
         del late.calls[name]
     """
     ran = run(LATE + "if 1:" + code, tmp_path / "none").ok()

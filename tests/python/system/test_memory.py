@@ -169,3 +169,57 @@ def test_a_failed_mapping_is_reported_and_loses_nothing(what: str, name: str, sy
         assert limiter.recovery.clean
         assert state(limiter) == before
     record("failed_mappings", 1)
+
+
+# What stays beside the keys that are alive (docs/deployment.md): tables that do not shrink below a size, parts of chunks,
+# memory that the allocator still has, and pages of the log.
+FLOOR = 16 * MIB
+# Of a key of the test, at most.
+KEY_BYTES = 200
+
+FREED = """
+import flint, sys, time
+data, what, bound = sys.argv[1], sys.argv[2], int(sys.argv[3])
+limiter = flint.Limiter(data, sync="batch")
+LIMIT = flint.Limit("5/hour")
+
+def resident():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) << 10
+
+limiter.allow("first", limit=LIMIT)
+before = resident()
+most = 0
+def fill_and_delete(count, key, kept):
+    global most
+    for number in range(count):
+        limiter.allow(key(number), limit=LIMIT)
+    most = max(most, resident() - before)
+    for number in range(count):
+        if number % kept:
+            limiter.delete(key(number))
+
+if what == "generations":
+    # Each has keys of another length.
+    for generation in range(60):
+        fill_and_delete(10_000, lambda number: f"{generation}:".ljust(20 + generation * 7) + str(number), 10_000)
+else:
+    fill_and_delete(300_000, lambda number: f"key:{number:012}", 20)
+# The worker gives it back a slice at a time.
+deadline = time.monotonic() + 20
+while resident() - before > bound and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(len(limiter.list()), most, resident() - before)
+"""
+
+
+@pytest.mark.parametrize(("what", "alive"), [("generations", 61), ("at once", 15_001)])
+def test_memory_of_deleted_keys_is_returned_to_the_system(what: str, alive: int, tmp_path: Path) -> None:
+    bound = 2 * KEY_BYTES * alive + FLOOR
+    found, most, left = map(int, run(FREED, tmp_path / "data", what, bound).ok().out.split())
+    print(what, f"{most / MIB:.1f} MiB, then {left / MIB:.1f} MiB")
+    assert found == alive
+    assert left <= bound, f"{left / MIB:.1f} MiB"
+    if what == "at once":
+        # 300,000 keys took that much more.
+        assert most > 2 * bound

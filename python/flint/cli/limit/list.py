@@ -34,12 +34,15 @@ def command(session: Session, prefix: str | None, most: int | None, after: str |
             return
         # The first page decides on the widths: a million keys must not be held to align it with the last.
         shown = Table(describe.STATUS)
+        several: list[flint.LimitStatus] = []
         for number, page in enumerate(pages):
             if number == 0 and not page:
                 output.line("no limits" if prefix is None and after is None else "no such limits")
             else:
                 shown.write(map(describe.status_row, page))
+                several = several or [status for status in page if len(status.counters) > 1][:1]
         shown.finish()
+        describe.note_others(several)
 
 
 def _pages(

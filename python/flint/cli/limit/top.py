@@ -45,7 +45,10 @@ def command(session: Session, by: str, most: int, watch: bool, rounds: int | Non
     Keys with a total of zero are left out.
     """
     if not watch:
-        _print(session, _look(session, by, most))
+        found = _look(session, by, most)
+        _print(session, found)
+        if not session.json:
+            describe.note_others(found)
     elif session.json or not output.is_terminal(sys.stdout):
         _watch_plainly(session, by, most, rounds)
     else:
@@ -61,7 +64,7 @@ def _look(session: Session, by: str, most: int) -> list[flint.LimitStatus]:
 def _row(status: flint.LimitStatus) -> tuple[Cell, ...]:
     return (
         Cell(output.printable_key(status.key)),
-        Cell(describe.rates(status.rates)[0]),
+        describe.limit(status),
         describe.remaining(status),
         Cell(str(status.total_allowed)),
         Cell(str(status.total_allowed_cost)),
