@@ -162,6 +162,29 @@ def test_many_limits_are_set_and_the_memory_is_returned(server: Server) -> None:
     assert "100000 are accepted" in answer.problem(400, "invalid_argument")
 
 
+@pytest.mark.parametrize(
+    ("rate", "key_bytes"),
+    [("1/s", 400), ("1/s; 2/m; 3/h; 4/d; 5/w; 6/52w; 7/51w; 8/50w", 1_000)],
+    ids=["one rate", "eight rates"],
+)
+def test_setting_new_limits_takes_what_stays_and_a_bounded_rest(tmp_path: Path, rate: str, key_bytes: int) -> None:
+    """What stays are the keys and the pages of their record in the log; the rest is that of docs/http-api.md."""
+    count = 100_000
+    limits = [{"key": f"{number:x}", "rate": rate} for number in range(count)]
+    body = json.dumps({"limits": limits}, separators=(",", ":")).encode()
+    with serving(tmp_path / "data", "--sync", "batch") as server:
+        (answer,) = answers(server.connect(many(b'{"limits":[{"key":"warm","rate":"1/s"}]}')))
+        answer.ok()
+        peak = Peak(server)
+        (answer,) = answers(server.connect(many(body)))
+        assert answer.ok() == {"configured": count}
+        grown, stays = peak.growth(), peak.left()
+        found = f"{len(body) / MIB:.1f} MiB took {grown / MIB:.1f} MiB, of which {stays / MIB:.1f} MiB stay"
+        print(found)
+        assert grown - stays < 2 * len(body) + 32 * MIB, found
+        assert stays < count * key_bytes + 8 * MIB, found
+
+
 def test_slow_senders_delay_no_other_client(server: Server) -> None:
     """Each sends almost all of its body: there is room for two of them."""
     peak = Peak(server)

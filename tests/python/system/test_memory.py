@@ -171,7 +171,7 @@ def test_a_failed_mapping_is_reported_and_loses_nothing(what: str, name: str, sy
     record("failed_mappings", 1)
 
 
-# What stays beside the keys that are alive (docs/deployment.md): tables that do not shrink below a size, parts of chunks,
+# What stays beside the keys that are alive (docs/deployment.md): tables that do not shrink further, parts of chunks,
 # memory that the allocator still has, and pages of the log.
 FLOOR = 16 * MIB
 # Of a key of the test, at most.
