@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use crate::bulk::{storage_error, sync_dir};
+use crate::bulk::{self, storage_error, sync_dir};
 use crate::compact::save_denials;
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
@@ -18,8 +18,8 @@ use crate::log::frame::{self, Head, Kind};
 use crate::log::segment::seal_offset;
 use crate::migrate;
 use crate::recovery::{self, Access, Loaded, list_segments, lost_store, open_with_path};
-use crate::storage::disk::{DiskDir, NewDir, Staged, reject_unsupported_fs};
-use crate::storage::{Dir, File, LockGuard, Locked, Mode};
+use crate::storage::disk::{DiskDir, NewDir};
+use crate::storage::{Dir, File, Mode};
 use crate::store::shared::Shared;
 use crate::sync::Arc;
 use crate::writer::LogEnd;
@@ -193,52 +193,31 @@ fn first_parts(dir: &dyn Dir, names: &[String]) -> Result<Vec<Part>> {
     tombstone.into_iter().chain(newest).map(|name| Part::whole(dir, name)).collect()
 }
 
-/// Where a copy may go. The directory is made under a temporary name.
-struct Place {
-    staged: Staged,
-    _lock: Box<dyn LockGuard>,
-}
-
-impl Place {
-    /// Makes the directory for a copy of `source`, once there is room for it. The lock file that belongs to a store keeps another
-    /// copy out of it as long as this one is being made.
-    fn take(place: &NewDir, source: &Source, output: &Path) -> Result<Self> {
-        let (needed, free) = (source.bytes() + SPARE_BYTES, place.free_bytes());
-        let free = free.map_err(|error| Error::storage("cannot examine", output, error))?;
-        if free < needed {
-            let detail = format!("the copy needs {needed} bytes, and its file system has {free} free");
-            let full = std::io::Error::new(std::io::ErrorKind::StorageFull, detail);
-            return Err(Error::storage("cannot write", output, full));
-        }
-        let failed = |error| Error::storage("cannot create", output, error);
-        let staged = place.stage().map_err(failed)?;
-        let content = format!("0\n{}{:016x}\n", files::STORE_LINE, source.store_id);
-        let Locked::Guard(lock) = staged.dir.lock(files::LOCK, &content).map_err(failed)? else {
-            return Err(Error::InvalidArgument(format!(
-                "{} is where another copy is being written: wait for it, or name another place",
-                output.display()
-            )));
-        };
-        staged.clear(files::LOCK).map_err(failed)?;
-        // The lock's content was written without a sync: the name of the store belongs to the copy.
-        let lock_file = open_with_path(&*staged.dir, files::LOCK, Mode::ReadWrite)?;
-        lock_file.sync_data().map_err(failed)?;
-        Ok(Self { staged, _lock: lock })
+/// Says so when there is no room for a copy of `source`.
+fn check_room(place: &NewDir, source: &Source, output: &Path) -> Result<()> {
+    let (needed, free) = (source.bytes() + SPARE_BYTES, place.free_bytes());
+    let free = free.map_err(|error| Error::storage("cannot examine", output, error))?;
+    if free < needed {
+        let detail = format!("the copy needs {needed} bytes, and its file system has {free} free");
+        let full = std::io::Error::new(std::io::ErrorKind::StorageFull, detail);
+        return Err(Error::storage("cannot write", output, full));
     }
+    Ok(())
 }
 
 /// Copies `source` to `output`. After an error there is nothing.
 fn copy(source: &Source, place: &NewDir, output: &Path, verify: bool) -> Result<BackupReport> {
-    let place = Place::take(place, source, output)?;
-    let dir = &*place.staged.dir;
+    check_room(place, source, output)?;
+    let staged = bulk::stage(place, output, source.store_id)?;
+    let dir = &*staged.dir;
     let written = source.write(dir).and_then(|report| {
         if verify {
             verify_copy(dir, source)?;
         }
-        place.staged.publish().map_err(|error| Error::storage("cannot publish", output, error))?;
+        bulk::publish(&staged, output)?;
         Ok(report)
     });
-    written.inspect_err(|_| place.staged.discard())
+    written.inspect_err(|_| staged.discard())
 }
 
 /// Reads the whole copy. A disk that returns other bytes than were verified or written is found here.
@@ -250,18 +229,9 @@ fn verify_copy(copy: &dyn Dir, source: &Source) -> Result<()> {
     }
 }
 
-/// Where a copy of the directory `path` may go, which `output` names.
-fn check(path: &Path, output: &Path) -> Result<NewDir> {
-    let place = NewDir::check(path, output)
-        .map_err(|error| Error::storage("cannot write", output, error))?
-        .map_err(Error::InvalidArgument)?;
-    reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
-    Ok(place)
-}
-
 /// Copies an open store. Nothing is read twice: the engine has decided what the files hold.
 pub(crate) fn of_store(shared: &Shared, output: &Path) -> Result<BackupReport> {
-    let place = check(shared.path(), output)?;
+    let place = bulk::check_place(shared.path(), output)?;
     copy(&Source::of_store(shared)?, &place, output, false)
 }
 
@@ -274,7 +244,7 @@ pub(crate) fn of_store(shared: &Shared, output: &Path) -> Result<BackupReport> {
 /// `Storage`, also when there is not enough room. After an error there is no copy, not even a part of one.
 pub fn backup(path: &Path, output: &Path) -> Result<BackupReport> {
     let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
-    let place = check(path, output)?;
+    let place = bulk::check_place(path, output)?;
     copy(&recovery::look(&*dir, || Source::of_directory(&*dir))?, &place, output, true)
 }
 

@@ -1,16 +1,21 @@
 //! Writing a whole store at once, from images and past events: what a migration and a repaired copy are made of.
 //!
 //! Past events become Event records in segments named `….aof.migrating`; state becomes a snapshot that covers them. The
-//! caller decides when the segments get their names; the snapshot's rename is the commit point of both.
+//! caller decides when the segments get their names; the snapshot's rename is the commit point of both. A copy, repaired or not, is
+//! written into a directory with a temporary name.
+
+use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::files::{self, FileKind};
 use crate::idempotency::{IdempotencyRecord, IdempotencyWindow};
 use crate::image::{KeyImage, PastEvent};
+use crate::lock_text;
 use crate::log::frame::{self, Head, Kind};
 use crate::log::record::{EventOp, push_anchor, push_event, push_snapshot_mark};
 use crate::log::segment::{self, BLOCK_LEN, SegmentHeader};
 use crate::snapshot::{Header, Migrated, Writer};
+use crate::storage::disk::{NewDir, Staged, reject_unsupported_fs};
 use crate::storage::{Dir, Mode};
 
 /// The error for an operation on the file `name`.
@@ -148,6 +153,26 @@ pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore) -> Result<u64> {
     Ok(builder.seq)
 }
 
+/// Where a copy of the directory `path` may go, which `output` names.
+pub(crate) fn check_place(path: &Path, output: &Path) -> Result<NewDir> {
+    let place = NewDir::check(path, output)
+        .map_err(|error| Error::storage("cannot write", output, error))?
+        .map_err(Error::InvalidArgument)?;
+    reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
+    Ok(place)
+}
+
+/// Makes the directory for a copy, under a temporary name, with the lock file of the store `store_id`.
+pub(crate) fn stage(place: &NewDir, output: &Path, store_id: u64) -> Result<Staged> {
+    let staged = place.stage(&lock_text::of_copy(store_id));
+    staged.map_err(|error| Error::storage("cannot create", output, error))?.map_err(Error::InvalidArgument)
+}
+
+/// Gives a copy its name.
+pub(crate) fn publish(staged: &Staged, output: &Path) -> Result<()> {
+    staged.publish().map_err(|error| Error::storage("cannot publish", output, error))
+}
+
 /// Makes the lock file, which names the store that is about to be written: its maker owns the directory. Until the store is
 /// whole every open refuses the directory.
 ///
@@ -155,7 +180,7 @@ pub(crate) fn write_segments(dir: &dyn Dir, store: &NewStore) -> Result<u64> {
 /// `Storage`; nothing is left then.
 pub(crate) fn claim(dir: &dyn Dir, store_id: u64) -> Result<()> {
     let file = dir.open(files::LOCK, Mode::CreateNew).map_err(storage_error(dir, "cannot create", files::LOCK))?;
-    let line = format!("0\n{}{store_id:016x}\n", files::STORE_LINE);
+    let line = lock_text::of_copy(store_id);
     let written = file.write_all_at(line.as_bytes(), 0).and_then(|()| file.sync_data());
     written.and_then(|()| dir.sync()).map_err(|error| {
         drop(dir.remove(files::LOCK));

@@ -13,6 +13,11 @@ pub(crate) fn of_writer(store_id: Option<u64>) -> String {
     format!("{}\n{store}{}", std::process::id(), holder::own_lines())
 }
 
+/// The text of a copy, which no process has opened yet.
+pub(crate) fn of_copy(store_id: u64) -> String {
+    format!("0\n{}{store_id:016x}\n", files::STORE_LINE)
+}
+
 /// Adds the id of the store, best effort. The caller holds the lock.
 pub(crate) fn write(dir: &dyn Dir, store_id: u64) {
     if let Ok(file) = dir.open(files::LOCK, Mode::ReadWrite) {

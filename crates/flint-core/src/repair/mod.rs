@@ -25,7 +25,7 @@ use crate::options::Options;
 use crate::recovery::replay::{self, Place};
 use crate::recovery::{self, Access, lost_store};
 use crate::storage::Dir;
-use crate::storage::disk::{DiskDir, NewDir, holder, reject_unsupported_fs};
+use crate::storage::disk::{DiskDir, holder};
 use crate::storage::partial::Partial;
 
 use keys::Keys;
@@ -230,14 +230,11 @@ fn write((store, report): (NewStore, RepairReport), output: &dyn Dir) -> Result<
 /// tell; `Storage`. After an error there is no copy, not even a part of one.
 pub fn repair(path: &Path, output: &Path) -> Result<RepairReport> {
     let dir = DiskDir::open(path, false).map_err(|error| Error::storage("cannot open", path, error))?;
-    let place = NewDir::check(path, output)
-        .map_err(|error| Error::storage("cannot write", output, error))?
-        .map_err(Error::InvalidArgument)?;
+    let place = bulk::check_place(path, output)?;
     let Some(prepared) = prepare(&*dir)? else { return Ok(RepairReport::default()) };
-    reject_unsupported_fs(output).map_err(|detail| Error::Unsupported { path: output.to_path_buf(), detail })?;
-    let copy = place.create().map_err(|error| Error::storage("cannot create", output, error))?;
-    bulk::claim(&*copy, prepared.0.store_id).inspect_err(|_| place.give_back())?;
-    write(prepared, &*copy).inspect_err(|_| place.discard())
+    let staged = bulk::stage(&place, output, prepared.0.store_id)?;
+    let written = write(prepared, &*staged.dir).and_then(|report| bulk::publish(&staged, output).map(|()| report));
+    written.inspect_err(|_| staged.discard())
 }
 
 /// The same in any directories, such as simulated ones. `output` must be empty; after an error it holds a part of a copy,

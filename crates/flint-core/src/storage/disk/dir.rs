@@ -37,6 +37,12 @@ impl DiskDir {
         Ok(Arc::new(Self::new(path.to_path_buf(), handle)))
     }
 
+    /// The directory that `handle` was opened on. `path` is what messages show.
+    pub(super) fn adopt(path: &Path, handle: &StdFile) -> io::Result<Arc<dyn Dir>> {
+        let handle = ProcessFile::open(|| handle.try_clone())?;
+        Ok(Arc::new(Self::new(path.to_path_buf(), handle)))
+    }
+
     fn new(path: PathBuf, handle: ProcessFile) -> Self {
         Self { path, handle: Mutex::new(Some(Arc::new(handle))) }
     }
@@ -96,34 +102,29 @@ fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
     }
 }
 
-/// Makes the names in the directory `path` durable.
-pub(super) fn sync_path(path: &Path) -> io::Result<()> {
-    sync_directory(&open_directory(CWD, path, OFlags::empty())?)
-}
-
-fn open_directory(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> io::Result<StdFile> {
+pub(super) fn open_directory(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> io::Result<StdFile> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(StdFile::from(openat(at, path, flags, Bits::empty())?))
 }
 
 #[cfg(not(target_vendor = "apple"))]
-fn sync_directory(dir: &StdFile) -> io::Result<()> {
+pub(super) fn sync_directory(dir: &StdFile) -> io::Result<()> {
     Ok(rustix::fs::fsync(dir)?)
 }
 
 #[cfg(not(target_vendor = "apple"))]
-fn sync_content(file: &StdFile) -> io::Result<()> {
+pub(super) fn sync_content(file: &StdFile) -> io::Result<()> {
     Ok(rustix::fs::fdatasync(file)?)
 }
 
 /// fsync leaves the data in the drive's cache there; only F_FULLFSYNC asks for durability.
 #[cfg(target_vendor = "apple")]
-fn sync_directory(dir: &StdFile) -> io::Result<()> {
+pub(super) fn sync_directory(dir: &StdFile) -> io::Result<()> {
     Ok(rustix::fs::fcntl_fullfsync(dir)?)
 }
 
 #[cfg(target_vendor = "apple")]
-fn sync_content(file: &StdFile) -> io::Result<()> {
+pub(super) fn sync_content(file: &StdFile) -> io::Result<()> {
     Ok(rustix::fs::fcntl_fullfsync(file)?)
 }
 

@@ -18,7 +18,7 @@ use rustix::process::{Gid, Uid, geteuid};
 
 pub(super) const DIR_BITS: Bits = Bits::RWXU;
 pub(super) const FILE_BITS: Bits = Bits::RUSR.union(Bits::WUSR);
-const OTHERS_WRITE: RawMode = 0o022;
+pub(super) const OTHERS_WRITE: RawMode = 0o022;
 
 /// A directory under a temporary name while its owner is changed.
 const NEW_DIRECTORY: &str = ".flint-directory.tmp";
@@ -105,7 +105,7 @@ pub(super) fn risk(dir: &StdFile, shown: &str) -> io::Result<Option<String>> {
 
 /// Whether the file system keeps the mode of each file. On others all have the one that the mount was given, whatever is set.
 #[cfg(target_os = "linux")]
-fn keeps_modes(dir: &StdFile) -> bool {
+pub(super) fn keeps_modes(dir: &StdFile) -> bool {
     /// `f_type` of FAT, exFAT, NTFS (two drivers), 9P (drives of Windows under WSL) and VirtualBox's shared folders.
     const WITHOUT: [u32; 6] = [0x4d44, 0x2011_BAB0, 0x5346_544E, 0x7366_746E, 0x0102_1997, 0x786F_4256];
     let kind =
@@ -114,7 +114,7 @@ fn keeps_modes(dir: &StdFile) -> bool {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn keeps_modes(_dir: &StdFile) -> bool {
+pub(super) fn keeps_modes(_dir: &StdFile) -> bool {
     true
 }
 
@@ -123,7 +123,7 @@ fn new_owner(dir: &Stat) -> Option<(Uid, Gid)> {
     (dir.st_uid != geteuid().as_raw()).then(|| (Uid::from_raw(dir.st_uid), Gid::from_raw(dir.st_gid)))
 }
 
-fn give(entry: impl AsFd, to: Option<(Uid, Gid)>) -> io::Result<()> {
+pub(super) fn give(entry: impl AsFd, to: Option<(Uid, Gid)>) -> io::Result<()> {
     let Some((user, group)) = to else { return Ok(()) };
     fchown(entry, Some(user), Some(group)).map_err(|error| {
         let error = io::Error::from(error);

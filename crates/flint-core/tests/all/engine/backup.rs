@@ -190,11 +190,14 @@ fn an_empty_directory_and_one_behind_a_link_take_a_copy() {
     fs::create_dir(place("empty")).unwrap();
     fs::create_dir(place("real")).unwrap();
     std::os::unix::fs::symlink("real", place("link")).unwrap();
-    for name in ["empty", "link", "new", "./dots/../other"] {
+    // One that the group may write would be refused at open.
+    fs::set_permissions(place("empty"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::set_permissions(place("real"), fs::Permissions::from_mode(0o775)).unwrap();
+    for (name, mode) in [("empty", 0o750), ("link", 0o755), ("new", 0o700), ("./dots/../other", 0o700)] {
         fs::create_dir_all(place("dots")).unwrap();
         engine.backup(&place(name)).unwrap();
         assert!(doctor::examine(&place(name)).unwrap().ok, "{name}");
-        assert_eq!(fs::metadata(place(name)).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(place(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
     }
     assert!(fs::symlink_metadata(place("link")).unwrap().is_symlink());
 }
@@ -211,6 +214,66 @@ fn what_a_killed_copy_left_behind_is_used_again() {
     engine.backup(&scratch.path().join("copy")).unwrap();
     assert!(doctor::examine(&scratch.path().join("copy")).unwrap().ok);
     assert_eq!(names(scratch.path()), ["copy", "data"]);
+}
+
+/// Everything below `path`: the content of files, where links lead.
+fn contents(path: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for name in names(path) {
+        let entry = path.join(&name);
+        let meta = fs::symlink_metadata(&entry).unwrap();
+        if meta.is_dir() {
+            found.extend(contents(&entry).into_iter().map(|(inner, what)| (format!("{name}/{inner}"), what)));
+            found.push((name, format!("mode {:o}", meta.permissions().mode())));
+        } else if meta.is_symlink() {
+            found.push((name, fs::read_link(&entry).unwrap().display().to_string()));
+        } else {
+            found.push((name, String::from_utf8_lossy(&fs::read(&entry).unwrap()).into_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_no_copy_left_under_its_temporary_name_stays() {
+    let scratch = Scratch::new();
+    let data = scratch.path().join("data");
+    let engine = Engine::open(&data, options(clock())).unwrap();
+    let left = scratch.path().join("place/.copy.partial");
+    let segment = left.join("flint-00000000000000000001.aof");
+    let victim = scratch.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("flint-00000000000000000001.aof"), "precious").unwrap();
+    let make: [(&str, &dyn Fn()); 6] = [
+        ("a file that is not Flint's", &|| fs::write(left.join("thesis.txt"), "years").unwrap()),
+        ("a directory", &|| fs::create_dir(left.join("chapter")).unwrap()),
+        ("a link", &|| std::os::unix::fs::symlink("../../victim/flint.lock", left.join("flint.lock")).unwrap()),
+        ("a link under the name", &|| {
+            fs::remove_dir(&left).unwrap();
+            std::os::unix::fs::symlink("../victim", &left).unwrap();
+        }),
+        ("a store", &|| fs::write(left.join("flint-reserve.tmp"), "").unwrap()),
+        ("open to the group", &|| fs::set_permissions(&left, fs::Permissions::from_mode(0o770)).unwrap()),
+    ];
+    for (what, make) in make {
+        fs::create_dir_all(&left).unwrap();
+        fs::write(&segment, "half").unwrap();
+        if what.ends_with("under the name") {
+            fs::remove_file(&segment).unwrap();
+        }
+        make();
+        let before = (contents(&scratch.path().join("place")), contents(&victim));
+        let copy = scratch.path().join("place/copy");
+        for result in [engine.backup(&copy), backup::backup(&data, &copy)] {
+            let error = result.unwrap_err();
+            assert!(
+                matches!(&error, Error::InvalidArgument(text) if text.contains(".copy.partial")),
+                "{what}: {error}"
+            );
+        }
+        assert_eq!((contents(&scratch.path().join("place")), contents(&victim)), before, "{what}");
+        fs::remove_dir_all(scratch.path().join("place")).unwrap();
+    }
 }
 
 #[test]
