@@ -230,6 +230,26 @@ def test_removing_the_lock_file_lets_no_second_writer_in(
         assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("sync", ["always", "batch"])
+def test_closing_makes_a_removed_lock_file_again(sync: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its text names the store, so that a later loss of all other files is noticed."""
+    lock = tmp_path / "flint.lock"
+    with caplog.at_level(logging.WARNING, logger="flint"):
+        limiter = flint.Limiter(tmp_path, sync=sync)
+        limiter.check("a", limit="5/day")
+        before = lock.read_text()
+        lock.unlink()
+        limiter.close()
+        assert lock.read_text() == before
+        assert lock.stat().st_mode & 0o777 == 0o600
+        assert all(part in caplog.text for part in REMOVAL), caplog.text
+    for path in tmp_path.iterdir():
+        if path != lock:
+            path.unlink()
+    with pytest.raises(flint.StorageError, match="all its files are missing"):
+        flint.Limiter(tmp_path)
+
+
 def test_a_directory_that_is_removed_is_reported_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = tmp_path / "data"
     with caplog.at_level(logging.WARNING, logger="flint"):

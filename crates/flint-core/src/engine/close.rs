@@ -38,6 +38,8 @@ impl Engine {
                 }
                 // A compaction that a caller began ends when it next takes the lock; a later one fails.
                 let compacting = shared.compacting.lock();
+                // The text of a removed lock file names the store, and no later round makes the file again.
+                shared.renew_lock();
                 let result = finish(shared);
                 let result = result.and(shared.end_spares());
                 drop(compacting);

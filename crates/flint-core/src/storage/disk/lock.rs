@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, OFlags, flock, fstat, openat, statat};
 use rustix::io::Errno;
 
+use super::dir::{sync_content, sync_directory};
 use super::ownership::{create_under, open_existing};
 use crate::files;
 use crate::storage::fork::{self, NoFork, ProcessFile};
@@ -92,6 +93,9 @@ impl LockGuard for DiskLock {
             io::Result::Ok(Locking::adopt(file, identity, &self.path, gate))
         })?;
         write_content(&new, content)?;
+        // Its text names the store, which has to be known when everything else is lost.
+        sync_content(new.file.file()?)?;
+        sync_directory(dir)?;
         *held = new;
         Ok(true)
     }
