@@ -8,8 +8,8 @@ use crate::lock_text;
 use crate::migrate;
 use crate::recovery::scan::Tail;
 use crate::recovery::{self, Access};
-use crate::storage::Dir;
 use crate::storage::disk::DiskDir;
+use crate::storage::{Dir, Mode};
 
 /// What doctor found.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -74,6 +74,12 @@ pub fn examine_in(dir: &dyn Dir) -> Result<Report> {
     let names = list(dir)?;
     if let Err(error) = outcome {
         report.problems.push(problem(dir.path(), error));
+    }
+    if let Err(error) = dir.open(files::LOCK, Mode::Read)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        let message = format!("no writer can open the directory, because of its lock file: {error}");
+        report.problems.push(Problem { path: dir.path().join(files::LOCK), offset: 0, message });
     }
     if let Some(message) = dir.risk().map_err(|error| Error::storage("cannot examine", dir.path(), error))? {
         report.problems.push(Problem { path: dir.path().to_path_buf(), offset: 0, message });
@@ -143,7 +149,7 @@ fn examine_store(dir: &dyn Dir, names: &[String], report: &mut Report) -> Result
 fn segment_bytes(dir: &dyn Dir, names: &[String]) -> Result<u64> {
     let mut bytes = 0;
     for name in names.iter().filter(|name| matches!(files::classify(name), FileKind::Segment(_))) {
-        match dir.open(name, crate::storage::Mode::Read).and_then(|file| file.len()) {
+        match dir.open(name, Mode::Read).and_then(|file| file.len()) {
             Ok(len) => bytes += len,
             // A running writer may remove a segment.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
