@@ -17,7 +17,6 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid, geteuid};
 
 use crate::files::{self, FileKind};
-use crate::quote::shell_word;
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 
 use super::dir::{DiskDir, open_directory, sync_directory};
@@ -166,10 +165,9 @@ impl NewDir {
 
 fn in_the_way(path: &Path, why: &str) -> String {
     format!(
-        "a copy is written under the name {} first, and something else has that name: {why}; move it away (`mv {}`), or \
-         name another place for the copy",
-        path.display(),
-        shell_word(path)
+        "a copy is written under the name {} first, and something else has that name: {why}; move it away, or name \
+         another place for the copy",
+        path.display()
     )
 }
 
