@@ -60,6 +60,10 @@ def client_ip(
         )
     if isinstance(trusted_proxies, str):
         raise InvalidArgument(f"trusted_proxies is a list of networks, not one text: [{trusted_proxies!r}]")
+    if not isinstance(trusted_proxies, Iterable):
+        raise InvalidArgument(
+            f"trusted_proxies is a list of addresses and networks, such as ['10.0.0.0/8'], not {trusted_proxies!r}"
+        )
     proxies = list(trusted_proxies)
     networks = tuple(network_of(each) for each in proxies if each != _UNIX)
     over_unix = _UNIX in proxies

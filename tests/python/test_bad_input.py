@@ -199,7 +199,11 @@ def test_texts(loose: Any, call: Callable[..., object], text: str, message: str)
         ({"rate": ["1/s", 1]}, "neither a flint.Limit nor text"),
         ({"rate": flint.Limit("1/s"), "burst": 2}, "part of a flint.Limit"),
         ({"rate": flint.Limit("1/s"), "algorithm": "token_bucket"}, "part of a flint.Limit"),
-        ({"rate": flint.Limit("1/s"), "per": "1m"}, "rate must be an integer"),
+        (
+            {"rate": flint.Limit("1/s"), "per": "1m"},
+            r"per was given with Limit\(.1/second.\), which has the period in it",
+        ),
+        ({"rate": None}, r"rate must be text such as .100/minute., a flint.Limit, or an integer .* not None"),
     ],
 )
 def test_combinations(loose: Any, call: Callable[..., object], arguments: dict[str, Any], message: str) -> None:

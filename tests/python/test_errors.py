@@ -108,6 +108,22 @@ MISTAKES: list[tuple[Callable[[Any], object], str]] = [
     (lambda it: it.check_all([{"key": "k", "limt": "5/s"}]), r"unknown name 'limt'; accepted are key, cost and limit"),
     (lambda it: it.limit_many([{"key": "k", "rat": "5/s"}]), r"unknown name 'rat'; accepted are key, rate, per,"),
     (lambda _: client_ip({"type": "http"}), r"key_func=client_ip\(\) with parentheses"),
+    (lambda _: client_ip(trusted_proxies=5), r"trusted_proxies is a list of .*, such as \['10.0.0.0/8'\], not 5"),  # type: ignore[arg-type]
+    (lambda it: it.check(7), r"a key or prefix must be a str, such as 'user-42', not 7"),
+    (lambda it: it.list(prefix=7), r"a key or prefix must be a str, such as 'user-42', not 7"),
+    (lambda it: it.check_all([7]), r"as in {\"key\": \"user-42\", \"cost\": 2}, not 7"),
+    (lambda it: it.limit_many(7), r"specs must be a list, each element a mapping .* such as {\"key\": .*}, not 7"),
+    (lambda it: it.limit_many(["k"]), r"specs\[0\] must be a mapping of limit\(\)'s arguments, such as .*, not 'k'"),
+    (lambda it: it.limit("k", None), r"rate must be text such as '100/minute', a flint.Limit, or .*, not None"),
+    (lambda it: it.limit("k", flint.Limit("5/s"), "1m"), r"per was given with Limit\('5/second'\), .* leave per out"),
+    (lambda it: it.check("k", limit="5/s;"), r"\"5/s;\": a rate is missing; write it as \"100/minute\""),
+    (lambda it: it.check("k", limit="0/s"), r"\"0/s\": the rate is 0; it must be at least 1, such as 100 a minute"),
+    # Neither takes limit=.
+    (lambda it: it.reset("k"), r"set one with limit\(\), or pass limit= to a call that takes it"),
+    (
+        lambda it: it.close() or it.allow("k"),
+        r"the limiter is closed: create a new one, or close it after its last call",
+    ),
     (lambda it: it.backup(7), r"path must be a str or a Path, such as \".flint\", not int"),
 ]
 

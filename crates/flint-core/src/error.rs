@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{0}")]
     InvalidArgument(String),
     /// No limit is configured for the key and none came with the call.
-    #[error("no limit is configured for key {key:?}: call limit() first or pass limit=")]
+    #[error("no limit is configured for key {key:?}: set one with limit(), or pass limit= to a call that takes it")]
     LimitNotFound {
         /// The key that was asked for.
         key: String,
@@ -113,7 +113,7 @@ pub enum Error {
         waited: Duration,
     },
     /// A change was asked of a read-only handle.
-    #[error("{op} needs to write, and {} was opened with read_only=True", path.display())]
+    #[error("{op} needs to write, and {} was opened with read_only=True; open it with read_only=False for that", path.display())]
     ReadOnly {
         /// The operation.
         op: &'static str,
@@ -121,7 +121,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The handle was closed.
-    #[error("the limiter is closed")]
+    #[error("the limiter is closed: create a new one, or close it after its last call")]
     Closed,
     /// The process was forked after the handle was opened.
     #[error(

@@ -60,7 +60,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Key {
 fn plain_str<'py>(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
     match object.cast::<PyString>() {
         Ok(text) => Ok(PyString::new(object.py(), utf8(&text)?)),
-        Err(_) => Err(PyTypeError::new_err(format!("a key must be a str, not {}", object.get_type().name()?))),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "a key or prefix must be a str, such as 'user-42', not {}",
+            shown(object)
+        ))),
     }
 }
 

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
 
+use crate::convert::shown;
 use crate::errors::invalid_argument;
 
 const US_PER_S: u64 = 1_000_000;
@@ -38,8 +39,10 @@ pub(crate) fn moment(py: Python<'_>, wall_ns: Option<u64>) -> PyResult<Option<Bo
 pub(crate) fn wall_ns(value: &Bound<'_, PyAny>) -> PyResult<u64> {
     let py = value.py();
     let refused = || {
-        let message =
-            format!("expected an aware datetime from 1970 on, such as datetime.now(timezone.utc), not {value}");
+        let message = format!(
+            "a wall time must be an aware datetime from 1970 on, such as datetime.now(timezone.utc), not {}",
+            shown(value.as_borrowed())
+        );
         invalid_argument(py, message)
     };
     let module = py.import("datetime")?;

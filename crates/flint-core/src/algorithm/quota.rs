@@ -28,17 +28,17 @@ impl Quota {
     pub(super) fn problem(&self) -> Option<String> {
         let Self { limit, per_ms, burst } = *self;
         if limit == 0 {
-            return Some("the rate is 0; it must be at least 1".to_owned());
+            return Some("the rate is 0; it must be at least 1, such as 100 a minute".to_owned());
         }
         if per_ms == 0 {
-            return Some("the period is 0; it must be at least 1 ms".to_owned());
+            return Some("the period is 0; it must be at least 1 ms, such as 60000".to_owned());
         }
         if per_ms > MAX_PER_MS {
             return Some(format!(
                 "the period is {per_ms} ms; it must be at most {MAX_PER_MS} ms (ten years of 365 days)"
             ));
         }
-        (burst == 0).then(|| "the burst is 0; it must be at least 1".to_owned())
+        (burst == 0).then(|| "the burst is 0; it must be at least 1; without a burst it is the rate".to_owned())
     }
 
     /// What makes them unusable for the algorithm `name`, which has no burst.

@@ -30,7 +30,7 @@ pub fn parse_limit(text: &str, algorithm: Algorithm) -> Result<Limit> {
         let count = text.split(separators).count();
         return Err(Error::InvalidLimit(format!("{} has {count} rates; a limit has 1 to {MAX_RATES}", quoted(text))));
     }
-    let rates = text.split(separators).map(|part| parse_rate(part, algorithm)).collect::<Result<Vec<_>>>()?;
+    let rates = text.split(separators).map(|part| parse_rate(text, part, algorithm)).collect::<Result<Vec<_>>>()?;
     Limit::new(&rates)
 }
 
@@ -45,9 +45,11 @@ pub fn parse_period_ms(text: &str) -> Result<u64> {
     parsed.map_err(|problem| Error::InvalidLimit(format!("period {}: {problem}; {PERIOD_EXAMPLE}", quoted(text))))
 }
 
-fn parse_rate(text: &str, algorithm: Algorithm) -> Result<Rate> {
+/// One rate of a limit: `part` of `whole`, which a message quotes where the part says nothing.
+fn parse_rate(whole: &str, part: &str, algorithm: Algorithm) -> Result<Rate> {
+    let text = if part.trim().is_empty() { whole } else { part };
     let refused = |problem| Error::InvalidLimit(format!("{}: {problem}; {RATE_EXAMPLE}", quoted(text)));
-    let (limit, per_ms, burst) = Rest(text).rate().map_err(refused)?;
+    let (limit, per_ms, burst) = Rest(part).rate().map_err(refused)?;
     Rate::new(limit, per_ms, burst, algorithm).map_err(|error| match error {
         Error::InvalidLimit(problem) => Error::InvalidLimit(format!("{}: {problem}", quoted(text))),
         other => other,

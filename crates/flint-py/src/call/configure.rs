@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 
 use super::base::{Call, Change, ParsedCall, Remote, Work, done, initializer, pending};
-use super::specs::{Borrowed, CHUNK, Spec, Specs, give_way, parse_some, write_spec};
+use super::specs::{Borrowed, CHUNK, Spec, Specs, give_way, iterate, parse_some, write_spec};
 use super::{choice, limit};
 use crate::client::body::Body;
 use crate::client::request::{LIMIT_MANY, Request};
@@ -43,7 +43,7 @@ impl LimitManyCall {
     /// The call with these arguments.
     pub(crate) fn parse(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
         let mut parsed = Specs::default();
-        let iterator = specs.try_iter()?;
+        let iterator = iterate(specs)?;
         while !parse_some(&iterator, &mut parsed, CHUNK)? {
             give_way(specs.py());
         }
@@ -88,7 +88,7 @@ impl Parser {
     #[new]
     #[pyo3(signature = (specs, /))]
     fn new(specs: &Bound<'_, PyAny>) -> PyResult<Self> {
-        Ok(Self { iterator: specs.try_iter()?.unbind(), parsed: Mutex::default() })
+        Ok(Self { iterator: iterate(specs)?.unbind(), parsed: Mutex::default() })
     }
 
     /// Parses up to `count` more. Returns the call when there are no more, else None.

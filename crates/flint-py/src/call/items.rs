@@ -58,9 +58,10 @@ impl OwnedItem {
         match item.cast::<PyMapping>() {
             Ok(mapping) => Self::from_mapping(mapping),
             Err(_) => {
-                let type_name = item.get_type().name()?;
+                let given = shown(item.as_borrowed());
                 Err(PyTypeError::new_err(format!(
-                    "an item is a key, (key, cost), or a mapping with key, cost and limit, not {type_name}"
+                    "an item is a key, (key, cost), or a mapping with key, cost and limit, as in {{\"key\": \"user-42\", \"cost\": \
+                     2}}, not {given}"
                 )))
             }
         }

@@ -150,10 +150,10 @@ pub(crate) fn parse(
             Err(_) => joined(rate, named, burst),
         };
     };
-    if let Ok(text) = rate.cast::<PyString>() {
+    if rate.is_instance_of::<PyString>() || rate.is_instance_of::<Limit>() {
         let message = format!(
-            "per was given with the text {}, which has the period in it; write both in the text, as in '100/minute'",
-            shown(text.as_borrowed().as_any().as_borrowed())
+            "per was given with {}, which has the period in it; leave per out, as in '100/minute'",
+            shown(rate.as_borrowed())
         );
         return Err(invalid_limit(py, message));
     }
@@ -177,8 +177,14 @@ fn joined(
         return Ok(limit.get().0);
     }
     if !(rate.is_instance_of::<PyTuple>() || rate.is_instance_of::<PyList>()) {
-        integer("rate", rate)?;
-        let message = format!("a rate of {} needs per, as in Limit({0}, '1m')", shown(rate.as_borrowed()));
+        let shown = shown(rate.as_borrowed());
+        let message = match unsigned(rate.as_borrowed()) {
+            Some(_) => format!("a rate of {shown} needs per, as in Limit({shown}, '1m')"),
+            None => format!(
+                "rate must be text such as '100/minute', a flint.Limit, or an integer from 1 to 2**64 - 1 with per, as in Limit(5, \
+                 '1m'), not {shown}"
+            ),
+        };
         return Err(invalid_limit(py, message));
     }
     if burst.is_some() {

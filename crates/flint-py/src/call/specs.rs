@@ -11,6 +11,8 @@ use crate::client::body::Body;
 use crate::convert::{Key, shown};
 use crate::errors::invalid_argument;
 
+const EXAMPLE: &str = "a mapping of limit()'s arguments, such as {\"key\": \"user-42\", \"rate\": \"100/minute\"}";
+
 /// A spec as the engine takes it.
 pub(super) type Borrowed<'a> = (&'a str, &'a Limit, OnChange);
 
@@ -79,11 +81,11 @@ impl Spec {
         Ok((self.key.text(py)?, &self.limit, self.on_change))
     }
 
-    fn parse(spec: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn parse(spec: &Bound<'_, PyAny>, index: usize) -> PyResult<Self> {
         let py = spec.py();
         let Ok(mapping) = spec.cast::<PyMapping>() else {
-            let type_name = spec.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("it must be a mapping of limit()'s arguments, not {type_name}")));
+            let given = shown(spec.as_borrowed());
+            return Err(PyTypeError::new_err(format!("specs[{index}] must be {EXAMPLE}, not {given}")));
         };
         let (mut key, mut rate, mut per, mut algorithm, mut burst, mut change) = (None, None, None, None, None, None);
         for pair in mapping.items()? {
@@ -130,6 +132,15 @@ pub(super) fn write_spec((key, limit, on_change): &Borrowed<'_>, body: &mut Body
     };
 }
 
+/// The iterator over the argument of limit_many().
+pub(super) fn iterate<'py>(specs: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyIterator>> {
+    if !(specs.hasattr("__iter__")? || specs.hasattr("__getitem__")?) {
+        let given = shown(specs.as_borrowed());
+        return Err(PyTypeError::new_err(format!("specs must be a list, each element {EXAMPLE}, not {given}")));
+    }
+    specs.try_iter()
+}
+
 /// Adds up to `count` specs of an iterator to `parsed`, and returns whether it has no more; an error names the one that is wrong.
 pub(super) fn parse_some(specs: &Bound<'_, PyIterator>, parsed: &mut Specs, count: usize) -> PyResult<bool> {
     let py = specs.py();
@@ -142,7 +153,7 @@ pub(super) fn parse_some(specs: &Bound<'_, PyIterator>, parsed: &mut Specs, coun
                 format!("specs has more than {MAX_SPECS} limits, the most of one call: make several calls of it");
             return Err(invalid_argument(py, message));
         }
-        parsed.push(Spec::parse(&spec?).map_err(|error| located(py, index, error))?);
+        parsed.push(Spec::parse(&spec?, index).map_err(|error| located(py, index, error))?);
     }
     Ok(false)
 }
