@@ -140,6 +140,14 @@ def test_80_columns_keep_what_matters(terminal: Terminal, command: list[str], en
 
 
 @pytest.mark.usefixtures("used")
+def test_times_are_relative_on_a_terminal(terminal: Terminal, command: list[str], environment: Environment) -> None:
+    _, shown = shown_at(80, terminal, command, environment, "limit", "history", "tenant:0:user-4242")
+    header, *rows = shown.splitlines()
+    assert header.split()[:2] == ["AT", "EVENT"]
+    assert {re.sub(r"^[\d.]+ (ms|s|min) ago  .*", "ago", row) for row in rows} == {"ago"}, shown
+
+
+@pytest.mark.usefixtures("used")
 def test_denials_and_used_up_limits_are_coloured(
     terminal: Terminal, command: list[str], environment: Environment
 ) -> None:

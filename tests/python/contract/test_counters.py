@@ -102,6 +102,27 @@ def test_statuses_and_histories_are_of_the_whole_key(limiter: flint.Limiter) -> 
     assert types == [*configured, "ALLOW", *configured, "DENY", "RESET", "LIMIT_CONFIGURED", "LIMIT_DELETED"]
 
 
+def test_the_history_has_the_limit_of_each_configuration(limiter: flint.Limiter) -> None:
+    limiter.check("k", limit="5/minute; 9/hour")
+    limiter.limit("k", "20/day burst 30")
+    limiter.limit("k", 4, "250ms", algorithm="sliding_window_log")
+    limiter.check("k")
+    found = [
+        None
+        if event.rates is None
+        else [(rate.rate, rate.per_millis, rate.burst, rate.algorithm) for rate in event.rates]
+        for event in limiter.history("k")
+    ]
+    bucket = "token_bucket"
+    assert found == [
+        [(5, 60_000, 5, bucket), (9, 3_600_000, 9, bucket)],
+        None,
+        [(20, 86_400_000, 30, bucket)],
+        [(4, 250, 4, "sliding_window_log")],
+        None,
+    ]
+
+
 def test_an_explicit_limit_replaces_all_with_the_largest_use(limiter: flint.Limiter) -> None:
     limiter.check("k", cost=3, limit="5/day")
     limiter.check("k", cost=7, limit="10/day")
