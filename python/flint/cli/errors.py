@@ -88,7 +88,7 @@ def _remedy(error: flint.FlintConnectionError | flint.FlintServerError) -> str:
     if isinstance(error, flint.FlintConnectionError):
         if "no TLS" in str(error):
             return "let SSL_CERT_FILE name the certificate of its authority, or correct the URL"
-        return "start one with `flint server start`, or name another with --url or FLINT_URL"
+        return "name another server with --url or FLINT_URL, or without both a directory with --data-dir"
     if error.code == "unauthorized":
         return "pass its token: `flint --url URL --token-file FILE ...`, or the variable FLINT_TOKEN"
     if error.code == "forbidden":

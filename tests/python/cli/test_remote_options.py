@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there(cli: Cli, tmp_path: Path) -> None:
                 ran = cli("--url", url, *command)
                 assert (ran.status, ran.out) == (3, ""), command
                 assert url in ran.err
-                assert "flint server start" in ran.err
+                assert ran.err.count("server start") == 1
                 assert "FLINT_URL" in ran.err
             assert cli("--url", url, "doctor", "--json").json["error"]["type"] == "FlintConnectionError"
 
