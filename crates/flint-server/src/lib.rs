@@ -13,8 +13,8 @@
 //! - `routes`, `openapi`: the table of routes, and the same as a document
 //! - `blocking_pool`, `durability`: waiting in threads, and for the disk without one
 //! - `connection`: phases, deadlines and eviction of open connections
-//! - `budget`: bounds on bytes of bodies and answers in memory
 //! - `memory`: giving memory back to the operating system
+//! - `budget`: bounds on bytes of bodies and answers in memory
 //! - `metrics`: counts of responses and connections
 //! - `service`: from a request to its response
 //! - `tls`, `listen`: sockets

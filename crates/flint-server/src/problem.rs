@@ -7,7 +7,9 @@ use hyper::{Response, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::connection::EVERY_RESPONSE;
+/// What every response has. No page of another origin gets the answer, not even as an image or a script.
+pub(crate) const EVERY_RESPONSE: [(&str, &str); 2] =
+    [("x-content-type-options", "nosniff"), ("cross-origin-resource-policy", "same-origin")];
 
 /// Everything that a request can fail with. The codes are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

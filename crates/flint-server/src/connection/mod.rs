@@ -9,7 +9,6 @@ mod state;
 mod stream;
 mod table;
 
-pub(crate) use head::EVERY_RESPONSE;
 pub(crate) use state::Connection;
 pub(crate) use stream::TrackedStream;
 pub(crate) use table::{Connections, SWEEP_EVERY};

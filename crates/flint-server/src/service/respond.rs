@@ -14,11 +14,11 @@ use super::state::Service;
 use super::{body, deadline, panics};
 use crate::auth::Principal;
 use crate::cancellation::Cancellation;
-use crate::connection::{Connection, EVERY_RESPONSE};
+use crate::connection::Connection;
 use crate::idempotency::call_id;
 use crate::log::Level;
 use crate::parsed_request::{ParsedRequest, Query, percent_decoded, wants_exact};
-use crate::problem::{Code, Problem};
+use crate::problem::{Code, EVERY_RESPONSE, Problem};
 use crate::routes::{self, Handler, Route};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
