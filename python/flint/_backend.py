@@ -1,7 +1,8 @@
 """What waiting, decorators, metrics, web integrations and commands need of a limiter: a small protocol for each need.
 
-`flint.Limiter` and `flint.SharedLimiter` have all of them. No integration depends on either class, and none calls
-anything that is not in the protocol that it names, so that another kind of limiter has only these methods to write.
+`flint.Limiter` and `flint.SharedLimiter` have what concerns them. No integration depends on either class, and none
+calls anything that is not in the protocol that it names, so that another kind of limiter has only these methods to
+write.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Acquires(Checks, ChecksAsync, Protocol):
 
 
 class Attempts(Protocol):
-    """What acquire() and aacquire() are made of: `flint._waiting` calls nothing else of a limiter."""
+    """What acquire() and aacquire() are made of where no engine has a queue: `flint._waiting` calls nothing else."""
 
     @property
     def _queues(self) -> Queues:

@@ -6,19 +6,15 @@ result, or an awaitable of that where it has to wait for the disk, or takes long
 
 from __future__ import annotations
 
-from _thread import allocate_lock
-
 from flint._base import TOKEN_BUCKET, LimiterBase, limit_many_call, named
+from flint._errors import AcquireTimeout
 from flint._native import (
     CheckResult,
     MultiCheckResult,
-    _AttemptCall,
     _CompactCall,
     _DeleteCall,
-    _DenyCall,
     _DoctorCall,
     _FlushCall,
-    _ForecastCall,
     _HistoryCall,
     _LimitCall,
     _ListCall,
@@ -40,11 +36,14 @@ if TYPE_CHECKING:
 
     from flint._native import Event, LimitStatus
     from flint._types import Aggregate, BackupReport, Item, LimitLike, Period, RateLike, Report
-    from flint._waiting.queue import Queues
 
 
-# Held while a limiter's queues are made.
-_creating = allocate_lock()
+def _admitted(answer: CheckResult | tuple[CheckResult, int]) -> CheckResult:
+    """The result of an admission. Raises AcquireTimeout for the denied result of a wait that would take too long."""
+    if type(answer) is CheckResult:
+        return answer
+    result, left_ns = answer
+    raise AcquireTimeout(result, time_left=left_ns / 1e9)
 
 
 class Limiter(_NativeLimiter, LimiterBase):
@@ -74,9 +73,7 @@ class Limiter(_NativeLimiter, LimiterBase):
     ForkedError in a process forked after opening, and StorageError once a write or fsync has failed.
     """
 
-    __slots__ = ("_made_queues",)
-
-    _made_queues: Queues
+    __slots__ = ()
 
     def _aggregates(self) -> list[Aggregate]:
         """Sums over all keys, for metrics."""
@@ -101,6 +98,32 @@ class Limiter(_NativeLimiter, LimiterBase):
     async def aallow_all(self, items: Iterable[Item]) -> bool:
         """Like allow_all(), without holding up the event loop."""
         return (await self.acheck_all(items)).allowed
+
+    def acquire(
+        self, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Wait until check() would allow the call, and make it.
+
+        The threads and coroutines that wait for a limit of a key are served in the order of their calls, whatever their
+        costs; calls that do not wait are not in the queue. Each limit that calls bring has a queue of its own. A
+        waiting thread releases the GIL. A call that waits is not counted as a denial.
+
+        timeout: seconds, 0 or more; without one the wait may take as long as the limit requires.
+
+        Raises AcquireTimeout as soon as it is clear that the wait would take longer than `timeout` (which counts as a
+        denial), LimitNotFound when the key is deleted meanwhile, InvalidCost when its limit becomes smaller than the
+        cost, ClosedError when the limiter is closed, and what check() raises.
+        """
+        return _admitted(self._acquire(key, cost, limit, timeout))
+
+    async def aacquire(
+        self, key: str, cost: int = 1, *, limit: LimitLike | None = None, timeout: float | None = None
+    ) -> CheckResult:
+        """Like acquire(), without holding up the event loop. Cancelling it gives up the place in the queue."""
+        started = self._start_acquire(key, cost, limit, timeout)
+        if type(started) is CheckResult:
+            return started
+        return _admitted(started if isinstance(started, tuple) else await started)
 
     async def apeek(self, key: str, cost: int = 1, *, limit: LimitLike | None = None) -> CheckResult:
         """Like peek(), which waits for nothing."""
@@ -173,20 +196,6 @@ class Limiter(_NativeLimiter, LimiterBase):
         """Like doctor(), in a worker thread."""
         return await self._start(_DoctorCall())
 
-    def close(self) -> None:
-        """Flush, unlock the directory and end the background threads; callers that wait in acquire() get ClosedError.
-
-        Later calls raise ClosedError; closing again does nothing.
-
-        Raises StorageError when the flush fails; the directory is unlocked all the same.
-        """
-        try:
-            super().close()
-        finally:
-            queues = self._find_queues()
-            if queues is not None:
-                queues.wake_all()
-
     async def __aenter__(self) -> Self:
         return self
 
@@ -206,52 +215,6 @@ class Limiter(_NativeLimiter, LimiterBase):
             self.close()
         else:
             await closing
-
-    # flint._backend.Attempts: what flint._waiting needs.
-
-    @property
-    def _queues(self) -> Queues:
-        """The callers that wait in acquire(), made for the first one."""
-        queues = self._find_queues()
-        if queues is None:
-            from flint._waiting.queue import Queues
-
-            with _creating:
-                queues = self._find_queues()
-                if queues is None:
-                    # A flint.testing.ManualClock, which has more than the native half of it.
-                    clock: Any = self._clock
-                    queues = self._made_queues = Queues(clock)
-        return queues
-
-    def _find_queues(self) -> Queues | None:
-        try:
-            return self._made_queues
-        except AttributeError:
-            return None
-
-    def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        return self._run(_AttemptCall(key, cost, limit))
-
-    async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> CheckResult:
-        started = self._start(_AttemptCall(key, cost, limit))
-        return started if type(started) is CheckResult else await started
-
-    def _look_ahead(
-        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
-    ) -> CheckResult:
-        return self._run(_ForecastCall(key, cost, limit, costs))
-
-    async def _alook_ahead(
-        self, key: str, cost: int, limit: LimitLike | None, costs: builtins.list[int] | None, /
-    ) -> CheckResult:
-        return self._look_ahead(key, cost, limit, costs)
-
-    def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
-        self._run(_DenyCall(key, cost, limit))
-
-    async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
-        self._count_denial(key, cost, limit)
 
 
 # The name under which it is public.

@@ -52,6 +52,7 @@ __all__ = [
     "_ListCall",
     "_LoopWaits",
     "_PeekCall",
+    "_Place",
     "_RecordsCall",
     "_ResetCall",
     "_Specs",
@@ -79,6 +80,10 @@ _R = TypeVar("_R")
 
 @final
 class _LoopWaits:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+@final
+class _Place:
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 class Record(Mapping[str, Any]):
@@ -686,6 +691,13 @@ class Limiter:
     ) -> CheckResult | Awaitable[CheckResult]: ...
     def _start_check_all(self, items: Iterable[_Item], /) -> MultiCheckResult | Awaitable[MultiCheckResult]: ...
     def _in_thread(self, function: Callable[[_A], _R], argument: _A, /) -> Awaitable[_R]: ...
+    def _acquire(
+        self, key: str, cost: int, limit: _LimitLike | None, timeout: float | None, /
+    ) -> CheckResult | tuple[CheckResult, int]: ...
+    def _start_acquire(
+        self, key: str, cost: int, limit: _LimitLike | None, timeout: float | None, /
+    ) -> CheckResult | tuple[CheckResult, int] | Awaitable[CheckResult | tuple[CheckResult, int]]: ...
+    def _waiting(self, key: str, /) -> int: ...
     @property
     def _clock(self) -> ManualClock | None: ...
     @property

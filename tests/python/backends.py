@@ -33,6 +33,8 @@ class Kind:
     in_process: bool
     # How many of its calls wait for an answer from elsewhere.
     requests_in_flight: Callable[[Any], int]
+    # How many callers wait in acquire() for a key.
+    waiting: Callable[[Any, str], int]
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,17 @@ class Backend:
     make: Make
 
 
-EMBEDDED = Kind(flint.Limiter, in_process=True, requests_in_flight=lambda _limiter: 0)
+EMBEDDED = Kind(
+    flint.Limiter,
+    in_process=True,
+    requests_in_flight=lambda _limiter: 0,
+    waiting=lambda limiter, key: int(limiter._waiting(key)),
+)
 SHARED = Kind(
     flint.SharedLimiter,
     in_process=False,
     requests_in_flight=lambda limiter: int(limiter._core.endpoint.pool.in_use),
+    waiting=lambda limiter, key: int(limiter._queues.length(key)),
 )
 KINDS = (EMBEDDED, SHARED)
 

@@ -25,14 +25,15 @@ from flint._backend import (
     Sums,
 )
 from flint._base import LimiterBase
+from flint._native import _AttemptCall, _DenyCall, _ForecastCall
 from flint._types import Item, LimitLike
 from flint._waiting.queue import Queues
 from flint.asgi import RateLimitMiddleware
 from flint.testing import ManualClock
 
-PROTOCOLS = [Acquires, Administers, Attempts, Checks, ChecksAsync, Inspects, Reports]
+PROTOCOLS = [Acquires, Administers, Checks, ChecksAsync, Inspects, Reports]
 # Those that a limiter may do without, and the kinds that have them.
-OPTIONAL: dict[type, list[Kind]] = {Sums: [EMBEDDED], AdministersRemotely: [SHARED]}
+OPTIONAL: dict[type, list[Kind]] = {Sums: [EMBEDDED], AdministersRemotely: [SHARED], Attempts: [SHARED]}
 IMPLEMENTED = [
     *((kind, protocol) for kind in KINDS for protocol in PROTOCOLS),
     *((kind, protocol) for protocol, kinds in OPTIONAL.items() for kind in kinds),
@@ -44,7 +45,7 @@ def type_checkers_accept(embedded: flint.Limiter, shared: flint.SharedLimiter) -
     _checks: tuple[Checks, ...] = (embedded, shared)
     _checks_async: tuple[ChecksAsync, ...] = (embedded, shared)
     _acquires: tuple[Acquires, ...] = (embedded, shared)
-    _attempts: tuple[Attempts, ...] = (embedded, shared)
+    _attempts: tuple[Attempts, ...] = (shared,)
     _reports: tuple[Reports, ...] = (embedded, shared)
     _inspects: tuple[Inspects, ...] = (embedded, shared)
     _administers: tuple[Administers, ...] = (embedded, shared)
@@ -111,26 +112,26 @@ class Minimal(LimiterBase):
         return self._own_queues
 
     def _attempt(self, key: str, cost: int, limit: LimitLike | None, /) -> flint.CheckResult:
-        return self._inner._attempt(key, cost, limit)
+        return self._inner._run(_AttemptCall(key, cost, limit))
 
     async def _aattempt(self, key: str, cost: int, limit: LimitLike | None, /) -> flint.CheckResult:
-        return self._inner._attempt(key, cost, limit)
+        return self._attempt(key, cost, limit)
 
     def _look_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None, /
     ) -> flint.CheckResult:
-        return self._inner._look_ahead(key, cost, limit, costs)
+        return self._inner._run(_ForecastCall(key, cost, limit, costs))
 
     async def _alook_ahead(
         self, key: str, cost: int, limit: LimitLike | None, costs: list[int] | None, /
     ) -> flint.CheckResult:
-        return self._inner._look_ahead(key, cost, limit, costs)
+        return self._look_ahead(key, cost, limit, costs)
 
     def _count_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
-        self._inner._count_denial(key, cost, limit)
+        self._inner._run(_DenyCall(key, cost, limit))
 
     async def _acount_denial(self, key: str, cost: int, limit: LimitLike | None, /) -> None:
-        self._inner._count_denial(key, cost, limit)
+        self._count_denial(key, cost, limit)
 
     def list(
         self, prefix: str | None = None, limit: int | None = None, after: str | None = None

@@ -1,6 +1,8 @@
 //! The only place that reads a clock.
 
-use crate::sync::Mutex;
+use std::fmt;
+
+use crate::sync::{Arc, Mutex};
 
 /// A source of time. Both readings are in nanoseconds.
 pub trait Clock: Send + Sync {
@@ -13,7 +15,15 @@ pub trait Clock: Send + Sync {
     fn both_ns(&self) -> (u64, u64) {
         (self.monotonic_ns(), self.wall_ns())
     }
+    /// Of a clock that is moved by hand: has `hook` called after each move, in the thread that moved it. Returns whether it is one.
+    fn on_advance(&self, hook: Hook) -> bool {
+        drop(hook);
+        false
+    }
 }
+
+/// Called when a clock was moved by hand. Returns whether it wants to be called again.
+pub type Hook = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The operating system's clocks.
 #[derive(Debug, Default, Clone, Copy)]
@@ -41,22 +51,37 @@ impl Clock for SystemClock {
 }
 
 /// A clock that only moves when told to; the two readings can be moved together or apart.
-#[derive(Debug)]
 pub struct ManualClock {
     /// Monotonic and wall: a thread that reads both never sees only one of them moved.
     readings: Mutex<(u64, u64)>,
+    hooks: Mutex<Vec<Arc<Hook>>>,
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManualClock").field("readings", &self.both_ns()).finish_non_exhaustive()
+    }
 }
 
 impl ManualClock {
     /// A clock whose wall reading is `wall_ns`.
     pub fn new(wall_ns: u64) -> Self {
-        Self { readings: Mutex::new((1, wall_ns)) }
+        Self { readings: Mutex::new((1, wall_ns)), hooks: Mutex::default() }
+    }
+
+    /// Calls what wants to know that time has passed.
+    fn tell(&self) {
+        let hooks = self.hooks.lock().clone();
+        let over: Vec<_> = hooks.into_iter().filter(|hook| !hook()).collect();
+        self.hooks.lock().retain(|hook| !over.iter().any(|other| Arc::ptr_eq(hook, other)));
     }
 
     /// Lets `ns` nanoseconds pass, on both clocks.
     pub fn advance_ns(&self, ns: u64) {
         let mut readings = self.readings.lock();
         *readings = (readings.0.wrapping_add(ns), readings.1.wrapping_add(ns));
+        drop(readings);
+        self.tell();
     }
 
     /// The same, unless a reading would exceed 64 bits: then neither moves, and this returns false.
@@ -66,6 +91,8 @@ impl ManualClock {
         match (readings.0.checked_add(ns), readings.1.checked_add(ns)) {
             (Some(monotonic_ns), Some(wall_ns)) => {
                 *readings = (monotonic_ns, wall_ns);
+                drop(readings);
+                self.tell();
                 true
             }
             _ => false,
@@ -89,6 +116,11 @@ impl Clock for ManualClock {
 
     fn both_ns(&self) -> (u64, u64) {
         *self.readings.lock()
+    }
+
+    fn on_advance(&self, hook: Hook) -> bool {
+        self.hooks.lock().push(Arc::new(hook));
+        true
     }
 }
 

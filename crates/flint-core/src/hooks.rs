@@ -95,6 +95,8 @@ defects! {
     DropUsedCounter = "drop-used-counter",
     /// A snapshot does not say which counter of a key was used last.
     ForgetLastUse = "forget-last-use",
+    /// A reset wakes no caller that waits for a limit.
+    LoseWakeAtReset = "lose-wake-at-reset",
     /// What a call was told is written behind its record, in one of its own.
     AnswerApart = "answer-apart",
 }

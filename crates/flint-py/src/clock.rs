@@ -52,7 +52,7 @@ impl ManualClock {
                 total = total.and_then(|total| total.checked_add(part));
             }
         }
-        if total.is_some_and(|total| self.0.try_advance_ns(total)) {
+        if total.is_some_and(|total| py.detach(|| self.0.try_advance_ns(total))) {
             return Ok(());
         }
         let message = format!(

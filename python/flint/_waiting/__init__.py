@@ -1,4 +1,4 @@
-"""Waiting for a limit: first come, first served for each key, without polling.
+"""Waiting for a limit of a server: first come, first served for each key of one client, without polling.
 
 - acquire: what a waiter does next, and the two drivers: for a thread and for a coroutine
 - queue: the waiters of each key, in the order of their arrival

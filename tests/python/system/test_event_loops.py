@@ -359,7 +359,7 @@ def behind():
     limiter.acquire("k")
     admitted.append("behind")
 def waiting():
-    return limiter._queues.length("k")
+    return limiter._waiting("k")
 pause = threading.Event()
 def helper():
     while waiting() < 1: pause.wait(0.001)
@@ -372,7 +372,6 @@ try:
     limiter.acquire("k")
 except KeyboardInterrupt:
     print("interrupted", flush=True)
-while not clock._alarms or clock._alarms[-1].cancelled: pause.wait(0.001)
 clock.advance(1)
 thread.join()
 print(admitted, waiting(), flush=True)
@@ -388,30 +387,20 @@ print(admitted, waiting(), flush=True)
 
 
 def test_waiting_for_a_limit_uses_no_time_of_the_processor(tmp_path: Path) -> None:
-    """Ten threads and ten coroutines wait for a day that does not come: no call of the limiter, no turn of a loop."""
+    """Ten threads and ten coroutines wait for a day that does not come: next to no time, and no turn of a loop."""
     code = """
 import asyncio, sys, threading, time
 import flint
 limiter = flint.Limiter(sys.argv[1], sync="batch")
 limiter.limit("k", "1/day")
 limiter.check("k")
-asked = 0
-for name in ("_attempt", "_aattempt"):
-    def counted(self, *args, original=getattr(flint.Limiter, name)):
-        global asked
-        asked += 1
-        return original(self, *args)
-    setattr(flint.Limiter, name, counted)
 for _ in range(10):
     threading.Thread(target=lambda: limiter.acquire("k"), daemon=True).start()
 async def main():
     tasks = [asyncio.create_task(limiter.aacquire("k")) for _ in range(10)]
-    while limiter._queues.length("k") < 20:
+    while limiter._waiting("k") < 20:
         await asyncio.sleep(0.001)
-    before = None
-    while asked != before:
-        before = asked
-        await asyncio.sleep(0.5)
+    await asyncio.sleep(0.1)
     loop = asyncio.get_running_loop()
     turns = 0
     select = loop._selector.select
@@ -420,9 +409,11 @@ async def main():
         turns += 1
         return select(timeout)
     loop._selector.select = counted
+    before = time.process_time()
     await asyncio.sleep(0.5)
     assert turns <= 5, turns
-    assert asked == before, (before, asked)
+    # A thread that polled would take all of it; one that looks for signals each second, nothing that counts.
+    assert time.process_time() - before < 0.1
     for task in tasks: task.cancel()
 asyncio.run(main())
 """

@@ -1,6 +1,6 @@
 //! Fixed window counter: a window opens at the first consumption and takes up to `limit` until it ends, a period later.
 
-use super::arithmetic::{halves, whole};
+use super::arithmetic::{div_ceil, halves, whole};
 use super::quota::Quota;
 use super::rules::{Numbers, OldEntry, Refusal, Rules};
 use super::runs::RunArena;
@@ -65,6 +65,18 @@ impl Rules for Window {
     #[inline]
     fn consume(&mut self, quota: &Quota, _: &mut RunArena, now: u64, cost: u64) {
         *self = self.after(quota, now, cost);
+    }
+
+    fn earliest(&self, quota: &Quota, _: &RunArena, now: u64, total: u128) -> u64 {
+        let (used, left) = self.at(quota, now);
+        let rest = total.saturating_sub(u128::from(quota.limit.saturating_sub(used)));
+        if rest == 0 {
+            return 0;
+        }
+        // Without a window one opens now, for what is left of this sum.
+        let first_ends = if used == 0 { quota.per_ns() } else { left };
+        let windows = div_ceil(rest, quota.limit);
+        first_ends.saturating_add((windows - 1).saturating_mul(quota.per_ns()))
     }
 
     fn used_tokens(&self, quota: &Quota, _: &RunArena, now: u64) -> u64 {

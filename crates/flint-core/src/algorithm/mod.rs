@@ -184,6 +184,11 @@ impl State {
         by_state!(self, state => state.consume(quota, runs, now, cost));
     }
 
+    /// Nanoseconds from `now` until calls that ask for `total` in all can have been allowed, at the earliest.
+    pub fn earliest(&self, quota: &Quota, runs: &RunArena, now: u64, total: u128) -> u64 {
+        by_state!(self, state => state.earliest(quota, runs, now, total))
+    }
+
     /// Tokens that are used at `now`, rounded up.
     pub fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64 {
         by_state!(self, state => state.used_tokens(quota, runs, now))

@@ -40,6 +40,10 @@ pub trait Rules: Copy {
     /// Takes `cost`, which `decide` allowed at the same `now`.
     fn consume(&mut self, quota: &Quota, runs: &mut RunArena, now: u64, cost: u64);
 
+    /// Nanoseconds from `now` until calls that ask for `total` in all can have been allowed one after the other, if nothing else is
+    /// taken: never more than it takes, and less only where no call takes the rest of what is there.
+    fn earliest(&self, quota: &Quota, runs: &RunArena, now: u64, total: u128) -> u64;
+
     /// Tokens that are used at `now`, a started one counted whole.
     fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64;
 

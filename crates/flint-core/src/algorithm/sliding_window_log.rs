@@ -193,6 +193,22 @@ impl Rules for Log {
         runs.push(&mut self.queue, ceil_ms(now), cost);
     }
 
+    fn earliest(&self, quota: &Quota, runs: &RunArena, now: u64, total: u128) -> u64 {
+        let used = self.used_tokens(quota, runs, now);
+        let free = quota.limit.saturating_sub(used);
+        let rest = total.saturating_sub(u128::from(free));
+        if rest == 0 || quota.limit == 0 {
+            return 0;
+        }
+        // Each token comes back a period after it was taken, and is taken at once: so many whole rounds, and a part of one.
+        let limit = u128::from(quota.limit);
+        let rounds = u64::try_from((rest - 1) / limit).unwrap_or(u64::MAX);
+        let part = u64::try_from((rest - 1) % limit).map_or(quota.limit, |part| part + 1);
+        let of_part =
+            if part > used { quota.per_ns() } else { self.decide(quota, runs, now, free + part).retry_after_ns };
+        of_part.saturating_add(rounds.saturating_mul(quota.per_ns()))
+    }
+
     fn used_tokens(&self, quota: &Quota, runs: &RunArena, now: u64) -> u64 {
         self.queue.total - expired_until(quota, now).map_or(0, |ms| runs.cost_until(&self.queue, ms))
     }

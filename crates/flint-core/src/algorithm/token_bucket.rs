@@ -94,6 +94,11 @@ impl Rules for Bucket {
         *self = Self { used: self.image_after(quota, runs, now, cost), at_ns: now };
     }
 
+    fn earliest(&self, quota: &Quota, _: &RunArena, now: u64, total: u128) -> u64 {
+        let wanted = total.saturating_mul(u128::from(quota.per_ns())).saturating_add(self.used_at(quota, now));
+        div_ceil(wanted.saturating_sub(units(quota, quota.burst)), quota.limit)
+    }
+
     fn used_tokens(&self, quota: &Quota, _: &RunArena, now: u64) -> u64 {
         div_ceil(self.used_at(quota, now), quota.per_ns())
     }

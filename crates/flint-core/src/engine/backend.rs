@@ -23,6 +23,8 @@ pub(super) struct Resources {
     pub(super) threads: Vec<JoinHandle<()>>,
     /// Whether one of them serves `Shared::wakers`; it starts with the first waker.
     pub(super) serves_wakers: bool,
+    /// Whether the queues of those that wait for a limit are served; that starts with the first waiter.
+    pub(super) serves_queues: bool,
 }
 
 /// The state of the files as they were when they were read.

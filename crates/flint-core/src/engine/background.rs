@@ -19,6 +19,9 @@ use crate::store::notices::Severity;
 use crate::store::settle::Settling;
 use crate::store::shared::Shared;
 
+#[cfg(feature = "testing")]
+use super::acquire;
+
 /// The worker runs a round this often even if no call wakes it: denial totals of a store without calls are due then.
 const IDLE: Duration = Duration::from_secs(60);
 /// After so many slices of giving back memory the allocator gives it back to the system: some 10 MiB.
@@ -123,6 +126,7 @@ pub(crate) fn turn(shared: &Shared) -> Result<()> {
         compact_in_background(shared);
     }
     chores(shared, &mut 0);
+    acquire::serve(shared);
     Ok(())
 }
 

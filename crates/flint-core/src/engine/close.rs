@@ -7,7 +7,7 @@ use crate::store::shared::Shared;
 use crate::writer::Blocked;
 
 use super::backend::{Backend, Resources, Writer};
-use super::{Engine, background};
+use super::{Engine, acquire, background};
 
 impl Engine {
     /// Makes everything durable, writes the close record, ends the threads and releases the lock. Doing it twice is fine;
@@ -29,9 +29,11 @@ impl Engine {
                 let mut held = resources.lock();
                 let Some(Resources { threads, .. }) = held.take() else { return Ok(()) };
                 shared.core.lock().closed = true;
+                acquire::end(shared);
                 shared.flusher.shutdown();
                 shared.worker.shutdown();
                 shared.wakers.shutdown();
+                shared.queue.shutdown();
                 for thread in threads {
                     // A panic in a background thread was printed by the thread; closing goes on.
                     drop(thread.join());

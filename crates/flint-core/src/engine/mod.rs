@@ -3,10 +3,11 @@
 //! - `handle`: the type `Engine`; `backend`: what it works on, an open store or a view that is only read
 //! - `open`, `close`, `background`: the session and its threads
 //! - `operation`: the calls that decide and write, each as one value; `check`, `configure`: the same as methods
-//! - `durability`: waiting for the disk
+//! - `durability`, `acquire`: waiting for the disk, and for a limit
 //! - `inspect`: one key, its history, counters; `scan`, `listing`, `top`, `aggregate`: all keys
 //! - `maintenance`: compaction, copies, verification
 
+mod acquire;
 mod aggregate;
 mod backend;
 mod background;
@@ -39,9 +40,11 @@ pub use crate::repair::{Dropped, KeyDoubt, Loss, Records, RepairReport, UnknownI
 pub use crate::stats::{Counters, Distribution};
 pub use crate::status::{CounterStatus, Status, TopBy};
 pub use crate::store::notices::{Notice, Severity};
+pub use crate::store::queues::Answer;
 pub use crate::store::slices::SLICE_RATES;
 #[cfg(feature = "testing")]
 pub use crate::store::view::Scanned;
+pub use acquire::{Arrival, Place};
 pub use aggregate::Aggregate;
 pub use handle::Engine;
 pub use listing::Listing;

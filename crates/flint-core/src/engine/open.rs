@@ -54,7 +54,7 @@ impl Engine {
         for notice in notices {
             shared.notices.push(Severity::Warning, notice);
         }
-        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false }));
+        let resources = Mutex::new(Some(Resources { threads: Vec::new(), serves_wakers: false, serves_queues: false }));
         let backend = Backend::Writer(Writer { shared: shared.clone(), resources });
         let engine = Self { dir, backend, recovery, recovery_ns: 0 };
         if !threads {

@@ -69,6 +69,7 @@ impl Core {
                 self.keep_denials(slot, &change.replaced);
             }
             set_limit(&mut self.view, change, id, now, seq);
+            self.queues.touch(change.key);
         }
         self.unsynced_events += 1;
         Ok(seq)
@@ -111,14 +112,19 @@ impl Core {
 
     /// Gives a key's counters their full limits back.
     pub(crate) fn reset(&mut self, key: &str) -> Result<u64, Blocked> {
-        self.change_all(key, (Kind::Reset, Purpose::Reset), push_reset, |table, slot, now, seq| {
+        let seq = self.change_all(key, (Kind::Reset, Purpose::Reset), push_reset, |table, slot, now, seq| {
             table.reset(slot, now, seq);
-        })
+        })?;
+        self.queues.touch(key);
+        Ok(seq)
     }
 
     /// Forgets a key.
     pub(crate) fn delete(&mut self, key: &str) -> Result<u64, Blocked> {
-        self.change_all(key, (Kind::Delete, Purpose::Delete), push_delete, |table, slot, _, _| table.remove(slot))
+        let deletion = (Kind::Delete, Purpose::Delete);
+        let seq = self.change_all(key, deletion, push_delete, |table, slot, _, _| table.remove(slot))?;
+        self.queues.delete(key);
+        Ok(seq)
     }
 
     /// Changes all counters of a key, in one record: a group if there are several.

@@ -18,6 +18,7 @@ use crate::table::Slot;
 use crate::table::plan::image_after_change;
 use crate::writer::{Blocked, LogWriter};
 
+use super::queues::Queues;
 use super::view::{Part, View};
 
 /// Keys per Denials record.
@@ -75,6 +76,8 @@ pub struct Core {
     pub(crate) short_at: Option<u64>,
     pub(crate) allowed: u64,
     pub(crate) denied: u64,
+    /// The calls that wait for a limit.
+    pub(crate) queues: Queues,
     /// Reused by multi-key calls.
     images: Vec<AfterImage>,
 }
@@ -98,6 +101,7 @@ impl Core {
             short_at: None,
             allowed: 0,
             denied: 0,
+            queues: Queues::default(),
             images: Vec::new(),
         }
     }
@@ -135,7 +139,13 @@ impl Core {
     }
 
     #[inline]
-    fn check_known(&mut self, slot: Slot, now: u64, cost: u64, denials: Denials) -> Result<Outcome, Blocked> {
+    pub(super) fn check_known(
+        &mut self,
+        slot: Slot,
+        now: u64,
+        cost: u64,
+        denials: Denials,
+    ) -> Result<Outcome, Blocked> {
         self.view.valid_cost(slot, cost)?;
         let (decision, verdicts) = self.view.decide(slot, now, cost);
         if !decision.verdict.allowed {

@@ -54,6 +54,8 @@ pub struct Shared {
     pub(crate) commit: GroupCommit,
     pub(crate) flusher: Bell,
     pub(crate) worker: Bell,
+    /// Of the thread that serves the callers that wait for a limit.
+    pub(crate) queue: Bell,
     /// The wakers to call when records are durable.
     pub(crate) wakers: Wakers,
     pub(crate) lock: DirLock,
@@ -83,6 +85,7 @@ impl Shared {
             commit: GroupCommit::new(durable_seq),
             flusher: Bell::default(),
             worker: Bell::default(),
+            queue: Bell::default(),
             wakers: Wakers::default(),
             lock: DirLock::default(),
             compacting: Mutex::new(()),
@@ -242,7 +245,11 @@ impl Shared {
         // Denial totals never cause a sync.
         let presses = after != before && core.writer.presses();
         let wake = self.wants_worker(&mut core);
+        let rings = core.queues.take_ring();
         drop(core);
+        if rings {
+            self.queue.ring(false);
+        }
         if after != before {
             self.wrote(after);
         }
@@ -380,6 +387,8 @@ impl Shared {
         }
         // CLOSED stays.
         let _ = self.state.compare_exchange(OPEN, STOPPED, Ordering::AcqRel, Ordering::Acquire);
+        // Waiters for a limit get the error.
+        self.queue.ring(false);
         Error::Storage { op, path, source: error }
     }
 

@@ -57,7 +57,8 @@ pub struct Scanned {
     pub slots: u64,
     /// Slots of the largest slice, which is visited under the lock.
     pub largest_slice: u32,
-    /// Slots, runs and blocks of runs that were visited in the slice with the most of them, of scans and compactions, or rates that were set.
+    /// Slots, runs and blocks of runs that were visited in the slice with the most of them, of scans and compactions, or rates
+    /// that were set.
     pub most_work: u64,
 }
 

@@ -25,6 +25,11 @@ impl Cell {
         self.state.decide(self.rate.quota(), runs, now, cost)
     }
 
+    /// Nanoseconds from `now` until calls that ask for `total` in all can have been allowed, at the earliest.
+    pub(crate) fn earliest(&self, runs: &RunArena, total: u128, now: u64) -> u64 {
+        self.state.earliest(self.rate.quota(), runs, now, total)
+    }
+
     /// Takes `cost`, which `decide` allowed at the same `now`.
     #[inline]
     pub(crate) fn consume(&mut self, runs: &mut RunArena, now: u64, cost: u64) {

@@ -27,6 +27,13 @@ impl Table {
         at - now
     }
 
+    /// Nanoseconds from `now` until calls that ask for `total` in all can have been allowed one after the other, at the earliest: it
+    /// may take longer, but never less. Nothing is copied, and nothing depends on how many calls they are.
+    pub(crate) fn earliest(&self, slot: Slot, total: u128, now: u64) -> u64 {
+        let rates = 0..usize::from(self.entry(slot).rates);
+        rates.map(|rate| self.cell(slot, rate).earliest(&self.runs, total, now)).max().unwrap_or(0)
+    }
+
     /// The counter's rates with their states, in an arena of their own.
     fn copy_of(&self, slot: Option<Slot>, plan: Option<&[RateChange]>, now: u64, runs: &mut RunArena) -> Vec<Cell> {
         let copy = |slot: Slot, rate: usize, runs: &mut RunArena| self.cell(slot, rate).copy(&self.runs, runs).0;

@@ -5,46 +5,25 @@
 //! up once, and resolves every future whose record is on disk.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Wake, Waker};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::Waker;
 
+use flint_core::engine::{Answer, Place};
 use flint_core::{Engine, Error};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::asyncio::InvalidStateError;
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use pyo3::types::{PyString, PyWeakrefMethods, PyWeakrefReference};
 
+use super::bell::{Bell, locked};
+use super::places::{Answered, Places, answer_object};
 use super::running::{refused, running_loop};
 use crate::errors::{OrRaise, to_py};
-
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The engine's end of the socket.
-struct Bell(UnixStream);
-
-impl Bell {
-    fn ring(&self) {
-        // A full socket wakes its reader as well, and one whose loop has ended has no reader to wake.
-        let _ = (&self.0).write(&[1]);
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.ring();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
-    }
-}
 
 const WAKE: &str = "nothing was decided, because no socket to wake the event loop can be made for";
 
@@ -72,6 +51,8 @@ pub(crate) struct LoopWaits {
     waker: Waker,
     /// In the order of the records: a loop makes one call after the other.
     pending: Mutex<VecDeque<Pending>>,
+    /// What waits for a limit.
+    places: Places,
 }
 
 impl LoopWaits {
@@ -80,7 +61,7 @@ impl LoopWaits {
         let py = event_loop.py();
         let (socket, writer) = sockets().map_err(|error| to_py(py, &Error::storage(WAKE, engine.path(), error)))?;
         let fd = socket.as_raw_fd();
-        let bell = Arc::new(Bell(writer));
+        let bell = Arc::new(Bell::new(writer));
         let waits = Bound::new(
             py,
             Self {
@@ -90,6 +71,7 @@ impl LoopWaits {
                 waker: bell.clone().into(),
                 bell,
                 pending: Mutex::new(VecDeque::new()),
+                places: Places::default(),
             },
         )?;
         event_loop
@@ -148,6 +130,49 @@ impl LoopWaits {
         Ok(future)
     }
 
+    /// The number of the next place in a queue, and what wakes the loop when it has an answer.
+    pub(crate) fn waker_for_place(&self) -> (u64, Waker) {
+        self.places.waker(&self.bell)
+    }
+
+    /// A future of what a place leads to.
+    pub(crate) fn future_of_place<'py>(
+        &self,
+        event_loop: &Bound<'py, PyAny>,
+        id: u64,
+        place: Place,
+        key: Py<PyString>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.places.future(event_loop, id, place, key)
+    }
+
+    /// Resolves the futures of places that have an answer; an admission whose record is not on disk yet waits for that.
+    fn resolve_places(&self, py: Python<'_>) -> PyResult<()> {
+        let mut waits_for_disk = false;
+        for Answered { future, key, answer } in self.places.take_answered(py) {
+            match answer {
+                Ok(answer) => {
+                    let seq = match &answer {
+                        Answer::Admitted(outcome) => outcome.seq,
+                        Answer::TooLate { .. } => 0,
+                    };
+                    let result = answer_object(py, key, answer)?.unbind();
+                    if self.engine.upgrade().is_some_and(|engine| engine.must_wait(seq)) {
+                        locked(&self.pending).push_back(Pending { seq, future, result });
+                        waits_for_disk = true;
+                    } else {
+                        resolve(py, &future, Ok(result))?;
+                    }
+                }
+                Err(error) => resolve(py, &future, Err(error))?,
+            }
+        }
+        if waits_for_disk && let Some(engine) = self.engine.upgrade() {
+            engine.wake_when_durable(&self.waker).or_raise(py)?;
+        }
+        Ok(())
+    }
+
     /// Takes out what is decided by now: the futures, with an error for those whose record did not get to the disk.
     fn answered(&self) -> Vec<(Pending, Option<Error>)> {
         let engine = self.engine.upgrade();
@@ -169,7 +194,9 @@ impl LoopWaits {
     }
 
     fn has_ended(&self) -> bool {
-        self.engine.upgrade().is_none_or(|engine| engine.is_closed()) && locked(&self.pending).is_empty()
+        self.engine.upgrade().is_none_or(|engine| engine.is_closed())
+            && locked(&self.pending).is_empty()
+            && self.places.is_empty()
     }
 }
 
@@ -179,18 +206,9 @@ impl LoopWaits {
         let mut buffer = [0; 64];
         // Until nothing is left, or the socket would wake the loop again.
         while matches!((&self.socket).read(&mut buffer), Ok(read) if read == buffer.len()) {}
+        self.resolve_places(py)?;
         for (Pending { future, result, .. }, error) in self.answered() {
-            let resolved = match error {
-                None => future.call_method1(py, intern!(py, "set_result"), (result,)),
-                Some(error) => {
-                    future.call_method1(py, intern!(py, "set_exception"), (to_py(py, &error).into_value(py),))
-                }
-            };
-            match resolved {
-                // The waiting task was cancelled. The decision remains.
-                Err(error) if error.is_instance_of::<InvalidStateError>(py) => {}
-                other => drop(other?),
-            }
+            resolve(py, &future, error.map_or(Ok(result), Err))?;
         }
         if self.has_ended()
             && let Some(event_loop) = self.event_loop.bind(py).upgrade()
@@ -208,7 +226,19 @@ impl LoopWaits {
                 visit.call(result)?;
             }
         }
-        Ok(())
+        self.places.traverse(&visit)
+    }
+}
+
+/// Gives a future its result, unless its task was cancelled: the decision remains.
+fn resolve(py: Python<'_>, future: &Py<PyAny>, result: Result<Py<PyAny>, Error>) -> PyResult<()> {
+    let resolved = match result {
+        Ok(result) => future.call_method1(py, intern!(py, "set_result"), (result,)),
+        Err(error) => future.call_method1(py, intern!(py, "set_exception"), (to_py(py, &error).into_value(py),)),
+    };
+    match resolved {
+        Err(error) if error.is_instance_of::<InvalidStateError>(py) => Ok(()),
+        other => other.map(drop),
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 
 use super::awaitables::LoopWaits;
-pub(crate) use super::awaitables::locked;
+pub(crate) use super::bell::locked;
 
 /// The event loops that have waited for the disk so far.
 #[derive(Default)]

@@ -7,6 +7,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::acquire::WaitTimeout;
 use super::lifecycle::Limiter;
 use super::notices;
 use super::settings::{Settings, sync_name};
@@ -15,6 +16,7 @@ use crate::call::check::CheckCall;
 use crate::call::check_all::CheckAllCall;
 use crate::call::configure::{LimitCall, LimitManyCall};
 use crate::call::dispatch::dispatch;
+use crate::call::items::OwnedItem;
 use crate::call::key::{DeleteCall, ResetCall, StatusCall};
 use crate::call::limit::LimitArg;
 use crate::call::list::{HistoryCall, ListCall, TopCall};
@@ -328,6 +330,38 @@ impl Limiter {
         argument: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         Self::in_thread(slf, function, argument)
+    }
+
+    /// Waits until check() would allow the call, at most `timeout` seconds, and makes it: a CheckResult. If the wait would take longer,
+    /// at once: the denied CheckResult and the nanoseconds that were left.
+    #[pyo3(signature = (key, cost, limit, timeout, /))]
+    fn _acquire<'py>(
+        &self,
+        py: Python<'py>,
+        key: Key,
+        cost: Cost,
+        limit: Option<LimitArg>,
+        timeout: Option<WaitTimeout>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.wait_for(py, &OwnedItem::new(key, cost, limit), timeout.map(|timeout| timeout.0))
+    }
+
+    /// Begins to do so in the event loop that runs in this thread: the answer, or a future of it.
+    #[pyo3(signature = (key, cost, limit, timeout, /))]
+    fn _start_acquire<'py>(
+        slf: &Bound<'py, Self>,
+        key: Key,
+        cost: Cost,
+        limit: Option<LimitArg>,
+        timeout: Option<WaitTimeout>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        Self::start_waiting(slf, OwnedItem::new(key, cost, limit), timeout.map(|timeout| timeout.0))
+    }
+
+    /// How many callers wait for a key.
+    #[pyo3(signature = (key, /))]
+    fn _waiting(&self, py: Python<'_>, key: BriefKey<'_>) -> PyResult<usize> {
+        self.engine()?.waiting(key.text()?).or_raise(py)
     }
 
     /// The clock that was given to the constructor, or None.

@@ -5,8 +5,10 @@
 //! - `live`: every open engine, so that `atexit` can close them
 //! - `lifecycle`: opening and closing
 //! - `run`: executing parsed calls, blocking and for event loops
+//! - `acquire`: waiting for a limit
 //! - `class`: the methods
 
+mod acquire;
 mod class;
 mod lifecycle;
 mod live;

@@ -1,5 +1,6 @@
 //! The engine's calls, on a simulated disk or on a real directory.
 
+mod acquire;
 mod backup;
 mod bad_input;
 mod batch;
