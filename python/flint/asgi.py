@@ -6,13 +6,14 @@ app = flint.asgi.RateLimitMiddleware(app, limiter, key_func=flint.keys.client_ip
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from flint._errors import FlintError, InvalidArgument
 from flint._validate import one_of
 from flint._web.asgi import ASGIApp, Receive, Scope, Send, carrying, enter_layer, refuse
 from flint._web.decision import Decider, Decision
 from flint._web.headers import FAMILIES, Family
+from flint._web.limiter import is_limiter
 from flint._web.refusal import ON_ERROR, OnError
 from flint._web.rule import method_names, path_names, resolved, rule
 
@@ -37,8 +38,8 @@ class RateLimitMiddleware:
 
     Args:
         app: the application.
-        limiter: a flint.Limiter, or anything with its `acheck`; or a function that returns one for a scope, where the
-            limiter is made later, in the lifespan or after a fork.
+        limiter: a flint.Limiter, or anything with its `acheck` and `acheck_all`; or a function that returns one for
+            a scope, where the limiter is made later, in the lifespan or after a fork.
         key: the key of all requests.
         key_func: returns the key of a request; in place of `key`.
         rate: the limit of each key, as flint.Limit takes it; it travels with the call. Without it, each key's limit has
@@ -127,9 +128,8 @@ class RateLimitMiddleware:
 
 
 def _function_of(owner: str, limiter: ChecksAsync | Callable[[Scope], ChecksAsync]) -> Callable[[Scope], ChecksAsync]:
-    # Nothing but acheck() is called here.
-    if hasattr(limiter, "acheck"):
-        found = cast("ChecksAsync", limiter)
+    if is_limiter(limiter):
+        found = limiter
         return lambda _scope: found
     if not callable(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, or a function that returns one, not {limiter!r}")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from flint._errors import InvalidArgument
+from flint._web.limiter import is_limiter
 
 if TYPE_CHECKING:
     from flint._backend import ChecksAsync
 
 # Where in a scope a middleware leaves its limiter for the dependencies of the route.
 LIMITER = "flint.limiter"
-
-
-def _is_limiter(value: object) -> TypeGuard[ChecksAsync]:
-    # isinstance(value, ChecksAsync) takes 10 us, and this runs for every request.
-    return hasattr(value, "acheck") and hasattr(value, "acheck_all")
 
 
 def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) -> ChecksAsync:
@@ -26,7 +22,7 @@ def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) 
     application = getattr(getattr(scope.get("app"), "state", None), "limiter", None)
     for limiter in (application, scope.get(LIMITER)):
         # Other libraries keep a limiter of theirs under the same name.
-        if _is_limiter(limiter):
+        if is_limiter(limiter):
             return limiter
     raise InvalidArgument(
         f"{owner} finds no limiter: give it limiter=..., or set app.state.limiter to a flint.Limiter, when the module "
@@ -36,6 +32,6 @@ def limiter_of(owner: str, given: ChecksAsync | None, scope: Mapping[str, Any]) 
 
 def accepted(owner: str, limiter: ChecksAsync | None) -> ChecksAsync | None:
     """The limiter, if it is one, or None."""
-    if limiter is not None and not _is_limiter(limiter):
+    if limiter is not None and not is_limiter(limiter):
         raise TypeError(f"{owner}: limiter is a flint.Limiter, not {limiter!r}")
     return limiter

@@ -2,6 +2,7 @@
 
 From the bottom up:
 
+- limiter: what is accepted as a limiter
 - headers: what an HTTP answer says about limits
 - refusal: the answers to denied requests, and the error policy
 - forwarded: the headers in which proxies report the client, read from the nearest proxy on

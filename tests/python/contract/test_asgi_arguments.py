@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.python.contract.asgi_support import get, hello
 
 import flint
+from flint._web.limiter import is_limiter
 from flint.asgi import RateLimitMiddleware
 
 
@@ -58,10 +60,25 @@ def test_an_argument_that_is_not_accepted(
         RateLimitMiddleware(hello, limiter, **arguments)
 
 
-@pytest.mark.parametrize("limiter", [None, "limiter", object()])
+class OneMethod:
+    """Lacks `acheck_all`, which the dependencies of a route call."""
+
+    async def acheck(self, key: str, cost: int = 1, *, limit: object = None) -> None: ...
+
+
+@pytest.mark.parametrize("limiter", [None, "limiter", object(), OneMethod()])
 def test_what_is_no_limiter_is_refused(limiter: Any) -> None:
+    assert not is_limiter(limiter)
     with pytest.raises(TypeError, match=r"limiter is a flint\.Limiter"):
         RateLimitMiddleware(hello, limiter, key="k")
+
+
+def test_an_object_with_both_methods_is_a_limiter(limiter: flint.Limiter) -> None:
+    """Methods of the object itself count, as those of test doubles are."""
+    double = SimpleNamespace(acheck=limiter.acheck, acheck_all=limiter.acheck_all)
+    assert is_limiter(double)
+    assert is_limiter(limiter)
+    assert get(RateLimitMiddleware(hello, double, key="k", rate="5/minute")).status_code == 200
 
 
 def test_the_error_names_the_middleware(limiter: flint.Limiter) -> None:
