@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,32 @@ def test_wheels_are_for_every_platform() -> None:
     assert [each["target"] for each in jobs["macos"]["strategy"]["matrix"]["include"]] == ["x86_64", "aarch64"]
 
 
+@pytest.mark.parametrize("job", ["linux", "macos"])
+def test_each_wheel_is_installed_and_used_where_it_was_built(job: str) -> None:
+    runs = [step["run"] for step in workflow("wheels.yml")["jobs"][job]["steps"] if "run" in step]
+    installed = []
+    for run in runs:
+        (wheel,) = re.findall(r"pip install --quiet \S*dist/(\S+\.whl)", run)
+        installed.append(wheel)
+        assert re.search(r"flint --version$", run, re.MULTILINE)
+        assert re.search(r"flint limit check smoke --rate 1/minute", run)
+        # The Python that the wheel is for: python3.14t, and one that has the lock to give up.
+        assert ("python3.14t" in run) == ("sys._is_gil_enabled()" in run) == ("cp314t" in wheel)
+    assert installed == ["*-abi3-*.whl", "*-cp314t-*.whl"]
+
+
+def test_a_pull_request_that_changes_the_build_builds_the_wheels() -> None:
+    patterns = workflow("wheels.yml")["on"]["pull_request"]["paths"]
+    members = toml.loads(text("Cargo.toml"))["workspace"]["members"]
+    build = ["Cargo.toml", "Cargo.lock", "pyproject.toml", "rust-toolchain.toml", ".github/workflows/wheels.yml"]
+    for changed in [*build, *(f"{member}/Cargo.toml" for member in members)]:
+        assert (ROOT / changed).is_file()
+        # In these patterns one star stands for a part of a name, without a slash.
+        assert any(re.fullmatch(re.escape(each).replace(r"\*", "[^/]*"), changed) for each in patterns), changed
+    for pattern in patterns:
+        assert list(ROOT.glob(pattern)), pattern
+
+
 def test_a_tag_publishes_by_trusted_publisher_after_tests_and_wheels() -> None:
     release = workflow("release.yml")
     assert release["on"] == {"push": {"tags": ["v*"]}}
@@ -143,6 +170,25 @@ def test_commit_hooks_use_the_tools_of_the_makefile() -> None:
     makefile = text("Makefile")
     assert entries["clippy"] in makefile
     assert entries["cargo-fmt"] in makefile
+    # The makefile names Python by a variable.
+    python, words = entries["lint-words"].split(" ", 1)
+    assert python == ".venv/bin/python"
+    assert f"$(PY) {words}" in makefile
+    assert "stages" not in next(hook for hook in local["hooks"] if hook["id"] == "lint-words")
+
+
+def test_the_hook_for_words_gets_the_files_that_the_lint_reads() -> None:
+    (local,) = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
+    (hook,) = (hook for hook in local["hooks"] if hook["id"] == "lint-words")
+    assert hook.get("pass_filenames", True)
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    matched = {name for name in listed if re.search(hook["files"], name)}
+    # The script takes files as they are; without any it chooses by these names.
+    script = text("scripts/lint_words.py")
+    suffixes = set(re.findall(r'"(\.\w+)"', re.search(r"^SUFFIXES = \{(.*)\}$", script, re.MULTILINE)[1]))  # type: ignore[index]
+    assert matched == {name for name in listed if Path(name).suffix in suffixes or Path(name).name == "Makefile"}
 
 
 def test_the_toolchain_is_the_installed_one() -> None:
