@@ -430,7 +430,7 @@ class Model:
         results: list[Answer] = []
         for item in resolved:
             if denied and item.answer.allowed:
-                # Nothing is taken, and what there is is told.
+                # Nothing is taken, and what there is is reported.
                 looked, _ = look(item.key, item.limit, item.states, self.now, 0)
                 results.append(looked._replace(cost=item.cost))
             else:

@@ -300,7 +300,7 @@ class Machine:
         self.clock.advance(ns=ns)
         self.time.advance(ns)
 
-    def wait_as_told(self, key: str, code: int) -> None:
+    def wait_as_reported(self, key: str, code: int) -> None:
         """Denied just before, allowed then."""
         stored = self.model.newest(key)
         cost = self.cost(key, code, None)
@@ -414,8 +414,8 @@ class Machine:
             got = [without_denials(status_of(status, self.time.wall - engine)) for status in statuses]
             assert got == [without_denials(self.expected(status, engine)) for status in self.model.statuses()]
             for status in statuses:
-                told = status_of(status, self.time.wall - engine)
-                for counter, known in zip(told.counters, self.model.keys[told.key], strict=True):
+                reported = status_of(status, self.time.wall - engine)
+                for counter, known in zip(reported.counters, self.model.keys[reported.key], strict=True):
                     self.same_or_older(denials_of(counter), known)
             for key in KEYS:
                 with pytest.raises(flint.StorageError):

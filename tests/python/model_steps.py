@@ -160,7 +160,7 @@ STEP_KINDS: dict[str, tuple[int, tuple[Draw, ...]]] = {
     "flush": (1, ()),
     "compact": (1, ()),
     "advance": (8, (advances,)),
-    "wait_as_told": (5, (keys, costs)),
+    "wait_as_reported": (5, (keys, costs)),
     "step_the_wall_clock": (2, (wall_steps,)),
     "reopen": (2, (times_away, maybe_wall_steps, flags)),
     "die": (1, (times_away, maybe_wall_steps)),

@@ -130,7 +130,7 @@ def test_no_result_says_nothing() -> None:
     assert rate_headers([], "both") == []
 
 
-def test_of_a_limit_that_was_not_asked_the_policy_is_told() -> None:
+def test_of_a_limit_that_was_not_asked_the_policy_is_reported() -> None:
     limits = [flint.Limit("10/minute burst 30; 100/hour burst 20"), flint.Limit("50/500ms")]
     assert text(limit_headers(limits, "both")) == {
         "x-ratelimit-limit": "100",

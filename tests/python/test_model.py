@@ -132,7 +132,7 @@ SMALL_LIMITS: list[Limit] = [(rate,) for rate in SMALL_RATES] + [
 ]
 
 
-def test_denied_just_before_and_allowed_when_told(memory: Path) -> None:
+def test_denied_just_before_and_allowed_at_the_time_reported(memory: Path) -> None:
     """Every algorithm, several rates, every cost, several ways to get there, at several places within a millisecond."""
     clock = ManualClock(START)
     probes = 0

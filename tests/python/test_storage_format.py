@@ -339,9 +339,9 @@ def test_idempotency_records() -> None:
         assert list(line) == ["receipt", "fingerprint", "seq", "at_ns", "answer"]
         assert (line["receipt"], line["fingerprint"]) == (receipt[:16].hex(), receipt[16:24].hex())
         assert (line["seq"], line["at_ns"]) == (record.seq, record.engine_ns)
-        told = bytes.fromhex(line["answer"])
-        assert receipt[24:].rstrip(b"\0") == told.rstrip(b"\0")
-        assert Answer(told).at == len(told)
+        answer_bytes = bytes.fromhex(line["answer"])
+        assert receipt[24:].rstrip(b"\0") == answer_bytes.rstrip(b"\0")
+        assert Answer(answer_bytes).at == len(answer_bytes)
         assert line["seq"] <= header["start"]
         assert line["at_ns"] <= header["engine_ns"]
 

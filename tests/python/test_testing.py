@@ -13,7 +13,7 @@ import flint
 from flint.testing import ManualClock
 
 
-def test_the_clock_stands_still_until_told() -> None:
+def test_the_clock_stands_still_until_it_is_moved() -> None:
     clock = ManualClock(datetime(2030, 5, 6, tzinfo=timezone(timedelta(hours=2))))
     assert clock.now() == datetime(2030, 5, 5, 22, tzinfo=timezone.utc)
     clock.advance(90)

@@ -1,4 +1,4 @@
-"""What a type checker makes of the API: mypy checks this file, and running it checks that mypy is told the truth."""
+"""What a type checker makes of the API: mypy checks this file, and running it checks that what mypy reads is true."""
 
 from __future__ import annotations
 

@@ -224,9 +224,9 @@ pub(crate) fn write_snapshot(dir: &dyn Dir, store: &NewStore, start: u64) -> Res
     for image in &store.images {
         writer.push(image);
     }
-    store.idempotency.for_each(store.engine_ns, &mut |receipt| {
-        writer.push_idempotency(&IdempotencyRecord { seq: start, ..*receipt })
-    });
+    store
+        .idempotency
+        .for_each(store.engine_ns, &mut |record| writer.push_idempotency(&IdempotencyRecord { seq: start, ..*record }));
     let bytes = writer.finish(start, store.next_id);
     let name = files::SNAPSHOT_TMP;
     remove_if_there(dir, name)?;

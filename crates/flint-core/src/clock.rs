@@ -22,7 +22,7 @@ pub trait Clock: Send + Sync {
     }
 }
 
-/// Called when a clock was moved by hand. Returns whether it wants to be called again.
+/// Called when a clock was moved by hand. Returns whether it is to be called again.
 pub type Hook = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// The operating system's clocks.
@@ -50,7 +50,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that only moves when told to; the two readings can be moved together or apart.
+/// A clock that only moves when a caller moves it; the two readings can be moved together or apart.
 pub struct ManualClock {
     /// Monotonic and wall: a thread that reads both never sees only one of them moved.
     readings: Mutex<(u64, u64)>,
@@ -69,8 +69,8 @@ impl ManualClock {
         Self { readings: Mutex::new((1, wall_ns)), hooks: Mutex::default() }
     }
 
-    /// Calls what wants to know that time has passed.
-    fn tell(&self) {
+    /// Calls the hooks: time has passed.
+    fn call_hooks(&self) {
         let hooks = self.hooks.lock().clone();
         let over: Vec<_> = hooks.into_iter().filter(|hook| !hook()).collect();
         self.hooks.lock().retain(|hook| !over.iter().any(|other| Arc::ptr_eq(hook, other)));
@@ -81,7 +81,7 @@ impl ManualClock {
         let mut readings = self.readings.lock();
         *readings = (readings.0.wrapping_add(ns), readings.1.wrapping_add(ns));
         drop(readings);
-        self.tell();
+        self.call_hooks();
     }
 
     /// The same, unless a reading would exceed 64 bits: then neither moves, and this returns false.
@@ -92,7 +92,7 @@ impl ManualClock {
             (Some(monotonic_ns), Some(wall_ns)) => {
                 *readings = (monotonic_ns, wall_ns);
                 drop(readings);
-                self.tell();
+                self.call_hooks();
                 true
             }
             _ => false,

@@ -85,7 +85,7 @@ impl GroupCommit {
         self.durable_seq.load(Ordering::Acquire)
     }
 
-    /// Returns when record `seq` is on disk. `sync` makes everything appended so far durable and tells how far that is; it
+    /// Returns when record `seq` is on disk. `sync` makes everything appended so far durable and returns how far that is; it
     /// runs in at most one thread at a time, with no lock held. `usable` fails once a sync has failed: a failed sync is never
     /// tried again.
     pub(crate) fn wait(&self, seq: u64, usable: impl Fn() -> Result<()>, sync: impl Fn() -> Result<u64>) -> Result<()> {

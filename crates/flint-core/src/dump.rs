@@ -177,7 +177,7 @@ fn current(dir: &dyn Dir) -> Result<CurrentView<'_>> {
 
 impl Facts {
     /// What the newest snapshot says instead of records that are not in the log: the keys, and, if `time`, when it is. It is
-    /// opened after the segments, and so it is no older than those before them need. A damaged one is for doctor to tell of.
+    /// opened after the segments, and so it is no older than those before them need. Doctor reports a damaged one.
     fn take_from_snapshot(&mut self, dir: &dyn Dir, time: bool) {
         for _ in 0..ATTEMPTS {
             let newest =
@@ -273,6 +273,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("id", json!(id));
             set("key", json!(keys.get(&id)));
         }
+        // One record for the denials of several keys, each with its increase and its new totals.
         Op::Denials(denials) => {
             let denials = denials.map(|denial| {
                 json!({
@@ -284,6 +285,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("keys", Value::Array(denials.collect()));
         }
         Op::Group(group) => {
+            // The type names the call that was made; a call of one key has the type of its plain record.
             let purpose = match group.purpose {
                 Purpose::LimitMany => "LIMIT_MANY",
                 Purpose::CheckAll => "ALLOW_ALL",
@@ -294,7 +296,8 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 Purpose::Delete => "LIMIT_DELETED",
             };
             set("type", json!(purpose));
-            let (mut items, mut receipt) = (String::new(), None);
+            // Each item becomes text at once: only one tree of JSON exists at a time.
+            let (mut items, mut idempotency) = (String::new(), None);
             let mut push = |item: Value| {
                 if !items.is_empty() {
                     items.push(',');
@@ -303,14 +306,16 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             };
             for op in group.ops() {
                 let op = match op {
+                    // It belongs to the call as a whole and is no item.
                     GroupOp::Idempotency(found) => {
-                        receipt = Some(found);
+                        idempotency = Some(found);
                         continue;
                     }
                     GroupOp::Allow(allow) => Op::Allow(allow),
                     GroupOp::Configure(configure) => Op::Configure(configure),
                     GroupOp::Reset { id } => Op::Reset { id },
                     GroupOp::Delete { id } => Op::Delete { id },
+                    // Occurs in groups only, and so has no `Op`.
                     GroupOp::Totals(op) => {
                         push(totals(&op, keys));
                         continue;
@@ -325,7 +330,8 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
                 let _ = describe(&op, keys, &mut item);
                 push(Value::Object(item));
             }
-            if let Some(IdempotencyOp { call, .. }) = receipt {
+            // The id and fingerprint alone: the answer repeats what the items say.
+            if let Some(IdempotencyOp { call, .. }) = idempotency {
                 let value = json!({ "id": hex(&call.id), "fingerprint": hex(&call.fingerprint) });
                 object.insert("receipt".to_owned(), value);
             }
@@ -341,6 +347,7 @@ fn describe(op: &Op<'_>, keys: &HashMap<u64, String>, object: &mut Map<String, V
             set("end", json!(end));
         }
         Op::Close => set("type", json!("CLOSE")),
+        // An event of an old release, from before the migration: such records name the key itself.
         Op::Event(event) => {
             set("type", json!("OLD_EVENT"));
             set("key", json!(event.key));

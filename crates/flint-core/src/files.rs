@@ -61,7 +61,7 @@ const PREFIX: &str = "flint-";
 /// Enough for every u64, so that names sort as their numbers do.
 const DIGITS: usize = 20;
 
-/// What a name in the data directory stands for.
+/// The kind of a file in the data directory, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// [`LOCK`].
@@ -88,7 +88,7 @@ pub enum FileKind {
     Foreign,
 }
 
-/// Tells what `name` stands for. Near misses ("flint-1.aof") are foreign.
+/// The kind of file that is called `name`. Near misses ("flint-1.aof") are foreign.
 pub fn classify(name: &str) -> FileKind {
     match name {
         LOCK => FileKind::Lock,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_names_are_told_apart() {
+    fn each_fixed_name_has_its_kind() {
         assert_eq!(classify("flint.lock"), FileKind::Lock);
         assert_eq!(classify("flint-lock.tmp"), FileKind::LockTmp);
         assert_eq!(classify("flint-spare.tmp"), FileKind::Spare);

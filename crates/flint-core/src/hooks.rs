@@ -87,7 +87,7 @@ defects! {
     RetryTooEarly = "retry-too-early",
     /// A caller that waits for the disk returns one record early.
     WakeOneEarly = "wake-one-early",
-    /// An event loop that waits for the disk is told that its record is there as soon as it is in the log.
+    /// A record is reported as durable to an event loop as soon as it is in the log.
     BelieveUnsynced = "believe-unsynced",
     /// A snapshot holds no remembered answers.
     ForgetAnswers = "forget-answers",
@@ -97,7 +97,7 @@ defects! {
     ForgetLastUse = "forget-last-use",
     /// A reset wakes no caller that waits for a limit.
     LoseWakeAtReset = "lose-wake-at-reset",
-    /// What a call was told is written behind its record, in one of its own.
+    /// The answer to a call is written behind its record, in one of its own.
     AnswerApart = "answer-apart",
 }
 

@@ -206,8 +206,8 @@ pub(crate) fn migrate(dir: &dyn Dir, options: &Options) -> Result<Option<&'stati
         if old.is_some_and(|sha256| sha256 != migrated.sha256) {
             return Err(both_formats(dir));
         }
-        let begun = old.is_some() || names.iter().any(|name| is_waiting(&names, name));
-        if begun || !is_finished(dir, &names)? {
+        let started = old.is_some() || names.iter().any(|name| is_waiting(&names, name));
+        if started || !is_finished(dir, &names)? {
             // Nothing is touched before what makes the old files expendable is verified: a store that is refused is left as it
             // is.
             recovery::load(&Finished(dir), Access::Exclusive, false)?;
@@ -215,7 +215,7 @@ pub(crate) fn migrate(dir: &dyn Dir, options: &Options) -> Result<Option<&'stati
             sync_dir(dir)?;
         }
         finish(dir, &names)?;
-        return Ok(begun.then_some(migrated.release));
+        return Ok(started.then_some(migrated.release));
     }
     if has(|kind| matches!(kind, FileKind::Segment(_) | FileKind::Snapshot(_))) {
         return if old_log(dir)?.is_some() { Err(both_formats(dir)) } else { Ok(None) };

@@ -96,7 +96,7 @@ impl Reader {
 }
 
 impl Opened {
-    /// Reads on up to the last record; false where `each` wants no more. `next` is where the next segment starts.
+    /// Reads on up to the last record; false where `each` returned false. `next` is where the next segment starts.
     fn read(
         &mut self,
         dir: &dyn Dir,
@@ -112,6 +112,8 @@ impl Opened {
             return Err(Error::corrupt(path(), 0, "the file is longer than any segment"));
         }
         let len = usize::try_from(len).unwrap_or(0);
+        // Read before, and still the last segment: zeros where the next record's header belongs mean that there is nothing new, and
+        // the file need not be read whole.
         if let Some(place) = self.place
             && next.is_none()
         {
@@ -124,11 +126,13 @@ impl Opened {
         }
         let mut bytes = zeroed(len as u64).map_err(failed)?;
         self.file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+        // Go on behind the last record that was read. The first time, the header says where the chain of records starts.
         let (seed, mut walker) = if let Some(place) = self.place {
             (place.seed, Walker::resume(&bytes, place.seed, place.offset, place.next_seq, place.prev_crc))
         } else {
             let header = match bytes.first_chunk::<{ segment::HEADER_LEN }>().map(SegmentHeader::decode) {
                 Some(Ok(header)) => header,
+                // The writer may not have written the header of the newest segment yet.
                 _ if next.is_none() && has_predecessor => return Ok(true),
                 _ => return Err(Error::corrupt(path(), 0, "the header is damaged")),
             };
@@ -138,6 +142,7 @@ impl Opened {
         let more = loop {
             match walker.next() {
                 Step::Record(frame) => {
+                    // A segment that is opened again starts over: what was passed on before is skipped.
                     if frame.seq > *newest {
                         *newest = frame.seq;
                         if !each(&self.name, &frame) {
@@ -146,6 +151,7 @@ impl Opened {
                     }
                 }
                 Step::End { .. } => break true,
+                // Damage, if the next segment starts behind the missing records; else a write that is under way, or a torn tail.
                 Step::Invalid { offset, reason } if next.is_some_and(|next| next > walker.next_seq()) => {
                     return Err(Error::corrupt(path(), offset as u64, reason));
                 }

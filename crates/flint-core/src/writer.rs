@@ -205,12 +205,15 @@ impl LogWriter {
         if len + OVERHEAD > frame::MAX_RECORD_LEN {
             return Err(Error::InvalidArgument("the call is too large to be written as one record".to_owned()).into());
         }
+        // Nothing may follow the last record of a full segment, not even what a failed write left there.
         if let Err(error) = self.active.output.clear(self.active.pos) {
             return Err(Error::storage("cannot write", self.dir.path().join(&self.active.name), error).into());
         }
+        // The worker makes the next file, so that no call creates one under the lock.
         let Some(mut spare) = self.spare.take_if(|spare| may_begin && spare.len >= needed) else {
             return Err(Blocked::UntilSpare(needed));
         };
+        // The header links the segment to the last record of this one: recovery verifies the chain across files.
         let first_seq = self.seq + 1;
         let name = files::segment_name(first_seq);
         let header = SegmentHeader {
@@ -221,6 +224,7 @@ impl LogWriter {
             first_seq,
             segment_len: spare.len as u64,
         };
+        // The header before the name. After an error the spare waits for the next attempt, and the active segment is as it was.
         let spare_path = || self.dir.path().join(files::SPARE);
         if let Err(error) = spare.output.put(0, &mut header.encode().to_vec()) {
             self.spare = Some(spare);
@@ -232,6 +236,7 @@ impl LogWriter {
             self.spare = Some(spare);
             return Err(Error::storage("cannot rename", spare_path(), error).into());
         }
+        // From here on nothing fails. The old file is sealed only once a sync covered it, its successor and the directory.
         let next = Active {
             output: spare.output,
             name,
@@ -327,7 +332,7 @@ impl LogWriter {
     /// Whether the next segment should be made now, so that no call has to wait for it: a quarter of this one is used. A
     /// short session makes none.
     #[inline]
-    pub(crate) const fn wants_spare(&self) -> bool {
+    pub(crate) const fn needs_spare(&self) -> bool {
         (self.spare.is_none() || !self.reserved) && self.active.pos > self.active.len / 4
     }
 

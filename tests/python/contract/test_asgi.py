@@ -51,7 +51,7 @@ def test_a_key_whose_limit_was_set_before(limiter: flint.Limiter) -> None:
     assert statuses(app, "/", "/") == [200, 429]
 
 
-def test_the_denied_are_told_when_to_come_back(limiter: flint.Limiter, clock: ManualClock) -> None:
+def test_a_denial_says_when_to_come_back(limiter: flint.Limiter, clock: ManualClock) -> None:
     inner = Wrapped()
     app = RateLimitMiddleware(inner, limiter, key="all", rate="2/minute")
     statuses(app, "/", "/")

@@ -243,7 +243,7 @@ def test_headers_are_on_what_fastapi_makes_and_with_a_middleware_on_everything(l
         assert found["x-ratelimit-remaining"] == str(left)
 
 
-def test_with_the_middleware_s_own_limit_the_route_s_is_told(limiter: flint.Limiter) -> None:
+def test_with_the_middleware_s_own_limit_the_route_s_is_reported(limiter: flint.Limiter) -> None:
     app = application(limiter, RateLimit("1/hour", key="route"))
     app.add_middleware(FlintRateLimitMiddleware, limiter=limiter, key="all", rate="9/hour")
 

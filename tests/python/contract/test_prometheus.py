@@ -86,7 +86,7 @@ def test_another_prefix(limiter: flint.Limiter) -> None:
     assert set(found) == {name.replace("flint_", "my_app_", 1) for name in read(parse(prometheus_metrics(limiter)))}
 
 
-def test_several_rates_are_told_apart(limiter: flint.Limiter) -> None:
+def test_several_rates_are_kept_apart(limiter: flint.Limiter) -> None:
     fixed = flint.Limit("1000/day", algorithm="fixed_window_counter")
     limiter.limit("mixed", [flint.Limit("10/s burst 20"), fixed])
     limiter.limit("same", "5/250ms; 7/m")

@@ -392,7 +392,7 @@ def test_the_limits_are_there_when_the_server_comes_back(tmp_path: Path) -> None
 
 
 def test_embedded_mode_is_the_default() -> None:
-    """Nothing connects anywhere unless it is told to."""
+    """Nothing connects anywhere unless it is configured to."""
     program = "import flint, sys; print([name for name in ('socket', 'ssl', 'asyncio') if name in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True

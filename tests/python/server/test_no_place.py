@@ -28,11 +28,11 @@ class Held:
     """The text of /metrics, which is not returned before it is released."""
 
     def __init__(self) -> None:
-        self.begun = threading.Event()
+        self.started = threading.Event()
         self.go_on = threading.Event()
 
     def __call__(self) -> str:
-        self.begun.set()
+        self.started.set()
         assert self.go_on.wait(60)
         return "# held\n"
 
@@ -65,7 +65,7 @@ def refused(response: http.client.HTTPResponse) -> None:
 def test_a_connection_too_many_while_all_others_are_answered(data_dir: Path) -> None:
     held = Held()
     with serving(data_dir, held, max_connections=1) as place, closing(asked(place, "/metrics")) as first:
-        assert held.begun.wait(30)
+        assert held.started.wait(30)
         # Nothing is asked: it is turned away as it comes.
         with closing(http.client.HTTPConnection(place, timeout=30)) as second:
             second.connect()
@@ -107,8 +107,8 @@ def test_the_command_line_sets_how_many_threads_there_are(data_dir: Path, thread
         server.send(signal.SIGCONT)
         ready, _, _ = select.select([each.sock for each in connections], [], [], 30)
         # A refused request is answered before the text of any other is there.
-        begun = {each: each.sock.recv(12, socket.MSG_PEEK) for each in connections if each.sock in ready}
-        turned_away = [each for each, line in begun.items() if line == b"HTTP/1.1 503"]
+        started = {each: each.sock.recv(12, socket.MSG_PEEK) for each in connections if each.sock in ready}
+        turned_away = [each for each, line in started.items() if line == b"HTTP/1.1 503"]
         assert len(turned_away) == (status == 503)
         for each in turned_away:
             refused(each.getresponse())

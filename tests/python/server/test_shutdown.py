@@ -124,7 +124,7 @@ def test_requests_in_flight_finish_and_no_other_client_is_accepted(tmp_path: Pat
         served.get("/v1/health")
         server.send(signal.SIGTERM)
         server.until("shutting down")
-        # Idle ones are dropped, which tells that the end has begun.
+        # Idle ones are dropped, which shows that the end has started.
         assert answers(silent) == []
         while not refuses(address):
             pass

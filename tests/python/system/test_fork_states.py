@@ -13,7 +13,7 @@ from tests.python.system.support import ended, opened_when_free, state, worker
 import flint
 
 # The parent reaches a state in which some thread is inside the named operation, and forks twice: one child tries
-# everything and ends, the other runs until it is told to end. Where the state has to last, strace delays the system
+# everything and ends, the other runs until it is asked to end. Where the state has to last, strace delays the system
 # calls of the operation, and `lasts` tells after the fork that it was not over before.
 SCRIPT = """
 import flint, os, signal, sys, threading, time, warnings

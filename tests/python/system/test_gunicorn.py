@@ -213,7 +213,7 @@ limiter.limit("a", "100000/52w", algorithm="fixed_window_counter")
 def app(environ, start_response):
     answer = str(limiter.check("a").remaining)
     if environ["PATH_INFO"] == "/slow":
-        (base / "begun").touch()
+        (base / "started").touch()
         (base / "gate").read_bytes()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [f"{os.getpid()} {answer}".encode()]
@@ -230,7 +230,7 @@ def test_a_restart_while_a_request_is_in_flight(lock_timeout: int, tmp_path: Pat
         old = int(server.until(r"Booting worker with pid: (\d+)"))
         with ThreadPoolExecutor(1) as pool:
             slow = pool.submit(server.ask, "/slow")
-            while not (tmp_path / "begun").exists():
+            while not (tmp_path / "started").exists():
                 assert not slow.done(), slow.result()
                 time.sleep(0.001)
             server.process.send_signal(signal.SIGHUP)

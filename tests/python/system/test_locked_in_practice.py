@@ -89,7 +89,7 @@ def test_a_limiter_that_is_created_when_it_is_first_used_works_under_a_reloader(
         assert reloader.process.wait(TIMEOUT_S) != 0
 
 
-def test_a_command_beside_the_application_is_told_from_a_stranger(tmp_path: Path) -> None:
+def test_a_command_beside_the_application_is_not_taken_for_a_stranger(tmp_path: Path) -> None:
     (tmp_path / "manage.py").write_text(MANAGE)
     code = "import os, sys; os.execv(sys.executable, [sys.executable, '-X', 'dev', './manage.py', 'runserver'])"
     with worker(code, cwd=tmp_path) as holder:

@@ -52,7 +52,7 @@ fn expires_after_ns(quota: &Quota, run_ms: u64, now_ns: u64) -> u64 {
     saturated(at_ns.saturating_sub(u128::from(now_ns)))
 }
 
-/// What a decision asks of the runs, expired ones included.
+/// What a decision needs of the runs, expired ones included.
 trait Past {
     /// The sum of all costs.
     fn total(&self) -> u64;

@@ -89,8 +89,11 @@ pub(super) fn write(shared: &Shared, header: &Header, file: Option<&dyn File>) -
         *bytes += chunk.len() as u64;
         Ok(())
     };
+    // Keys, slice by slice. Calls go on in between, so a key is as it was at some time between start and end: replay applies to it
+    // only the records behind its own sequence number.
     let mut next = 0;
     let mut captured = Captured::default();
+    // While this guard lives, no key changes its slot: the scan misses none that exists throughout.
     let slots_stay = open_core(shared)?.view.begin_scan();
     let (end, next_id) = loop {
         captured.clear();
@@ -98,8 +101,10 @@ pub(super) fn write(shared: &Shared, header: &Header, file: Option<&dyn File>) -
         let mut core = open_core(shared)?;
         let slots = core.view.table.slots();
         next = capture_slice(&mut core.view, next, &mut captured);
+        // Under the same hold of the lock as the last slice: the snapshot holds nothing newer than its end.
         let ends = (next == slots).then(|| (core.writer.seq(), core.view.table.next_id()));
         drop(core);
+        // Text is made without the lock.
         captured.for_each(&mut image, |image| writer.push(image));
         if let Some(ends) = ends {
             break ends;
@@ -107,12 +112,14 @@ pub(super) fn write(shared: &Shared, header: &Header, file: Option<&dyn File>) -
         shared.give_way();
         #[cfg(feature = "test-hooks")]
         hooks::between_slices();
+        // An engine that stopped or was closed abandons the snapshot.
         shared.usable()?;
         if writer.pending_bytes() >= CHUNK {
             append(&mut bytes, &writer.take_chunk())?;
         }
     };
     drop(slots_stay);
+    // Then the answers, oldest first, up to the start: replay restores the later ones from the log.
     let mut place = Some(0);
     while let Some(from) = place.filter(|_| !hooks::has(Defect::ForgetAnswers)) {
         let core = open_core(shared)?;
@@ -135,9 +142,11 @@ pub(super) fn write(shared: &Shared, header: &Header, file: Option<&dyn File>) -
     let chunk = writer.finish(end, next_id);
     append(&mut bytes, &chunk)?;
     let Some(file) = file else { return Ok(Written { end, bytes }) };
+    // The log before the snapshot: a key may hold the effect of a record that is not on disk yet.
     if !hooks::has(Defect::SnapshotAheadOfLog) {
         shared.wait_durable(end)?;
     }
+    // The content before the name, which the caller changes.
     if !hooks::has(Defect::RenameBeforeSync) {
         file.sync_data().map_err(failed("cannot sync"))?;
     }

@@ -17,7 +17,7 @@ use super::backend::Backend;
 /// time does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// What a caller that may wait is told on arrival.
+/// What is returned to a caller that may wait, on arrival.
 #[derive(Debug)]
 pub enum Arrival {
     /// It does not have to wait, or must not.

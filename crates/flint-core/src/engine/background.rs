@@ -185,7 +185,7 @@ fn chores(shared: &Shared, unreleased: &mut u32) -> bool {
         let now = core.view.time.now();
         let expired = core.view.listings.expire(now);
         let dirty = core.dirty.is_empty().then(|| std::mem::take(&mut core.dirty));
-        let spare_len = core.writer.wants_spare().then_some(segment::HEADER_LEN);
+        let spare_len = core.writer.needs_spare().then_some(segment::HEADER_LEN);
         (core.writer.take_to_seal(), core.writer.take_retired(), (expired, dirty), spare_len)
     };
     drop((maps, dropped));

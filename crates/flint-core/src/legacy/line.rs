@@ -51,6 +51,7 @@ pub(super) fn replay(
     has_snapshot: bool,
     replay: &mut Replay,
 ) -> Result<End, Stop> {
+    // The snapshot's position has to be the start of a line: any other means that log and snapshot do not belong together.
     let mut before = [0];
     if replay_from > 0 && replay_from <= len {
         log.read_exact_at(&mut before, replay_from - 1)?;
@@ -64,6 +65,7 @@ pub(super) fn replay(
     let mut end = End::default();
     let mut number = 0u64;
     let mut each = |range: Range<u64>, line: TextLine<'_>| {
+        // Lines that the snapshot includes are verified as well: damage anywhere stops the migration.
         number += 1;
         let offset = range.start;
         let refuse = |problem| Stop::Refused(offset, problem);
@@ -89,6 +91,7 @@ pub(super) fn replay(
         end.is_v0_2 |= is_v0_2;
         Ok(())
     };
+    // One pass over the file: the hash identifies the log that was migrated. The first refusal ends the pass.
     let mut lines = Lines::new(MAX_LINE_BYTES);
     let mut hash = Sha256::new();
     let mut refused = None;
@@ -100,6 +103,7 @@ pub(super) fn replay(
     if let Some(refused) = refused {
         return Err(refused);
     }
+    // The last line may be without a line feed.
     lines.finish(&mut each)?;
     end.sha256 = hash.finalize().into();
     Ok(end)

@@ -105,7 +105,7 @@ pub fn begin(buf: &mut Vec<u8>, now_ns: u64) {
 /// record refers to.
 ///
 /// # Panics
-/// If `buf` was not begun or is longer than [`MAX_RECORD_LEN`]: the writer bounds its groups before it appends.
+/// If [`begin`] did not start `buf`, or it is longer than [`MAX_RECORD_LEN`]: the writer bounds its groups before it appends.
 #[inline]
 pub fn finish(buf: &mut Vec<u8>, seed: u32, head: &Head) -> u32 {
     if !buf.len().is_multiple_of(WORD) {
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a record of 0 bytes")]
-    fn finishing_what_was_not_begun_panics() {
+    fn finishing_what_was_not_started_panics() {
         finish(&mut Vec::new(), 0, &HEAD);
     }
 }

@@ -57,7 +57,7 @@ pub struct SegmentHeader {
 /// Why a header cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderProblem {
-    /// All bytes are zero: the file was never begun, or its first write did not reach the disk.
+    /// All bytes are zero: the file was never written, or its first write did not reach the disk.
     Zero,
     /// The header contradicts itself.
     Corrupt(&'static str),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_future_are_told_from_damage() {
+    fn headers_of_the_future_are_not_taken_for_damage() {
         let with = |change: fn(&mut [u8; HEADER_LEN])| {
             let mut bytes = HEADER.encode();
             change(&mut bytes);

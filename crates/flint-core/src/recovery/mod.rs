@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_in_files_that_stay_is_told_at_the_second_look() {
+    fn damage_in_files_that_stay_is_reported_at_the_second_look() {
         let disk = SimDisk::new();
         disk.write_file(&files::segment_name(1), b"content");
         let mut looks = 0;

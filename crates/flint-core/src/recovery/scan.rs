@@ -100,6 +100,7 @@ pub(crate) fn scan(
     let (start, end) = base.map_or((0, 0), |(_, start, end)| (start, end));
     let missing =
         |first: u64, detail: String| Err(Error::corrupt(dir.path().join(files::segment_name(first)), 0, detail));
+    // Records 1..=start may be gone, because the snapshot replaces them. All later ones have to be in segments.
     let Some(oldest) = segments.first().map(|segment| segment.first_seq) else {
         return missing(start + 1, "the snapshot needs this segment or an older one, and there is none".to_owned());
     };
@@ -121,6 +122,7 @@ pub(crate) fn scan(
             )
         };
     }
+    // The snapshot was published after the log was durable through its end, so that much is known before a record is read.
     let scan = Scan {
         store_id: base.map_or(0, |(store_id, _, _)| store_id),
         segments: Vec::with_capacity(segments.len()),
@@ -134,6 +136,7 @@ pub(crate) fn scan(
     let mut scanner = Scanner { dir, access, thorough, each, start, end, scan };
     scanner.run(segments, base.is_some())?;
     let scan = scanner.scan;
+    // A log that ends before the snapshot's end has lost records that were durable: damage, never a torn tail.
     if scan.last_seq < end.max(start) && !hooks::has(Defect::IgnoreSnapshotEnd) {
         let segment = scan.segments.last().map_or_else(String::new, |segment| segment.name.clone());
         let offset = scan.segments.last().map_or(0, |segment| segment.end_offset);
@@ -330,6 +333,8 @@ impl Scanner<'_> {
         let mut bytes = self.read_whole(&file, header.len)?;
         let (mut next_seq, mut crc) = (header.header.first_seq, self.scan.last_crc);
         let mut offset = segment::HEADER_LEN;
+        // Reads records to the first that is missing or invalid. A file without a seal that another process may be writing is read
+        // again from there until it does not change any more.
         let (stop, reason) = loop {
             let (stop, reason, progressed) = {
                 let before = offset;
@@ -338,6 +343,7 @@ impl Scanner<'_> {
                     match walker.next() {
                         Step::Record(frame) => {
                             self.scan.durable_seq = self.scan.durable_seq.max(frame.durable_seq);
+                            // The snapshot covers the others, so that replay does not apply them.
                             if frame.seq > self.start {
                                 self.scan.replay_bytes += (walker.offset() - frame.offset) as u64;
                             }
@@ -346,6 +352,7 @@ impl Scanner<'_> {
                         }
                         Step::End { offset } => break (offset, None),
                         Step::Invalid { offset, reason } => break (offset, Some(reason)),
+                        // The checksum holds, so this is no damage. Reading on without the record could restore quota.
                         Step::Unsupported { offset, kind } => {
                             return Err(Error::Unsupported {
                                 path: self.dir.path().join(&file.name),
@@ -360,7 +367,7 @@ impl Scanner<'_> {
                 (offset, next_seq) = (stop, walker.next_seq());
                 (stop, reason, stop > before)
             };
-            // A writer may have appended since this part was read; what it wrote later stands behind it by now.
+            // A writer may have appended since this part was read; what it wrote later follows by now.
             if self.access == Access::Shared
                 && header.seal.is_none()
                 && self.reread(&file, &mut bytes, stop, progressed)?
@@ -370,15 +377,18 @@ impl Scanner<'_> {
             break (stop, reason);
         };
         let last_seq = next_seq - 1;
+        // A sealed segment was durable to its end: it cannot have a torn tail.
         if let Some(seal) = &header.seal {
             self.check_seal(&file.name, &bytes, seal, stop, last_seq, crc)?;
             self.accept(file, header, stop as u64, last_seq, crc);
             return Ok(None);
         }
+        // The next header continues exactly here: the segment is complete, and only its seal was not written yet.
         if successor.is_some_and(|next| next.first_seq == next_seq && next.prev_crc == crc) {
             self.accept(file, header, stop as u64, last_seq, crc);
             return Ok(None);
         }
+        // The log seems to end here. A later record whose durable mark covers the missing one proves damage.
         if let Some(proof) = find_proof(&bytes, stop, header.seed, next_seq)
             && !hooks::has(Defect::IgnoreDurableMarks)
         {
@@ -394,6 +404,7 @@ impl Scanner<'_> {
                 ),
             ));
         }
+        // The snapshot proves the same: the log was durable through its end when it was published.
         if last_seq < self.end && !hooks::has(Defect::IgnoreSnapshotEnd) {
             let what = reason.unwrap_or("the record is missing");
             return Err(self.corrupt(
@@ -406,13 +417,14 @@ impl Scanner<'_> {
                 ),
             ));
         }
+        // No proof: a crash cut the log here. It is torn if bytes are left behind the end, or if a later segment does not continue it.
         let area_end = len - segment::SEAL_LEN;
         let torn = last_nonzero(&bytes[stop..area_end]).map_or(0, |at| at as u64 + 1);
         self.accept(file, header, stop as u64, last_seq, crc);
         Ok((torn > 0 || (!last && successor.is_some())).then_some((torn, if_absent(reason))))
     }
 
-    /// Reads the segment again from `stop`; tells whether walking on may find more.
+    /// Reads the segment again from `stop`. Returns whether reading on may find more.
     fn reread(&self, file: &SegmentFile, bytes: &mut [u8], stop: usize, progressed: bool) -> Result<bool> {
         let fresh = {
             let path = || self.dir.path().join(&file.name);

@@ -17,7 +17,7 @@ pub(super) enum Line {
     /// A key.
     Key(KeyImage),
     /// A remembered answer.
-    Receipt,
+    Idempotency,
     /// The last line.
     Trailer(Trailer),
     /// Not in the form that a writer produces.
@@ -70,7 +70,7 @@ fn parse(text: &[u8], first: bool, of: &mut u64) -> Line {
     } else if cursor.is_at_trailer() {
         cursor.trailer().map(|(trailer, _)| Line::Trailer(trailer))
     } else if cursor.is_at_answer() {
-        cursor.answer(&mut Vec::new()).map(|_| Line::Receipt)
+        cursor.answer(&mut Vec::new()).map(|_| Line::Idempotency)
     } else {
         let mut image = KeyImage::default();
         cursor.image(*of, &mut image).map(|()| Line::Key(image))

@@ -2,7 +2,7 @@
 
 use super::{
     ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
-    KEY, KEYS, MIGRATED, Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
+    IDEMPOTENCY, KEY, KEYS, MIGRATED, Migrated, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RELEASE, RELEASE_SHA256,
     RELEASES, SEQ, SHA256, START, STATE, STORE, TOTALS, Trailer, USED, VERSION_WITH_USE, WALL_NS,
 };
 use crate::algorithm::{Algorithm, Numbers};
@@ -13,7 +13,7 @@ use crate::limit::{Key, MAX_OLD_KEY_BYTES, MAX_RATES, Rate};
 /// Numbers of a state whose limit is out of bounds, as old releases accepted it: 16 million runs of a sliding log.
 const MAX_OLD_NUMBERS: usize = 1 << 25;
 
-/// Why a line was refused, and where the cursor stood then.
+/// Why a line was refused, and where the cursor was then.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) at: usize,
@@ -48,7 +48,7 @@ impl<'a> Cursor<'a> {
 
     /// Whether a remembered answer starts here.
     pub(super) fn is_at_answer(&self) -> bool {
-        self.bytes[self.at..].starts_with(RECEIPT)
+        self.bytes[self.at..].starts_with(IDEMPOTENCY)
     }
 
     fn fault<T>(&self, detail: &'static str) -> Parsed<T> {
@@ -229,7 +229,7 @@ impl<'a> Cursor<'a> {
 
     /// A whole line of a remembered answer, whose bytes go into `answer`.
     pub(super) fn answer<'b>(&mut self, answer: &'b mut Vec<u8>) -> Parsed<IdempotencyRecord<'b>> {
-        self.expect(RECEIPT)?;
+        self.expect(IDEMPOTENCY)?;
         let id = self.hex()?;
         self.expect(FINGERPRINT)?;
         let fingerprint = self.hex()?;

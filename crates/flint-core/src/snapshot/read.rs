@@ -55,6 +55,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
         let lines = source.lines();
         let mut cursor = Cursor::new(lines);
         let refuse = |fault: Fault| source.corrupt(fault.at, fault.detail);
+        // The version comes before the rest of the header: the form of every other field depends on it.
         if header.is_none() {
             let (found, features) = cursor.version_and_features().map_err(refuse)?;
             if !(1..=VERSION).contains(&found) || features & !KNOWN_FEATURES != 0 {
@@ -65,6 +66,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             max_seq = parsed.start;
             header = Some(parsed);
         }
+        // Keys first. A piece may end between any two lines, so each loop goes on in the next piece.
         while !cursor.is_at_end() && !cursor.is_at_trailer() && !cursor.is_at_answer() {
             if answers > 0 {
                 return Err(source.corrupt(cursor.at(), "a key is behind an answer"));
@@ -75,23 +77,26 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
             max_seq = max_seq.max(image.seq);
             each(Body::Key(&image))?;
         }
+        // Then the remembered answers, oldest first, none of them newer than the start of the snapshot.
         while cursor.is_at_answer() {
             let at = cursor.at();
-            let receipt = cursor.answer(&mut answer).map_err(refuse)?;
+            let record = cursor.answer(&mut answer).map_err(refuse)?;
             let covered =
-                header.as_ref().is_some_and(|header| receipt.seq <= header.start && receipt.at_ns <= header.engine_ns);
-            if !covered || receipt.seq < newest.0 || receipt.at_ns < newest.1 {
+                header.as_ref().is_some_and(|header| record.seq <= header.start && record.at_ns <= header.engine_ns);
+            if !covered || record.seq < newest.0 || record.at_ns < newest.1 {
                 return Err(source.corrupt(at, "an answer is out of order"));
             }
-            newest = (receipt.seq, receipt.at_ns);
+            newest = (record.seq, record.at_ns);
             answers += 1;
-            each(Body::Idempotency(receipt))?;
+            each(Body::Idempotency(record))?;
         }
+        // No trailer yet: read the next piece.
         if cursor.is_at_end() {
             hash.update(lines);
             source.consume_lines();
             continue;
         }
+        // The trailer ends the file, and its SHA-256 covers every byte before its own digits.
         let (trailer, digits_at) = cursor.trailer().map_err(refuse)?;
         if !cursor.is_at_end() || !source.lines_are_last() {
             return Err(source.corrupt(cursor.at(), "something follows the trailer"));
@@ -101,6 +106,7 @@ pub fn read(file: &dyn File, path: &Path, each: &mut dyn FnMut(Body<'_>) -> Resu
         if digest != trailer.sha256 && !hooks::has(Defect::SkipSnapshotChecksum) {
             return Err(Error::corrupt(path, 0, "the SHA-256 of the snapshot does not match its trailer"));
         }
+        // Intact, but a writer would not have produced it: its counts and bounds have to agree with the lines.
         if (keys, answers) != (trailer.keys, trailer.answers) || max_id >= trailer.next_id || max_seq > trailer.end {
             return Err(source.corrupt(digits_at, "the trailer contradicts the lines before it"));
         }

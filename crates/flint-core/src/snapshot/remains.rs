@@ -59,7 +59,7 @@ pub fn read_remains(file: &dyn File, path: &Path) -> Result<Remains> {
     let read = read_lines(file, len, &mut |range, line| match line {
         Line::Header(header) => found.header = Some(header),
         Line::Trailer(trailer) => found.trailer = Some(trailer),
-        Line::Receipt => found.answers += 1,
+        Line::Idempotency => found.answers += 1,
         Line::Unreadable(reason) => found.bad_lines.push((range, reason)),
         Line::Key(image) if !ids.insert(image.id) => found.bad_lines.push((range, "its id occurs twice")),
         Line::Key(image) => match has_states(&image) {

@@ -120,7 +120,7 @@ fn samples() -> Vec<KeyImage> {
 }
 
 #[test]
-fn the_last_use_is_told_where_it_is_not_the_newest_record() {
+fn the_last_use_is_written_where_it_is_not_the_newest_record() {
     let image = |used| KeyImage { origin: Origin::Call, used, ..bucket(1, "k") };
     let text = |used| String::from_utf8(write(&header(), &[image(used)], 431)).unwrap();
     let newest = LastUse { seq: 421, nth: 0 };
@@ -274,7 +274,7 @@ fn only_the_one_form_is_accepted() {
 }
 
 #[test]
-fn newer_files_are_told_from_damaged_ones() {
+fn newer_files_are_not_taken_for_damaged_ones() {
     let good = write(&header(), &samples(), 431);
     for (from, to) in [("\"version\":2", "\"version\":3"), ("\"features\":0", "\"features\":4")] {
         let newer = with(&good, from, to);
@@ -413,9 +413,9 @@ fn answers_stand_behind_the_keys() {
     assert!(lines[4].starts_with(r#"{"end":431,"next_id":2,"keys":1,"receipts":2,"sha256":""#), "{}", lines[4]);
     let mut found = Vec::new();
     let (_, trailer) = read(&MemFile(bytes), Path::new("s"), &mut |body| {
-        if let Body::Idempotency(receipt) = body {
-            assert_eq!(receipt.answer, answer);
-            found.push((receipt.call.id[0], receipt.call.fingerprint[7], receipt.seq, receipt.at_ns));
+        if let Body::Idempotency(record) = body {
+            assert_eq!(record.answer, answer);
+            found.push((record.call.id[0], record.call.fingerprint[7], record.seq, record.at_ns));
         }
         Ok(())
     })

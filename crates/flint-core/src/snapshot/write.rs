@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     ANSWER, ANSWER_SEQ, ANSWERS, AT_NS, CLOSE, CLOSE_STRING, END, ENGINE_NS, FEATURES, FINGERPRINT, FORMAT, Header, ID,
-    KEY, KEYS, KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RECEIPT, RELEASE, RELEASE_SHA256,
-    SEQ, SHA256, START, STATE, STORE, TOTALS, USED, VERSION, WALL_NS,
+    IDEMPOTENCY, KEY, KEYS, KNOWN_FEATURES, MIGRATED, NEXT_ID, ORIGIN_CALL, OUT_OF_BOUNDS, RATES, RELEASE,
+    RELEASE_SHA256, SEQ, SHA256, START, STATE, STORE, TOTALS, USED, VERSION, WALL_NS,
 };
 use crate::hooks::{self, Defect};
 use crate::idempotency::IdempotencyRecord;
@@ -50,18 +50,18 @@ impl Writer {
     }
 
     /// Adds a remembered answer, behind all keys. Answers come in order, and none is of a record behind the start.
-    pub fn push_idempotency(&mut self, receipt: &IdempotencyRecord<'_>) {
-        debug_assert!(receipt.seq <= self.start, "the answer of record {}, beyond the start", receipt.seq);
+    pub fn push_idempotency(&mut self, record: &IdempotencyRecord<'_>) {
+        debug_assert!(record.seq <= self.start, "the answer of record {}, beyond the start", record.seq);
         self.answers += 1;
         let buf = &mut self.buf;
-        buf.extend_from_slice(RECEIPT);
-        push_hex(buf, &receipt.call.id);
+        buf.extend_from_slice(IDEMPOTENCY);
+        push_hex(buf, &record.call.id);
         buf.extend_from_slice(FINGERPRINT);
-        push_hex(buf, &receipt.call.fingerprint);
-        push_number_field(buf, ANSWER_SEQ, receipt.seq);
-        push_number_field(buf, AT_NS, receipt.at_ns);
+        push_hex(buf, &record.call.fingerprint);
+        push_number_field(buf, ANSWER_SEQ, record.seq);
+        push_number_field(buf, AT_NS, record.at_ns);
         buf.extend_from_slice(ANSWER);
-        push_hex(buf, receipt.answer);
+        push_hex(buf, record.answer);
         buf.extend_from_slice(CLOSE_STRING);
     }
 

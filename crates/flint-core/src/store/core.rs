@@ -58,7 +58,7 @@ pub struct Core {
     pub(crate) closed: bool,
     /// The worker was rung for what is due; it clears this when it starts a round.
     pub(crate) worker_knows: bool,
-    /// Records that want to be durable since the last sync began; drives the flusher in batch mode.
+    /// Records that are to become durable, since the last sync began; drives the flusher in batch mode.
     pub(crate) unsynced_events: u64,
     /// Room in the log that calls of several records have set aside; the others leave it.
     pub(super) held_room: usize,
@@ -268,6 +268,7 @@ impl Core {
         now: u64,
         answered: Option<&IdempotencyOp<'_>>,
     ) -> Result<u64, Blocked> {
+        // The length first: room is reserved before anything changes, so that a call that finds none leaves no trace.
         let mut len =
             MIN_RECORD_LEN + 8 + answered.map_or(0, |answered| 32 + answered.answer.len().next_multiple_of(8));
         for (item, part) in items.iter().zip(parts) {
@@ -282,6 +283,7 @@ impl Core {
             len += 8 + 16 + AFTER_IMAGE_LEN * rates;
         }
         self.reserve(len)?;
+        // The record next, with the state that each counter is going to have. The table changes only once the record is in the log.
         let Self { view: View { table, listings, .. }, writer, images, .. } = self;
         let seq = writer.push(Kind::Group, now, |buf| {
             let mut group = GroupWriter::begin(buf, purpose);
@@ -292,6 +294,7 @@ impl Core {
                 let id = part.slot.map_or_else(|| take_id(&mut next_id), |slot| table.entry(slot).id);
                 images.clear();
                 match (&part.plan, part.slot) {
+                    // New rates apply before the cost is taken, so the after-images are those of the new rates.
                     (Some(plan), _) => {
                         let op = ConfigureOp { id, key: item.key, origin: Origin::Call, rates: plan };
                         group.op(buf, Kind::Configure, |buf| push_configure(buf, &op));
@@ -305,11 +308,13 @@ impl Core {
                 }
                 group.op(buf, Kind::Allow, |buf| push_allow(buf, id, cost, images));
             }
+            // In the same record as the cost: after a crash there are both or neither.
             if let Some(answered) = answered {
                 group.op(buf, Kind::Idempotency, |buf| push_idempotency(buf, answered));
             }
             group.finish(buf);
         })?;
+        // The table last. The items are visited in the same order as above, so that new keys get the ids that the record names.
         let mut next_id = table.next_id();
         let mut used = LastUse { seq, nth: 0 };
         for (item, part) in items.iter().zip(parts) {

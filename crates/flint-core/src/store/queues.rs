@@ -13,12 +13,12 @@ use crate::limit::Limit;
 use crate::outcome::Outcome;
 use crate::sync::Arc;
 
-/// What a caller that waited is told.
+/// What is returned to a caller that waited.
 #[derive(Debug)]
 pub enum Answer {
     /// It has what it asked for. The record may still have to become durable.
     Admitted(Outcome),
-    /// It would have to wait longer than it may: the denial of which it was told, and the nanoseconds that it had left.
+    /// It would have to wait longer than it may: the denial that it gets, and the nanoseconds that it had left.
     TooLate {
         /// Denied, with the time that it would have to wait.
         outcome: Outcome,

@@ -289,7 +289,7 @@ impl Shared {
         if core.worker_knows {
             return false;
         }
-        let wanted = core.writer.wants_spare()
+        let wanted = core.writer.needs_spare()
             || self.denials_due(core)
             || self.compaction_due(core)
             || core.view.wants_settling();

@@ -230,7 +230,7 @@ impl View {
         }
     }
 
-    /// Decides about taking `cost`, and tells what each rate says. Changes nothing.
+    /// Decides about taking `cost`, and returns the verdict of each rate. Changes nothing.
     #[inline]
     pub(crate) fn decide(&self, slot: Slot, now: u64, cost: u64) -> (Decision, RateVerdicts) {
         let decision = self.table.decide(slot, now, cost);

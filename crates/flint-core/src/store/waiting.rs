@@ -20,7 +20,7 @@ use super::queues::{Answer, Waiter};
 /// Waiters that are answered or moved under one hold of the lock: some tens of microseconds.
 const SLICE: u32 = 64;
 
-/// What a caller that may wait is told on arrival.
+/// What is returned to a caller that may wait, on arrival.
 pub(crate) enum Arrival {
     /// It does not have to wait, or must not.
     Answered(Answer),
@@ -57,7 +57,7 @@ impl Core {
             Some((slot, ahead)) => {
                 self.view.valid_cost(slot, item.cost)?;
                 let wait_ns = self.view.table.earliest(slot, ahead + u128::from(item.cost), now);
-                (self.told_to_wait(slot, item.cost, wait_ns, now), 0)
+                (self.outcome_with_wait(slot, item.cost, wait_ns, now), 0)
             }
             None => {
                 let outcome = self.check(item, Denials::Ignore)?;
@@ -83,8 +83,8 @@ impl Core {
         Ok(Arrival::Waits(self.queues.join(self.view.table.entry(slot).id, waiter, due_ns)))
     }
 
-    /// What a caller is told that would have to wait for `wait_ns`.
-    fn told_to_wait(&mut self, slot: Slot, cost: u64, wait_ns: u64, now: u64) -> Outcome {
+    /// The denial of a caller that would have to wait for `wait_ns`.
+    fn outcome_with_wait(&mut self, slot: Slot, cost: u64, wait_ns: u64, now: u64) -> Outcome {
         let (decision, verdicts) = self.view.decide(slot, now, 0);
         let outcome = self.view.outcome(decision, verdicts, now, cost, 0);
         Outcome { allowed: false, retry_after_ns: wait_ns, ..outcome }
@@ -172,7 +172,7 @@ impl Core {
         };
         let total = self.queues.cost_before(ticket) + u128::from(cost);
         let wait_ns = self.view.table.earliest(slot, total, now);
-        let outcome = self.told_to_wait(slot, cost, wait_ns, now);
+        let outcome = self.outcome_with_wait(slot, cost, wait_ns, now);
         self.count_denied(slot, now, cost);
         woken.extend(self.queues.answer(ticket, Ok(Answer::TooLate { outcome, left_ns: 0 })));
     }
@@ -235,7 +235,7 @@ impl Core {
         Ok(())
     }
 
-    /// A waiter leaves, or does not want its answer any more. What it was admitted to stays taken.
+    /// A waiter leaves, or does not need its answer any more. What it was admitted to stays taken.
     pub(crate) fn leave(&mut self, ticket: u64) {
         self.queues.leave(ticket);
     }

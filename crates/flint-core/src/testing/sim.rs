@@ -82,7 +82,7 @@ pub enum CrashPlan {
         names: u64,
         /// Sectors or pages; those beyond the 64th survive.
         pieces: u64,
-        /// What a bit of `pieces` stands for.
+        /// What a bit of `pieces` means.
         unit: Unit,
     },
 }

@@ -32,7 +32,7 @@ enum Owned {
     SnapshotMark(u64, u64),
     Close,
     Event(u8, String, u64, u64),
-    Receipt(CallId, Vec<u8>),
+    Idempotency(CallId, Vec<u8>),
     Totals(u64, Totals),
 }
 
@@ -49,7 +49,7 @@ impl Owned {
             Self::SnapshotMark(..) => Kind::SnapshotMark,
             Self::Close => Kind::Close,
             Self::Event(..) => Kind::Event,
-            Self::Receipt(..) => Kind::Idempotency,
+            Self::Idempotency(..) => Kind::Idempotency,
             Self::Totals(..) => Kind::Totals,
         }
     }
@@ -76,7 +76,7 @@ impl Owned {
             Self::Event(kind, key, cost, count) => {
                 push_event(buf, &EventOp { kind: *kind, key, cost: *cost, count: *count });
             }
-            Self::Receipt(call, answer) => push_idempotency(buf, &IdempotencyOp { call: *call, answer }),
+            Self::Idempotency(call, answer) => push_idempotency(buf, &IdempotencyOp { call: *call, answer }),
             Self::Totals(id, totals) => push_totals(buf, *id, totals),
         }
     }
@@ -98,11 +98,11 @@ impl Owned {
                     GroupOp::Reset { id } => Self::Reset(id),
                     GroupOp::Delete { id } => Self::Delete(id),
                     GroupOp::Totals(op) => Self::Totals(op.id, op.totals),
-                    GroupOp::Idempotency(receipt) => Self::Receipt(receipt.call, receipt.answer.to_vec()),
+                    GroupOp::Idempotency(record) => Self::Idempotency(record.call, record.answer.to_vec()),
                 };
                 let ops: Vec<_> = group.ops().map(of).collect();
                 assert_eq!(ops.len(), group.count as usize);
-                assert_eq!(group.has_idempotency, matches!(ops.last(), Some(Self::Receipt(..))));
+                assert_eq!(group.has_idempotency, matches!(ops.last(), Some(Self::Idempotency(..))));
                 Self::Group(group.purpose, ops)
             }
             Op::Anchor { wall_ns } => Self::Anchor(wall_ns),
@@ -181,10 +181,10 @@ fn any_op() -> impl Strategy<Value = Owned> {
     let of_limits = (limits, vec(prop_oneof![any_configure(), any_totals(), any_delete.clone()], 0..6));
     let of_keys =
         prop_oneof![(Just(Purpose::Reset), vec(any_reset, 0..6)), (Just(Purpose::Delete), vec(any_delete, 0..6)),];
-    let receipt = option::of((any::<([u8; 16], [u8; 8])>(), vec(any_outcome(), 1..4)));
-    let group = (prop_oneof![of_checks, of_limits, of_keys], receipt).prop_map(|((purpose, mut ops), receipt)| {
+    let call = option::of((any::<([u8; 16], [u8; 8])>(), vec(any_outcome(), 1..4)));
+    let group = (prop_oneof![of_checks, of_limits, of_keys], call).prop_map(|((purpose, mut ops), call)| {
         let repeatable = matches!(purpose, Purpose::CheckAll | Purpose::CheckWithLimit | Purpose::Check);
-        if let Some(((id, fingerprint), mut items)) = receipt.filter(|_| repeatable) {
+        if let Some(((id, fingerprint), mut items)) = call.filter(|_| repeatable) {
             let mut answer = Vec::new();
             if purpose == Purpose::CheckAll {
                 let of_all = MultiOutcome { allowed: true, denied: None, retry_after_ns: 0, items, seq: 0 };
@@ -192,7 +192,7 @@ fn any_op() -> impl Strategy<Value = Owned> {
             } else {
                 push_one(&mut answer, &items.remove(0));
             }
-            ops.push(Owned::Receipt(CallId { id, fingerprint }, answer));
+            ops.push(Owned::Idempotency(CallId { id, fingerprint }, answer));
         }
         Owned::Group(purpose, ops)
     });

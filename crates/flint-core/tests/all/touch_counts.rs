@@ -87,7 +87,7 @@ fn a_new_algorithm_touches_at_most_eight_files() {
 fn a_new_record_kind_touches_at_most_seven_files() {
     let sources = sources();
     let own = "crates/flint-core/src/log/record/";
-    // Each with the files that write it. Allow and Configure can also be grouped, as can Receipt and Totals, which are never alone.
+    // Each with the files that write it. Allow and Configure can also be grouped, as can Idempotency and Totals, which are never alone.
     for (kind, writers) in [
         ("Allow", &["store/core.rs"][..]),
         ("Configure", &["store/configure.rs", "store/core.rs"]),

@@ -13,7 +13,7 @@ use crate::support::{
 
 /// Two checks, one more call of any kind, and close().
 #[test]
-fn every_call_is_made_or_told_that_the_store_is_closed() {
+fn every_call_is_made_or_fails_because_the_store_is_closed() {
     const SCHEDULES: usize = 16_000;
     let (made, refused) = (Tally::default(), Tally::default());
     let (all_made, all_refused) = (made.clone(), refused.clone());

@@ -1,7 +1,7 @@
 //! The classes of results, each declared once.
 //!
 //! - `record`: their base: frozen attributes that are a `Mapping` too
-//! - `declare`: the macro that declares one; `gc`: what the garbage collector is told of objects
+//! - `declare`: the macro that declares one; `gc`: what is reported to the garbage collector about objects
 //! - `slices`: many of them, without holding the interpreter lock for long
 //! - `rate`, `rate_state`, `check`, `counter`, `status`, `event`, `recovery`: the classes
 //! - `reports`: results that are plain dicts

@@ -24,7 +24,7 @@ use crate::problem::{Code, Problem};
 use crate::service::{Service, respond};
 use crate::tls::ReloadableAcceptor;
 
-/// After an `accept` that failed for want of descriptors.
+/// After an `accept` that failed for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections of one socket until the server ends.

@@ -111,7 +111,7 @@ async fn scan(
         let (_held, request) = ((permit, body), request);
         request.cancellation.check()?;
         let answer = handler(engine, &request)?;
-        let (first, rest) = begun(engine, answer)?;
+        let (first, rest) = first_piece(engine, answer)?;
         let bytes = first.len() + rest.as_ref().map_or(0, |rest| rest.bytes(engine));
         Ok((first, rest, fitted(reserved, bytes)))
     };
@@ -127,10 +127,10 @@ async fn scan(
 }
 
 /// An answer, or its beginning and what makes the rest.
-type Begun = (Vec<u8>, Option<Box<dyn Pieces>>);
+type FirstPiece = (Vec<u8>, Option<Box<dyn Pieces>>);
 
 /// A short answer is whole, and has a `Content-Length`.
-fn begun(engine: &Engine, answer: Answer) -> Result<Begun, Problem> {
+fn first_piece(engine: &Engine, answer: Answer) -> Result<FirstPiece, Problem> {
     match answer {
         Answer::Whole(body) => Ok((body, None)),
         Answer::Pieces(mut pieces) => {

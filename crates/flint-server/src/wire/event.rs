@@ -23,7 +23,7 @@ pub struct EventAnswer {
     cost: u64,
     /// Number of checks that the event represents.
     count: u64,
-    /// Tokens left afterwards, where the log tells.
+    /// Tokens left afterwards, where the log holds that.
     remaining: Option<u64>,
     /// The limit that a `LIMIT_CONFIGURED` set; `null` for other events, and where the log does not have it.
     rates: Option<Vec<RateAnswer>>,

@@ -110,7 +110,7 @@ pub struct DenyBody<'a> {
     /// The key.
     #[serde(borrow)]
     pub key: Cow<'a, str>,
-    /// Tokens that were wanted.
+    /// Tokens that were requested.
     #[serde(default)]
     pub cost: Cost,
     /// The limit that came with the call.

@@ -96,7 +96,7 @@ impl Workload {
         }
     }
 
-    /// Makes calls until the active segment is full and another one is begun.
+    /// Makes calls until the active segment is full and another one is started.
     pub(super) fn until_rotation(&mut self) {
         let from = self.rotations();
         while self.rotations() == from {

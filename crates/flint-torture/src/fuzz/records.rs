@@ -233,7 +233,7 @@ fn body(kind: Kind, bytes: &[u8], features: &mut Features) {
                 Op::Group(group) => {
                     features.note("purpose", format_args!("{:?}", group.purpose));
                     features.count("group", u64::from(group.count));
-                    features.note("receipt", group.has_idempotency);
+                    features.note("idempotency", group.has_idempotency);
                 }
                 _ => {}
             }

@@ -75,9 +75,7 @@ pub(super) fn execute(input: &[u8], features: &mut Features) {
                 assert_eq!(image.rates.len(), image.states.len());
                 images.push(image.clone());
             }
-            Body::Idempotency(receipt) => {
-                answers.push((receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec()))
-            }
+            Body::Idempotency(record) => answers.push((record.call, record.seq, record.at_ns, record.answer.to_vec())),
         }
         Ok(())
     });

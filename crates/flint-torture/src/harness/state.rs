@@ -44,8 +44,8 @@ impl State {
     /// `Stopped`, `Closed`.
     pub fn of(engine: &Engine) -> Result<Self> {
         let mut answered = Vec::new();
-        let now_ns = engine.idempotency_records(&mut |receipt| {
-            let IdempotencyRecord { call, seq, at_ns, answer } = *receipt;
+        let now_ns = engine.idempotency_records(&mut |record| {
+            let IdempotencyRecord { call, seq, at_ns, answer } = *record;
             answered.push(Answered { call, seq, at_ns, answer: answer.to_vec() });
         })?;
         Ok(Self { images: engine.images()?, answered, now_ns })

@@ -289,7 +289,7 @@ impl Limiter {
         (numbered && multi.retry_after_ns == longest).then_some(next)
     }
 
-    /// Takes what every ask wants, or counts those that are denied; `None` when one is refused.
+    /// Takes the cost of every ask, or counts those that are denied; `None` when one is refused.
     fn take_all(&mut self, asks: &[Ask]) -> Option<()> {
         let now = self.now;
         let all: Vec<Found> = asks.iter().map(|ask| self.resolve(ask).ok()).collect::<Option<_>>()?;

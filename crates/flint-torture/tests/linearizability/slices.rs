@@ -80,7 +80,7 @@ fn other_calls_get_through_between_slices() {
 }
 
 #[test]
-fn a_call_that_has_begun_has_its_room() {
+fn a_call_that_has_started_has_its_room() {
     for sync in MODES {
         let (store, engine) = Store::new(sync);
         let (beside, disk) = (engine.clone(), store.disk.clone());

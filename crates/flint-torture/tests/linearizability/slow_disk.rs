@@ -1,4 +1,4 @@
-//! A simulated disk whose syncs take as long as others want to run: what is acknowledged too early is then seen to be.
+//! A simulated disk whose syncs take as long as other threads can run: what is acknowledged too early is then seen to be.
 
 use std::io;
 use std::path::Path;

@@ -74,13 +74,13 @@ mod linux {
         }
     }
 
-    /// Whether this XFS never copies on write. One that cannot tell counts as one that does.
+    /// Whether this XFS never copies on write. One that does not report it counts as one that does.
     pub(super) fn xfs_writes_in_place(file: &File) -> bool {
         const { assert!(size_of::<XfsGeometry>() == 112) };
         let mut geometry = XfsGeometry::default();
         // SAFETY: the request's number holds the size of the structure, 112 bytes, all of them integers.
-        let told = unsafe { ioctl(file.as_raw_fd(), XFS_IOC_FSGEOMETRY_V1, &mut geometry) };
-        told.is_ok() && geometry.flags & !XFS_HARMLESS == 0
+        let result = unsafe { ioctl(file.as_raw_fd(), XFS_IOC_FSGEOMETRY_V1, &mut geometry) };
+        result.is_ok() && geometry.flags & !XFS_HARMLESS == 0
     }
 
     /// `_IOWR('f', 11, struct fiemap)`: the size is that without extents.
@@ -133,7 +133,7 @@ mod linux {
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOTTY | libc::EBADR)) => {
                     return Ok(Overwrite::MayAllocate);
                 }
-                told => told?,
+                result => result?,
             }
             let found = &map.extents[..(map.mapped as usize).min(EXTENTS)];
             for extent in found {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// Says in a sentence why the file system under `path` (or under its nearest existing ancestor) is unsupported: on a network
-/// file system locks, mappings and fsync do not mean what they mean on a local one. Anything local, and anything that
-/// cannot be told, is accepted.
+/// file system locks, mappings and fsync do not mean what they mean on a local one. Anything local, and anything
+/// unknown, is accepted.
 pub fn reject_unsupported_fs(path: &Path) -> Result<(), String> {
     let Some(existing) = path.ancestors().find(|p| p.exists()) else { return Ok(()) };
     match network_fs(existing) {
@@ -102,7 +102,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn remote_fuse_mounts_are_told_from_local_ones() {
+    fn remote_fuse_mounts_are_not_taken_for_local_ones() {
         let mounts = "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
                       40 21 0:50 / /mnt/remote rw shared:2 master:3 - fuse.sshfs host:/ rw,user_id=0\n\
                       41 21 0:51 / /mnt/local rw - fuse.ntfs-3g /dev/sdb1 rw\n";

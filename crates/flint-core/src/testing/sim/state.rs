@@ -85,7 +85,7 @@ pub(super) struct State {
     pub(super) syncs: u64,
     /// Reads of files and directories: a numbering of their own.
     pub(super) reads: u64,
-    /// The disk before each operation, if that is wanted.
+    /// The disk before each operation, if a test asked for it.
     pub(super) recording: Option<Vec<State>>,
     pub(super) crash_at: Option<u64>,
     pub(super) crashed: bool,

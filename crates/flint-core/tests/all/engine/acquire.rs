@@ -271,7 +271,7 @@ fn closing_and_a_failure_end_every_wait() {
     let caller = waits(&engine, item("k", 1), None);
     world.disk.set_fail(world.disk.ops(), Fault::FsyncFails, false);
     engine.limit("other", &bucket("1/day"), OnChange::Keep).unwrap_err();
-    wait_until("the waiter is told", || caller.has_answer());
+    wait_until("the waiter has its answer", || caller.has_answer());
     assert!(matches!(caller.answer(), Err(Error::Stopped { .. })));
 }
 
@@ -386,13 +386,13 @@ fn the_forecast_from_sums_is_never_too_long_and_exact_for_single_tokens() {
                 callers.push(place);
             }
         }
-        let told = match arrive(&engine, item("k", *last), Some(0)).unwrap() {
+        let reported = match arrive(&engine, item("k", *last), Some(0)).unwrap() {
             Arrival::Answered(Answer::TooLate { outcome, .. }) => outcome.retry_after_ns,
             _ => 0,
         };
-        prop_assert!(told <= exact, "{} > {}", told, exact);
+        prop_assert!(reported <= exact, "{} > {}", reported, exact);
         if single && algorithm != Algorithm::SlidingWindowLog {
-            prop_assert_eq!(told, exact);
+            prop_assert_eq!(reported, exact);
         }
     });
 }

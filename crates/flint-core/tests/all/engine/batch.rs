@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A disk whose syncs begin and then wait to be let go.
 struct Held {
     disk: SimDisk,
-    begun: Receiver<()>,
+    started: Receiver<()>,
     go: Sender<()>,
 }
 
@@ -26,23 +26,23 @@ impl Held {
         let disk = SimDisk::new();
         let options = Options { flush_every_ms, flush_every_events, ..options(SyncMode::Batch, &clock_at(START)) };
         let engine = Engine::open_in(disk.dir(), options).unwrap();
-        let ((begins, begun), (go, gone)) = (channel(), channel::<()>());
+        let ((begins, started), (go, gone)) = (channel(), channel::<()>());
         let (begins, gone) = (Mutex::new(begins), Mutex::new(gone));
         disk.before_sync(move || {
             // Both fail when the test has failed, or is over.
             let _ = begins.lock().unwrap().send(());
             let _ = gone.lock().unwrap().recv();
         });
-        (engine, Self { disk, begun, go })
+        (engine, Self { disk, started, go })
     }
 
     #[track_caller]
     fn begins(&self) {
-        self.begun.recv_timeout(TIMEOUT).expect("a sync begins");
+        self.started.recv_timeout(TIMEOUT).expect("a sync begins");
     }
 
-    fn has_begun(&self) -> bool {
-        self.begun.try_recv().is_ok()
+    fn has_started(&self) -> bool {
+        self.started.try_recv().is_ok()
     }
 
     /// Lets all go from now on.
@@ -72,14 +72,14 @@ fn a_full_batch_is_synced_at_once_whatever_its_time() {
     let (engine, held) = Held::open(u64::MAX, 5);
     engine.limit("k", &tokens("1000/hour"), OnChange::Keep).unwrap();
     checks(&engine, 3);
-    assert!(!held.has_begun(), "the batch is not full");
+    assert!(!held.has_started(), "the batch is not full");
     checks(&engine, 1);
     held.begins();
     assert_eq!(held.durable_checks(), 0);
     // No call waits for the disk; those that fill a batch meanwhile are part of the next sync, which begins a while
     // after this one ends: its time is tested beside the code.
     checks(&engine, 5);
-    assert!(!held.has_begun(), "one sync at a time");
+    assert!(!held.has_started(), "one sync at a time");
     held.go.send(()).unwrap();
     held.begins();
     assert!(held.durable_checks() >= 4, "what was there when a sync began is on disk when it ends");
@@ -100,7 +100,7 @@ fn what_fills_no_batch_is_synced_when_its_time_is_over() {
     // No call comes any more.
     held.begins();
     let counters = engine.counters();
-    assert!(counters.durable_seq < counters.seq, "the last call was made when the first sync had begun");
+    assert!(counters.durable_seq < counters.seq, "the last call was made when the first sync had started");
     held.go.send(()).unwrap();
     let disk = held.release();
     engine.flush().unwrap();

@@ -65,7 +65,7 @@ fn one_denial_leaves_every_key_as_it_was() {
         world.clock.advance_ns(wait - 1);
         assert!(!engine.check_all(&again).unwrap().allowed, "a nanosecond early");
         world.clock.advance_ns(1);
-        assert!(engine.check_all(&again).unwrap().allowed, "all pass at the time told");
+        assert!(engine.check_all(&again).unwrap().allowed, "all pass at the time reported");
     }
 }
 

@@ -107,7 +107,7 @@ fn hours_of_denials_grow_the_log_by_one_line_a_minute_and_syncs_nothing() {
     assert_eq!(after.syncs, before.syncs, "no call waited for the disk");
     let history = engine.history("k", 10_000).unwrap();
     let denied: u64 = history.iter().filter(|event| event.kind == EventKind::Deny).map(|event| event.count).sum();
-    assert_eq!(denied, 3_600 * 4 * 3, "all of them are told, written or not");
+    assert_eq!(denied, 3_600 * 4 * 3, "all of them are reported, written or not");
     engine.close().unwrap();
     assert_eq!(world.open().status("k").unwrap().unwrap().total_denied, 3_600 * 4 * 3);
 }
@@ -174,8 +174,8 @@ fn denials_of_keys_that_come_and_go_are_counted_for_the_right_one() {
             engine.check("k", 1, None).unwrap();
         }
         assert_eq!(engine.status("k").unwrap().unwrap().total_denied, round);
-        let told = engine.history("k", 1).unwrap();
-        assert_eq!((told[0].kind, told[0].count), (EventKind::Deny, round));
+        let events = engine.history("k", 1).unwrap();
+        assert_eq!((events[0].kind, events[0].count), (EventKind::Deny, round));
         engine.delete("k").unwrap();
         engine.check("other", 1, Some(&given)).unwrap();
     }

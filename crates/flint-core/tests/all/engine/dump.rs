@@ -70,7 +70,7 @@ fn keys_and_times_come_from_the_snapshot_where_the_log_has_lost_them() {
 }
 
 #[test]
-fn records_that_compaction_removed_between_two_looks_are_told_as_a_gap() {
+fn records_that_compaction_removed_between_two_looks_are_reported_as_a_gap() {
     let world = without_history();
     let engine = world.open();
     engine.limit("k", &bucket("1000000/day"), OnChange::Keep).unwrap();
@@ -152,7 +152,7 @@ fn a_look_at_a_log_that_did_not_grow_reads_next_to_nothing() {
 }
 
 #[test]
-fn calls_that_may_be_repeated_look_like_any_other_with_a_receipt() {
+fn calls_that_may_be_repeated_look_like_any_other_with_their_id() {
     let world = World::new(SyncMode::Batch);
     let engine = world.open();
     engine.limit("k", &bucket("100/hour"), OnChange::Keep).unwrap();
@@ -167,13 +167,13 @@ fn calls_that_may_be_repeated_look_like_any_other_with_a_receipt() {
         .flatten()
         .filter(|r| r["type"] != "ANCHOR")
         .collect();
-    let receipt = |number: u8| {
+    let call = |number: u8| {
         let (id, fingerprint) = (format!("{number:02x}").repeat(16), format!("a{number:x}").repeat(8));
         serde_json::json!({ "id": id, "fingerprint": fingerprint })
     };
     let [_, one, given, all] = &found[..] else { panic!("{found:?}") };
     assert_eq!((&one["type"], &one["key"], &one["cost"]), (&"ALLOW".into(), &"k".into(), &3.into()));
-    assert_eq!((one["receipt"].clone(), one.get("items")), (receipt(1), None));
+    assert_eq!((one["receipt"].clone(), one.get("items")), (call(1), None));
     let types = |record: &Value| -> Vec<Value> {
         record["items"].as_array().unwrap().iter().map(|item| item["type"].clone()).collect()
     };
@@ -181,9 +181,9 @@ fn calls_that_may_be_repeated_look_like_any_other_with_a_receipt() {
         (&given["type"], types(given)),
         (&"ALLOW_WITH_LIMIT".into(), vec!["LIMIT_CONFIGURED".into(), "ALLOW".into()])
     );
-    assert_eq!(given["receipt"], receipt(2));
+    assert_eq!(given["receipt"], call(2));
     assert_eq!((&all["type"], types(all)), (&"ALLOW_ALL".into(), vec!["ALLOW".into(), "ALLOW".into()]));
-    assert_eq!(all["receipt"], receipt(3));
-    // The doctor counts what happened to keys, not what was told.
+    assert_eq!(all["receipt"], call(3));
+    // The doctor counts what happened to keys, not what was answered.
     assert_eq!(engine.doctor().unwrap().history_events, 1 + 1 + 2 + 2);
 }

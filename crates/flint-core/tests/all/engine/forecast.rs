@@ -1,4 +1,4 @@
-//! What a queue is told about its wait is what happens, and each rate of an answer is what that rate says.
+//! The wait that is reported to a queue is what happens, and each rate of an answer is what that rate says.
 
 use crate::support::engine::{HOUR, MS, SECOND, World, bucket, item, limit};
 use crate::support::seeded;

@@ -10,7 +10,7 @@ fn brief(events: &[Event]) -> Vec<(EventKind, u64, u64, Option<u64>)> {
 }
 
 #[test]
-fn every_kind_of_event_is_told_in_order_before_and_after_reopening() {
+fn every_kind_of_event_is_reported_in_order_before_and_after_reopening() {
     for mode in MODES {
         for algorithm in Algorithm::ALL {
             let world = World::new(mode);
@@ -47,7 +47,7 @@ fn every_kind_of_event_is_told_in_order_before_and_after_reopening() {
             assert_eq!(engine.history("unknown", 5).unwrap(), []);
             engine.close().unwrap();
             for engine in [world.open_read_only(), world.open()] {
-                assert_eq!(engine.history("k", 100).unwrap(), events, "written later, told when it happened");
+                assert_eq!(engine.history("k", 100).unwrap(), events, "written later, reported with its time");
                 assert_eq!(engine.history("k", 2).unwrap(), events[3..]);
                 assert_eq!(brief(&engine.history("other", 9).unwrap())[1], (EventKind::AllowAll, 4, 1, Some(1)));
             }
@@ -90,7 +90,7 @@ fn history_is_bounded_and_says_only_what_is_known() {
     engine.check("k", 1, None).unwrap();
     let events = engine.history("k", 10_000).unwrap();
     let (old, new) = events.split_at(events.len() - 2);
-    assert!(old.iter().all(|event| event.remaining.is_none()), "under which limit they were is not told any more");
+    assert!(old.iter().all(|event| event.remaining.is_none()), "under which limit they were is not reported any more");
     assert_eq!(new[1].remaining, Some(497_999), "2000 used were carried");
 }
 
@@ -107,7 +107,7 @@ fn the_wall_clock_is_shown_not_the_engine_s() {
 }
 
 #[test]
-fn no_event_is_told_twice_or_left_out_while_others_write() {
+fn no_event_is_reported_twice_or_left_out_while_others_write() {
     let world = World::new(SyncMode::Batch);
     let engine = world.open();
     engine.limit("k", &bucket("300/day"), OnChange::Keep).unwrap();

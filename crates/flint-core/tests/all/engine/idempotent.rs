@@ -34,8 +34,8 @@ struct Owned(CallId, u64, u64, Vec<u8>);
 fn remembered_answers(engine: &Engine) -> Vec<Owned> {
     let mut all = Vec::new();
     engine
-        .idempotency_records(&mut |receipt| {
-            all.push(Owned(receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec()));
+        .idempotency_records(&mut |record| {
+            all.push(Owned(record.call, record.seq, record.at_ns, record.answer.to_vec()));
         })
         .unwrap();
     all
@@ -67,7 +67,7 @@ fn a_repetition_gets_the_first_answer_and_takes_nothing() {
 }
 
 #[test]
-fn the_answer_is_what_the_same_check_without_an_id_would_be_told() {
+fn the_answer_is_that_of_the_same_check_without_an_id() {
     for algorithm in Algorithm::ALL {
         let (once, plain) = (World::new(SyncMode::Batch), World::new(SyncMode::Batch));
         let (once, plain) = (once.open(), plain.open());
@@ -75,27 +75,30 @@ fn the_answer_is_what_the_same_check_without_an_id_would_be_told() {
         for number in 0..5 {
             let item = Item { key: "new", cost: 1, limit: Some(&given) };
             let first = check(&once, &item, &call(number)).unwrap();
-            let told = plain.check("new", 1, Some(&given)).unwrap();
-            assert_eq!(first.answer, told);
-            assert_eq!(check(&once, &item, &call(number)).unwrap(), Repeatable { answer: told, repeated: true });
+            let expected = plain.check("new", 1, Some(&given)).unwrap();
+            assert_eq!(first.answer, expected);
+            assert_eq!(check(&once, &item, &call(number)).unwrap(), Repeatable { answer: expected, repeated: true });
             assert_eq!(once.images().unwrap(), plain.images().unwrap());
         }
         let items = [Item { key: "new", cost: 1, limit: None }, Item { key: "more", cost: 2, limit: Some(&given) }];
         for number in 10..13 {
             let first = check_all(&once, &items, &call(number)).unwrap();
-            let told = plain.check_all(&items).unwrap();
-            assert_eq!(first.answer, told);
-            assert!(!told.allowed, "one of them is used up");
-            assert_eq!(check_all(&once, &items, &call(number)).unwrap(), Repeatable { answer: told, repeated: true });
+            let expected = plain.check_all(&items).unwrap();
+            assert_eq!(first.answer, expected);
+            assert!(!expected.allowed, "one of them is used up");
+            assert_eq!(
+                check_all(&once, &items, &call(number)).unwrap(),
+                Repeatable { answer: expected, repeated: true }
+            );
             assert_eq!(once.counters().denied, plain.counters().denied);
         }
         once.reset("new").unwrap();
         plain.reset("new").unwrap();
         let first = check_all(&once, &items, &call(20)).unwrap();
-        let told = plain.check_all(&items).unwrap();
-        assert!(told.allowed);
-        assert_eq!(first.answer, told);
-        assert_eq!(check_all(&once, &items, &call(20)).unwrap(), Repeatable { answer: told, repeated: true });
+        let expected = plain.check_all(&items).unwrap();
+        assert!(expected.allowed);
+        assert_eq!(first.answer, expected);
+        assert_eq!(check_all(&once, &items, &call(20)).unwrap(), Repeatable { answer: expected, repeated: true });
         assert_eq!(once.counters().allowed, plain.counters().allowed);
         let history = |engine: &Engine| -> Vec<_> {
             let events = engine.history("new", 100).unwrap();
@@ -374,7 +377,7 @@ fn a_store_as_an_earlier_version_left_it_still_answers() {
     assert!(seqs[2] <= engine.recovery().snapshot_seq && seqs[3] > engine.recovery().snapshot_seq);
     let images = engine.images().unwrap();
     for Owned(call, seq, ..) in &remembered {
-        let (repeated, told) = match call.id[0] & 0xf {
+        let (repeated, reported) = match call.id[0] & 0xf {
             3 => {
                 let again = check_all(&engine, &[item("busy", 1)], call).unwrap();
                 (again.repeated, again.answer.seq)
@@ -384,7 +387,7 @@ fn a_store_as_an_earlier_version_left_it_still_answers() {
                 (again.repeated, again.answer.seq)
             }
         };
-        assert_eq!((repeated, told), (true, *seq));
+        assert_eq!((repeated, reported), (true, *seq));
     }
     assert_eq!(engine.images().unwrap(), images);
     let other = CallId { fingerprint: [0; 8], ..remembered[0].0 };

@@ -182,7 +182,7 @@ fn limits_beyond_todays_bounds_are_read_and_marked() {
 }
 
 #[test]
-fn missing_costs_are_one_and_items_of_one_call_are_told_apart() {
+fn missing_costs_are_one_and_items_of_one_call_are_kept_apart() {
     let all = line(2, r#"{"type":"ALLOW_ALL","items":[{"key":"k"},{"key":"k","cost":2}],AT}"#);
     let store = read(&[
         configure(0, 10, HOUR_MS, "token_bucket"),

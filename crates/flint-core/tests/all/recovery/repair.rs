@@ -44,8 +44,8 @@ struct Answer {
 fn answers_of(engine: &Engine) -> Vec<Answer> {
     let mut all = Vec::new();
     engine
-        .idempotency_records(&mut |receipt| {
-            let (call, seq, at_ns, answer) = (receipt.call, receipt.seq, receipt.at_ns, receipt.answer.to_vec());
+        .idempotency_records(&mut |record| {
+            let (call, seq, at_ns, answer) = (record.call, record.seq, record.at_ns, record.answer.to_vec());
             all.push(Answer { call, seq, at_ns, answer });
         })
         .unwrap();
@@ -592,7 +592,7 @@ fn a_copy_that_was_not_finished_does_not_open() {
         let expected = everything(&read_at(&whole, WALL).unwrap());
         let operations = whole.ops();
         let mut check = |left: &SimDisk, what: &str| {
-            // Without a store's name in the lock file nothing was begun: it is no more than the empty directory was.
+            // Without a store's name in the lock file nothing was started: it is no more than the empty directory was.
             let files = files_of(left);
             if files.len() < 2 && files.values().all(Vec::is_empty) {
                 return;

@@ -354,7 +354,7 @@ impl Driver {
         assert_eq!(Some(got.retry_after_ns), wait);
         for ((_, cost, _), (got, decided)) in calls.iter().zip(got.items.iter().zip(&decided)) {
             if decided.answer.allowed && denied.is_some() {
-                // Nothing was taken, and that is what is told.
+                // Nothing was taken, and that is what is reported.
                 let looked = decided.counter.answer(self.now(), 0);
                 self.same_answer(got, &looked, *cost, "an item that was not taken");
             } else {
@@ -460,7 +460,7 @@ impl Driver {
         assert!(!before.allowed && before.retry_after_ns == 1, "a nanosecond early: {before:?} after {denied:?}");
         self.world.clock.advance_ns(1);
         let then = peek();
-        assert!(then.allowed, "at the time told: {then:?} after {denied:?}");
+        assert!(then.allowed, "at the time reported: {then:?} after {denied:?}");
     }
 
     fn burst(&mut self, key: usize, count: u32, pause_ns: u64) {
