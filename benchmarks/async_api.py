@@ -165,8 +165,38 @@ def long_calls(bench: Bench) -> None:
 
 
 def acquire(bench: Bench) -> None:
+    """Calls that wait for a limit: without another waiter, at the rate of one key, and 100,000 of them."""
+    free_acquire(bench)
+    for rate, waiting, sync in ((100, bench.scale(1_000, 300), "batch"), (1_000, bench.scale(3_000, 2_000), "always")):
+        admissions(bench, rate, waiting, sync)
+    crowd(bench, bench.scale(100_000, 20_000))
+
+
+def free_acquire(bench: Bench) -> None:
+    """A limit that has enough left, compared with a check."""
+
+    def per_acquire(limiter: flint.Limiter, calls: int) -> float:
+        async def main() -> float:
+            acquire = limiter.aacquire
+            start = time.perf_counter_ns()
+            for _ in range(calls):
+                await acquire(KEY)
+            return (time.perf_counter_ns() - start) / calls
+
+        return asyncio.run(main())
+
+    with bench.limiter("batch") as limiter:
+        limiter.limit(KEY, PLENTY)
+        own, reference = alternately(
+            bench.scale(60, 12),
+            lambda: per_acquire(limiter, 20_000),
+            lambda: per_await(limiter, 20_000),
+        )
+    bench.report.ratio("await aacquire without waiting, batch, hot key", own, "await acheck", reference, at_most=1.5)
+
+
+def admissions(bench: Bench, rate: int, waiting: int, sync: str) -> None:
     """Many tasks that wait for one key: the rate at which they are admitted."""
-    rate, waiting = 100, bench.scale(1_000, 300)
 
     async def main(limiter: flint.Limiter) -> float:
         start = time.perf_counter()
@@ -174,11 +204,11 @@ def acquire(bench: Bench) -> None:
         # The burst is admitted at once, the rest at the rate.
         return (waiting - rate) / (time.perf_counter() - start)
 
-    with bench.limiter("batch") as limiter:
+    with bench.limiter(sync) as limiter:
         limiter.limit("slow", f"{rate}/second")
         admitted = asyncio.run(main(limiter))
     bench.report.bound(
-        f"aacquire, {waiting:,} tasks on one key at {rate}/s: deviation from the rate",
+        f"aacquire, {sync}, {waiting:,} tasks on one key at {rate}/s: deviation from the rate",
         [abs(admitted / rate - 1) * 100],
         "",
         None,
@@ -186,4 +216,49 @@ def acquire(bench: Bench) -> None:
         name=f"{admitted:.2f}/s,",
         below=2,
         unit="%",
+    )
+
+
+def crowd(bench: Bench, waiting: int) -> None:
+    """Many waiters of one key: the time in which they arrive and are cancelled, and what a timer notices of it."""
+
+    async def main(limiter: flint.Limiter) -> tuple[float, list[float]]:
+        over: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        late = asyncio.create_task(lateness(600, lambda: over))
+        start = time.perf_counter_ns()
+        tasks = []
+        for number in range(waiting):
+            tasks.append(asyncio.create_task(limiter.aacquire("day", timeout=10**8)))
+            if number % 200 == 0:
+                await asyncio.sleep(0)
+        for number, task in enumerate(tasks):
+            task.cancel()
+            if number % 200 == 0:
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        took = time.perf_counter_ns() - start
+        over.set_result(None)
+        return took, await late
+
+    with bench.limiter("batch") as limiter:
+        limiter.limit("day", "1/s")
+        limiter.check("day")
+        took, late = asyncio.run(main(limiter))
+    bench.report.bound(
+        f"aacquire, {waiting:,} tasks on one key arrive and are cancelled",
+        [took],
+        "",
+        None,
+        value=lambda spread: spread.median,
+        name="in all",
+        below=2e9,
+    )
+    bench.report.bound(
+        f"event loop in which {waiting:,} tasks arrive in aacquire and are cancelled: delay of a timer of 1 ms",
+        late,
+        "",
+        None,
+        value=lambda spread: spread.max,
+        name="max",
+        below=10e6,
     )

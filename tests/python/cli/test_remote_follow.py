@@ -78,7 +78,7 @@ def test_it_ends_with_its_server(command: list[str], environment: Environment, d
         assert process.stderr is not None
         message = process.stderr.read().decode()
     assert served.url in message
-    assert "flint server start" in message
+    assert "server start" in message
     assert "Traceback" not in message
 
 

@@ -62,7 +62,7 @@ def test_the_url_in_the_log_is_what_clients_need(path: Path, tmp_path: Path) -> 
 
 
 def test_a_path_that_cannot_be_a_socket_s(path: Path, tmp_path: Path) -> None:
-    assert "name a shorter one" in refused(tmp_path / "data", "--unix", path.parent / ("s" * 150))
+    assert "name one of at most 99" in refused(tmp_path / "data", "--unix", path.parent / ("s" * 150))
 
 
 def test_beside_tcp(path: Path, tmp_path: Path) -> None:

@@ -387,7 +387,10 @@ print(admitted, waiting(), flush=True)
 
 
 def test_waiting_for_a_limit_uses_no_time_of_the_processor(tmp_path: Path) -> None:
-    """Ten threads and ten coroutines wait for a day that does not come: next to no time, and no turn of a loop."""
+    """Ten threads and ten coroutines wait for a day that does not come: next to no time, and no turn of a loop.
+
+    The threads are daemons, which still wait when the process ends: that writes nothing.
+    """
     code = """
 import asyncio, sys, threading, time
 import flint
@@ -417,4 +420,4 @@ async def main():
     for task in tasks: task.cancel()
 asyncio.run(main())
 """
-    run(code, tmp_path / "data").ok()
+    assert run(code, tmp_path / "data").ok().err == ""

@@ -17,6 +17,9 @@ use super::backend::Backend;
 /// time does not.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
+/// How long the thread rests when the queues cannot be served and no waiter is the reason.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What is returned to a caller that may wait, on arrival.
 #[derive(Debug)]
 pub enum Arrival {
@@ -219,12 +222,31 @@ pub(super) fn serve(shared: &Shared) -> Option<Duration> {
         match served {
             Ok(Served::Partly) => shared.give_way(),
             Ok(Served::For(next_ns)) => return next_ns.map(Duration::from_nanos),
-            Err(_) => {
-                end(shared);
-                return None;
-            }
+            Err(error) => match refuse(shared, error) {
+                Some(true) => {}
+                Some(false) => return Some(RETRY),
+                None => return None,
+            },
         }
     }
+}
+
+/// Answers the next waiter with the error for which it could not be served. Returns whether there was one; `None` when the store is
+/// closed or has stopped, which ends all waits.
+fn refuse(shared: &Shared, error: Error) -> Option<bool> {
+    let mut woken = Vec::new();
+    {
+        let mut core = shared.core.lock();
+        if !core.closed && shared.usable().is_ok() {
+            core.refuse_next(error, &mut woken);
+            drop(core);
+            let refused = !woken.is_empty();
+            woken.into_iter().for_each(Waker::wake);
+            return Some(refused);
+        }
+    }
+    end(shared);
+    None
 }
 
 /// The store is closed or has stopped: the waiters find out why when they poll.

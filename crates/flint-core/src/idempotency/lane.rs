@@ -17,6 +17,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 #[derive(Debug)]
 struct Entry {
+    /// Its number among all answers of the window, which only grows.
+    order: u64,
     call: CallId,
     seq: u64,
     at_ns: u64,
@@ -32,7 +34,7 @@ struct Chunk {
 
 impl Chunk {
     fn record(&self, index: usize) -> IdempotencyRecord<'_> {
-        let Entry { call, seq, at_ns, from } = self.entries[index];
+        let Entry { call, seq, at_ns, from, .. } = self.entries[index];
         let to = self.entries.get(index + 1).map_or(self.bytes.len(), |next| next.from);
         IdempotencyRecord { call, seq, at_ns, answer: &self.bytes[from..to] }
     }
@@ -109,9 +111,9 @@ impl Lane {
         Some(self.record(*place))
     }
 
-    /// Adds an answer, whose record is newer than those before.
-    pub(super) fn push(&mut self, record: &IdempotencyRecord<'_>) {
-        let place = self.append(record);
+    /// Adds an answer, whose record is newer than those before. `order` is its number among all answers.
+    pub(super) fn push(&mut self, order: u64, record: &IdempotencyRecord<'_>) {
+        let place = self.append(order, record);
         (self.count, self.bytes) = (self.count + 1, self.bytes + record.answer.len());
         let (hash, shard) = self.shard_of(&record.call.id);
         let Self { chunks, oldest, hasher, .. } = self;
@@ -132,7 +134,7 @@ impl Lane {
         (hash, Self::shard(hash))
     }
 
-    fn append(&mut self, record: &IdempotencyRecord<'_>) -> Place {
+    fn append(&mut self, order: u64, record: &IdempotencyRecord<'_>) -> Place {
         if self.chunks.back().is_none_or(Chunk::is_full) {
             self.chunks.push_back(Chunk { entries: Vec::new(), bytes: Vec::new() });
         }
@@ -140,7 +142,7 @@ impl Lane {
         let chunk = self.chunks.back_mut().expect("one was just added");
         let index = small(chunk.entries.len());
         let IdempotencyRecord { call, seq, at_ns, answer } = *record;
-        chunk.entries.push(Entry { call, seq, at_ns, from: chunk.bytes.len() });
+        chunk.entries.push(Entry { order, call, seq, at_ns, from: chunk.bytes.len() });
         chunk.bytes.extend_from_slice(answer);
         Place { chunk: number, index }
     }
@@ -162,14 +164,14 @@ impl Lane {
         }
     }
 
-    /// The answers of the records from number `seq` on, in order.
-    pub(super) fn from(&self, seq: u64) -> impl Iterator<Item = IdempotencyRecord<'_>> {
-        let before = |chunk: &Chunk| chunk.entries.last().is_some_and(|last| last.seq < seq);
+    /// The answers from number `order` on, in order, each with its number.
+    pub(super) fn from(&self, order: u64) -> impl Iterator<Item = (u64, IdempotencyRecord<'_>)> {
+        let before = |chunk: &Chunk| chunk.entries.last().is_some_and(|last| last.order < order);
         let first = self.chunks.partition_point(before);
         self.chunks.iter().enumerate().skip(first).flat_map(move |(number, chunk)| {
             let dropped = if number == 0 { self.oldest.index as usize } else { 0 };
-            let skipped = chunk.entries.partition_point(|entry| entry.seq < seq).max(dropped);
-            (skipped..chunk.entries.len()).map(|index| chunk.record(index))
+            let skipped = chunk.entries.partition_point(|entry| entry.order < order).max(dropped);
+            (skipped..chunk.entries.len()).map(|index| (chunk.entries[index].order, chunk.record(index)))
         })
     }
 

@@ -52,8 +52,8 @@ impl IdempotencyWindow {
         self.denied.push(record);
     }
 
-    /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from that of record
-    /// number `from` on. Returns the number of the next; `None` at the end.
+    /// Calls `each` with at most `most` answers of allowed calls that are not too old at `now_ns`, in order, from number `from` on; the
+    /// first has number 0 or a later one. Returns the number of the next; `None` at the end. Answers of one record have several.
     pub fn slice(
         &self,
         from: u64,
@@ -85,11 +85,13 @@ struct Window {
     lanes: BTreeMap<u32, Lane>,
     /// The lane of which expired answers are dropped next.
     turn: u32,
+    /// The number of the next answer: the order over all lanes.
+    next: u64,
 }
 
 impl Window {
     const fn new(max_count: usize, max_bytes: usize) -> Self {
-        Self { max_count, max_bytes, count: 0, bytes: 0, lanes: BTreeMap::new(), turn: 0 }
+        Self { max_count, max_bytes, count: 0, bytes: 0, lanes: BTreeMap::new(), turn: 0, next: 0 }
     }
 
     /// What is remembered of the call with this id: the newest answer of each lane where it may be.
@@ -116,7 +118,8 @@ impl Window {
             let Some(largest) = self.largest(caller, len) else { break };
             self.drop_oldest(largest);
         }
-        self.lanes.entry(caller).or_insert_with(Lane::new).push(record);
+        self.lanes.entry(caller).or_insert_with(Lane::new).push(self.next, record);
+        self.next += 1;
         (self.count, self.bytes) = (self.count + 1, self.bytes + len);
     }
 
@@ -155,15 +158,15 @@ impl Window {
         let mut lanes: Vec<_> = self.lanes.values().map(|lane| lane.from(from).peekable()).collect();
         let next = |lanes: &mut Vec<_>, index: usize| {
             let lane: &mut std::iter::Peekable<_> = &mut lanes[index];
-            lane.peek().map(|record: &IdempotencyRecord<'_>| Reverse((record.seq, index)))
+            lane.peek().map(|&(order, _): &(u64, IdempotencyRecord<'_>)| Reverse((order, index)))
         };
         let mut order: BinaryHeap<_> = (0..lanes.len()).filter_map(|index| next(&mut lanes, index)).collect();
         let mut left = most;
-        while let Some(Reverse((seq, index))) = order.pop() {
+        while let Some(Reverse((number, index))) = order.pop() {
             if left == 0 {
-                return Some(seq);
+                return Some(number);
             }
-            if let Some(record) = lanes[index].next() {
+            if let Some((_, record)) = lanes[index].next() {
                 each(&record);
             }
             left -= 1;
@@ -231,6 +234,20 @@ mod tests {
             next = then;
         }
         assert_eq!(parts, all);
+    }
+
+    #[test]
+    fn answers_of_one_record_have_an_order() {
+        let mut window = Window::new(1_000, usize::MAX);
+        for number in 0..200_u32 {
+            let call = CallId { id: CallId::of(number % 3, &number.to_le_bytes()), fingerprint: [0; 8] };
+            window.push(&IdempotencyRecord { call, seq: 7, at_ns: u64::from(number), answer: &[] });
+        }
+        let (mut times, mut next) = (Vec::new(), Some(0));
+        while let Some(from) = next {
+            next = window.slice(from, 64, &mut |record| times.push(record.at_ns));
+        }
+        assert_eq!(times, (0..200).collect::<Vec<_>>());
     }
 
     #[test]

@@ -53,7 +53,12 @@ impl Replay {
     }
 
     /// Adds to the history alone.
-    pub(super) fn record(&mut self, what: &What, at_ns: u64) {
+    pub(super) fn record(&mut self, what: &What, at_ns: u64) -> Result<(), Problem> {
+        match what {
+            What::Configured(config) => fits(&config.key)?,
+            What::Checked(_, items) => items.iter().try_for_each(|(key, _)| fits(key))?,
+            What::Reset(key) => fits(key)?,
+        }
         let at_ns = self.advance(at_ns);
         let mut push = |kind, key: &str, cost| {
             self.events.push(PastEvent { kind, key: key.to_owned(), at_ns, cost, count: 1 });
@@ -63,11 +68,12 @@ impl Replay {
             What::Checked(kind, items) => items.iter().for_each(|(key, cost)| push(*kind, key, *cost)),
             What::Reset(key) => push(EventKind::Reset, key, 0),
         }
+        Ok(())
     }
 
     /// Adds to the history and to the state.
     pub(super) fn apply(&mut self, what: What, at_ns: u64) -> Result<(), Problem> {
-        self.record(&what, at_ns);
+        self.record(&what, at_ns)?;
         let now = self.now_ns;
         match what {
             What::Configured(config) => self.configure(config, now),
@@ -139,12 +145,7 @@ impl Replay {
     }
 
     fn add(&mut self, key: String, rate: Rate) -> Result<usize, Problem> {
-        if key.len() > MAX_OLD_KEY_BYTES {
-            return corrupt(format!(
-                "a key of {} bytes, which is longer than any file of this release can hold",
-                key.len()
-            ));
-        }
+        fits(&key)?;
         let index = self.images.len();
         self.images.push(KeyImage {
             id: index as u64 + 1,
@@ -162,6 +163,17 @@ impl Replay {
         self.ids.insert(key, index);
         Ok(index)
     }
+}
+
+/// Refuses a key that no record and no line of today's files can hold.
+fn fits(key: &str) -> Result<(), Problem> {
+    if key.len() > MAX_OLD_KEY_BYTES {
+        return corrupt(format!(
+            "a key of {} bytes, which is longer than any file of this release can hold",
+            key.len()
+        ));
+    }
+    Ok(())
 }
 
 fn is_out_of_bounds(key: &str, rate: &Rate) -> bool {

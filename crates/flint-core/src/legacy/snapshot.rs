@@ -90,7 +90,7 @@ fn load_history(state: &Object, created_ns: u64, replay: &mut Replay) -> Result<
     let first_ns = events.iter().find_map(|event| event.at_ns).unwrap_or(created_ns);
     for OldEvent { at_ns, what } in events {
         let at_ns = at_ns.unwrap_or(first_ns);
-        replay.record(&what, at_ns);
+        replay.record(&what, at_ns)?;
         match what {
             What::Checked(kind, items) => {
                 for (key, cost) in items {

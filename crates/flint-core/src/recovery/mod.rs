@@ -88,6 +88,8 @@ impl Loaded {
         let answers = |window: &IdempotencyWindow| {
             let mut all = Vec::new();
             window.for_each(now_ns, &mut |found| all.push((found.call, found.at_ns, found.answer.to_vec())));
+            // Those of one record have no order.
+            all.sort_unstable_by_key(|&(call, at_ns, _)| (at_ns, call.id));
             all
         };
         self.table.counters_len() == images.len() as u64

@@ -181,7 +181,7 @@ impl Core {
     /// through. What no state of the key allows any more is answered.
     fn regroup(&mut self, key: &str, left: &mut u32, woken: &mut Vec<Waker>) -> Result<bool, Blocked> {
         for counter in self.queues.counters_of(key) {
-            if self.counter_with(key, counter).is_some() && !self.is_overruled(key, counter) {
+            if !self.is_displaced(key, counter) {
                 if !hooks::has(Defect::LoseWakeAtReset) {
                     self.queues.set_due(counter, 0);
                 }
@@ -198,12 +198,25 @@ impl Core {
         Ok(true)
     }
 
-    /// Whether an explicit limit took the place of the one for which this queue waits.
-    fn is_overruled(&self, key: &str, counter: u64) -> bool {
-        self.view.table.find(key).is_none_or(|head| {
+    /// Whether the key does not have this counter any more, or an explicit limit took its place.
+    fn is_displaced(&self, key: &str, counter: u64) -> bool {
+        let overrules = |head: Slot| {
             let entry = self.view.table.entry(head);
             entry.origin == Origin::Explicit && entry.id != counter
-        })
+        };
+        self.view.table.find(key).is_none_or(overrules) || self.counter_with(key, counter).is_none()
+    }
+
+    /// Answers the waiter that is to be served next with the error for which it cannot be: there is no room for its record.
+    pub(crate) fn refuse_next(&mut self, error: Error, woken: &mut Vec<Waker>) {
+        let now = self.view.time.now();
+        let displaced = self.queues.touched().and_then(|key| {
+            let mut counters = self.queues.counters_of(&key).into_iter();
+            counters.find(|&counter| self.is_displaced(&key, counter))
+        });
+        if let Some(ticket) = displaced.or(self.queues.due_by(now)).and_then(|counter| self.queues.first(counter)) {
+            woken.extend(self.queues.answer(ticket, Err(error)));
+        }
     }
 
     /// Has a waiter wait for the counter that its call would decide on now.

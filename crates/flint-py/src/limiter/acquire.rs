@@ -14,7 +14,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt};
 
 use super::lifecycle::Limiter;
-use super::notices;
+use super::{live, notices};
 use crate::asyncio::places::answer_object;
 use crate::asyncio::running::{finished, running_loop};
 use crate::call::items::OwnedItem;
@@ -190,8 +190,16 @@ fn closed_or_forked(engine: &Engine) -> Error {
 /// Sleeps until the engine has an answer. A signal handler that raises ends it.
 fn sleep(py: Python<'_>, place: &Place, bell: &ThreadBell, mut reader: &UnixStream) -> PyResult<Answer> {
     loop {
-        if let Some(answer) = place.poll().or_raise(py)? {
-            return Ok(answer);
+        match place.poll() {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            // A daemon thread, which the end of the process ends. Its traceback, written while the interpreter ends, could abort it.
+            Err(Error::Closed) if live::is_exiting() => py.detach(|| {
+                loop {
+                    std::thread::park();
+                }
+            }),
+            Err(error) => return Err(to_py(py, &error)),
         }
         let slept = py.detach(|| {
             if bell.is_rung.swap(false, Ordering::SeqCst) {

@@ -1,5 +1,6 @@
 //! Every open engine of the process, so that `atexit` can close them before the interpreter ends.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use flint_core::Engine;
@@ -10,6 +11,12 @@ use pyo3::wrap_pyfunction;
 use super::notices;
 
 static LIVE: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interpreter is about to end: every limiter is closed, or is being closed.
+pub(super) fn is_exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
+}
 
 /// Remembers `engine` until it is dropped.
 pub(super) fn add(engine: &Arc<Engine>) {
@@ -39,6 +46,7 @@ pub(super) fn close_quietly(py: Python<'_>, engine: &Engine) {
 /// Flush, close and unlock every open limiter. Registered with atexit by `flint`.
 #[pyfunction]
 fn _close_all(py: Python<'_>) {
+    EXITING.store(true, Ordering::SeqCst);
     let live = std::mem::take(&mut *LIVE.lock().unwrap_or_else(PoisonError::into_inner));
     for engine in live.iter().filter_map(Weak::upgrade) {
         close_quietly(py, &engine);

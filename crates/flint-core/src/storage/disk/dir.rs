@@ -16,6 +16,7 @@ use crate::storage::fork::ProcessFile;
 use crate::storage::{Dir, File, Locked, Map, Mode, Overwrite};
 use crate::sync::process::Mutex;
 
+use super::durable::{sync_content, sync_directory};
 use super::ownership::{self, DIR_BITS};
 use super::{blocks, lock, map};
 
@@ -105,27 +106,6 @@ fn sync_above(dir: &StdFile, above: &str) -> io::Result<()> {
 pub(super) fn open_directory(at: impl AsFd, path: impl rustix::path::Arg, flags: OFlags) -> io::Result<StdFile> {
     let flags = flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(StdFile::from(openat(at, path, flags, Bits::empty())?))
-}
-
-#[cfg(not(target_vendor = "apple"))]
-pub(super) fn sync_directory(dir: &StdFile) -> io::Result<()> {
-    Ok(rustix::fs::fsync(dir)?)
-}
-
-#[cfg(not(target_vendor = "apple"))]
-pub(super) fn sync_content(file: &StdFile) -> io::Result<()> {
-    Ok(rustix::fs::fdatasync(file)?)
-}
-
-/// fsync leaves the data in the drive's cache there; only F_FULLFSYNC asks for durability.
-#[cfg(target_vendor = "apple")]
-pub(super) fn sync_directory(dir: &StdFile) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_fullfsync(dir)?)
-}
-
-#[cfg(target_vendor = "apple")]
-pub(super) fn sync_content(file: &StdFile) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_fullfsync(file)?)
 }
 
 fn assert_plain(name: &str) {

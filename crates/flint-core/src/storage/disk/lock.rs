@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FlockOperation, OFlags, flock, fstat, openat, statat};
 use rustix::io::Errno;
 
-use super::dir::{sync_content, sync_directory};
+use super::durable::{sync_content, sync_directory};
 use super::ownership::{create_under, open_existing};
 use crate::files;
 use crate::storage::fork::{self, NoFork, ProcessFile};

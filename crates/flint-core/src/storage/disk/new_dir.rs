@@ -19,7 +19,8 @@ use rustix::process::{Gid, Uid, geteuid};
 use crate::files::{self, FileKind};
 use crate::storage::{Dir, LockGuard, Locked, Mode};
 
-use super::dir::{DiskDir, open_directory, sync_directory};
+use super::dir::{DiskDir, open_directory};
+use super::durable::sync_directory;
 use super::ownership::{self, DIR_BITS, OTHERS_WRITE};
 
 /// Where a directory may be made: nothing is there, or an empty directory.

@@ -207,6 +207,7 @@ fn clocks_locks_and_files_are_reached_through_their_modules() {
             &[
                 ("sync.rs", "how long a wait for a deadline has left"),
                 ("sync/", "what a model checker puts in its place"),
+                ("engine/acquire.rs", "until when the thread that serves the queues sleeps"),
                 ("engine/background.rs", "when to sync and when to try again, which changes no decision"),
                 ("engine/open.rs", "how long opening took, which is only reported"),
                 ("store/bell.rs", "until when a background thread waits"),

@@ -118,7 +118,8 @@ fn limits_are_equal_by_the_rates_in_use() {
     let limit = Limit::new(&rates).unwrap();
     assert_eq!(limit, Limit::new(&rates).unwrap());
     assert_ne!(limit, Limit::single(rates[0]));
-    assert_ne!(limit, Limit::new(&[rates[1], rates[0]]).unwrap());
+    assert_eq!(limit, Limit::new(&[rates[1], rates[0]]).unwrap(), "in any order");
+    assert_ne!(limit, Limit::new(&[rates[0], rates[0]]).unwrap());
     assert_eq!(format!("{:?}", Limit::single(rates[0])).matches("Rate {").count(), 1);
 }
 
