@@ -93,6 +93,14 @@ impl Timeline {
         Anchor { engine_ns, wall_ns }
     }
 
+    /// The current engine time with the wall time that the log's newest anchor gives it. A snapshot keeps this pairing: dates and
+    /// the time that passes until the next open are the same whether the snapshot is read or the log from its beginning.
+    pub(crate) fn logged_anchor(&mut self) -> Anchor {
+        let anchor = self.anchor();
+        let wall_ns = self.anchored_offset_ns.map_or(anchor.wall_ns, |offset_ns| to_wall(anchor.engine_ns, offset_ns));
+        Anchor { wall_ns, ..anchor }
+    }
+
     /// An anchor that has to be written because the wall clock was stepped or drifted, or because there was no room for the
     /// first one, if so.
     pub(crate) fn due_anchor(&mut self) -> Option<Anchor> {

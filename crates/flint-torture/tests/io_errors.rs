@@ -33,6 +33,8 @@ fn a_fault_at_any_operation_breaks_no_promise() {
 #[test]
 fn a_fault_at_any_operation_of_a_random_scenario_breaks_no_promise() {
     let seed = Random::seed();
-    let scenarios: Vec<_> = (0..3).map(|n| scenario::random(seed.wrapping_add(n), 40)).collect();
+    // The first one has a death after a set wall clock, for whose anchor there is no room.
+    let seeds = [16_322_291_722_680_708_839, seed, seed.wrapping_add(1), seed.wrapping_add(2)];
+    let scenarios: Vec<_> = seeds.map(|seed| scenario::random(seed, 40)).into();
     sweep_all(&scenarios);
 }

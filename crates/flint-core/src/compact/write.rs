@@ -29,7 +29,7 @@ pub(super) fn open_core(shared: &Shared) -> Result<MutexGuard<'_, Core>> {
 /// The head of a snapshot that starts now, and where the log ends.
 pub(super) fn begin(shared: &Shared) -> Result<(Header, u64)> {
     let mut core = open_core(shared)?;
-    let anchor = core.view.time.anchor();
+    let anchor = core.view.time.logged_anchor();
     let header = Header {
         store_id: core.writer.store_id(),
         start: core.writer.seq(),

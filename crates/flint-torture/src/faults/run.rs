@@ -25,8 +25,11 @@ struct Run<'a> {
     sync: SyncMode,
     history_bytes: u64,
     log_io: LogIo,
+    fault: Fault,
     disk: SimDisk,
     clock: Arc<ManualClock>,
+    /// Whether this session saw its wall clock set.
+    wall_clock_set: bool,
     /// The newest step that returned, and the newest that a power cut must leave.
     returned: usize,
     durable: usize,
@@ -61,8 +64,10 @@ pub(super) fn run(
         sync: expected.sync,
         history_bytes: scenario.history_bytes,
         log_io: scenario.log_io,
+        fault,
         disk,
         clock: clock_at(START),
+        wall_clock_set: false,
         returned: 0,
         durable: 0,
         dead: Vec::new(),
@@ -99,9 +104,11 @@ impl Run<'_> {
                 Step::StepWallClock(seconds) => {
                     let wall_ns = self.clock.wall_ns();
                     self.clock.set_wall_ns(wall_ns.saturating_add_signed(seconds * 1_000_000_000));
+                    self.wall_clock_set = true;
                 }
                 Step::Reopen => {
                     self.close(&engine, number)?;
+                    self.wall_clock_set = false;
                     engine = Rc::new(self.open(number));
                 }
                 Step::Die => {
@@ -109,6 +116,10 @@ impl Run<'_> {
                     // Dropping it would close it.
                     let dead = std::mem::replace(&mut engine, Rc::new(self.open(number)));
                     self.dead.push(dead);
+                    if std::mem::take(&mut self.wall_clock_set) && self.lost_time(&engine, number) {
+                        self.dead.push(engine);
+                        return Err(Stopped { step: number });
+                    }
                 }
                 Step::Compact(between) => self.compact(&engine, step, between, number)?,
                 _ => self.step(&engine, step, number)?,
@@ -130,6 +141,14 @@ impl Run<'_> {
         let last =
             self.expected.marks.iter().rposition(|mark| mark.step <= number).expect("the first mark is of step 0");
         &self.expected.marks[last].state
+    }
+
+    /// Whether there was no room, or no memory, for the anchor that a set wall clock calls for: how long the store was away is then told by the
+    /// older anchor, as after a clock set while no process ran. The keys are the same; what follows is decided at other times.
+    fn lost_time(&self, engine: &Engine, number: usize) -> bool {
+        let no_room =
+            !matches!(self.fault, Fault::Eio | Fault::FsyncFails | Fault::ReadFails) && self.disk.was_struck();
+        no_room && state(engine).now_ns != self.after(number).now_ns
     }
 
     fn returned(&mut self, engine: &Engine, number: usize) {

@@ -34,7 +34,8 @@ pub struct State {
     pub images: Vec<KeyImage>,
     /// The answers, those included that are too old to be given.
     pub answered: Vec<Answered>,
-    pub(super) now_ns: u64,
+    /// Engine time.
+    pub now_ns: u64,
 }
 
 impl State {

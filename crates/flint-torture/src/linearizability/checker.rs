@@ -14,8 +14,11 @@ pub trait Specification: Clone + Eq + Hash {
     /// What it can say.
     type Answer;
 
-    /// The states that the object may be in after it gave this answer; none if it would not give it.
-    fn step(&self, op: &Self::Op, answer: &Self::Answer) -> Vec<Self>;
+    /// The state of the object after it gave this answer; none if it would not give it.
+    fn step(&self, op: &Self::Op, answer: &Self::Answer) -> Option<Self>;
+
+    /// Whether the call may have been lost without an effect, since its caller got no answer.
+    fn may_be_lost(answer: &Self::Answer) -> bool;
 }
 
 /// Most calls of one history.
@@ -55,7 +58,7 @@ struct Frame<S> {
     tried: usize,
 }
 
-/// Gives an order of the calls, as indices, that explains all answers.
+/// Gives an order of the calls, as indices, that explains all answers. Calls without an answer are in it if they took effect.
 ///
 /// # Errors
 /// [`Violation::NotLinearizable`] when there is none, [`Violation::Undecided`] when the search became too long.
@@ -64,7 +67,8 @@ struct Frame<S> {
 /// When there are more than [`MAX_CALLS`] calls.
 pub fn check<S: Specification>(initial: &S, calls: &[Call<S::Op, S::Answer>]) -> Result<Vec<usize>, Violation> {
     assert!(calls.len() <= MAX_CALLS, "{} calls; split the history", calls.len());
-    let all = if calls.is_empty() { 0 } else { u128::MAX >> (MAX_CALLS - calls.len()) };
+    let answered = |call: &Call<S::Op, S::Answer>| !S::may_be_lost(&call.answer);
+    let required = (0..calls.len()).filter(|&call| answered(&calls[call])).fold(0, |all, call| all | 1_u128 << call);
     // What returned first was most likely decided first.
     let mut by_return: Vec<usize> = (0..calls.len()).collect();
     by_return.sort_by_key(|&call| calls[call].returned);
@@ -77,7 +81,7 @@ pub fn check<S: Specification>(initial: &S, calls: &[Call<S::Op, S::Answer>]) ->
     let mut longest: Vec<usize> = Vec::new();
     let mut stack = vec![open(0, initial.clone())];
     while let Some(frame) = stack.last_mut() {
-        if frame.done == all {
+        if frame.done & required == required {
             return Ok(order);
         }
         let Some((call, state)) = frame.next.get(frame.tried).cloned() else {
@@ -87,7 +91,7 @@ pub fn check<S: Specification>(initial: &S, calls: &[Call<S::Op, S::Answer>]) ->
             continue;
         };
         frame.tried += 1;
-        let done = frame.done | 1 << call;
+        let done = frame.done | 1 << call | too_late::<S>(calls, calls[call].invoked);
         let configuration = (done, state);
         if seen.contains(&configuration) {
             continue;
@@ -104,23 +108,28 @@ pub fn check<S: Specification>(initial: &S, calls: &[Call<S::Op, S::Answer>]) ->
     Err(Violation::NotLinearizable { explained: longest })
 }
 
-/// The calls that may come next (none that is left ended before they began), with the states that they lead to.
+/// The lost calls that ended before this moment: whoever begins then decides that they had no effect, unless they came before.
+/// They count as done, so that a set of calls is known by the effects alone.
+fn too_late<S: Specification>(calls: &[Call<S::Op, S::Answer>], invoked: u64) -> u128 {
+    let late = |call: &Call<S::Op, S::Answer>| S::may_be_lost(&call.answer) && call.returned < invoked;
+    (0..calls.len()).filter(|&call| late(&calls[call])).fold(0, |late, call| late | 1 << call)
+}
+
+/// The calls that may come next (none that is left and has an answer ended before they began), with the states that they lead to.
 fn successors<S: Specification>(
     calls: &[Call<S::Op, S::Answer>],
     by_return: &[usize],
     done: u128,
     state: &S,
 ) -> Vec<(usize, S)> {
-    let mut left = by_return.iter().copied().filter(|call| done & 1 << call == 0);
-    let Some(first) = left.next() else { return Vec::new() };
+    let left = || by_return.iter().copied().filter(|call| done & 1 << call == 0);
+    let Some(first) = left().find(|&call| !S::may_be_lost(&calls[call].answer)) else { return Vec::new() };
     let deadline = calls[first].returned;
-    std::iter::once(first)
-        .chain(left)
+    left()
         .filter(|&call| calls[call].invoked < deadline)
-        .flat_map(|call| {
-            let states = state.step(&calls[call].op, &calls[call].answer);
-            states.into_iter().map(move |state| (call, state))
-        })
+        .filter_map(|call| Some((call, state.step(&calls[call].op, &calls[call].answer)?)))
+        // A lost call that changes nothing is one without an effect.
+        .filter(|(call, next)| !S::may_be_lost(&calls[*call].answer) || next != state)
         .collect()
 }
 
@@ -132,6 +141,9 @@ mod tests {
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     struct Register(u32);
 
+    /// The answer that nobody got.
+    const LOST: u32 = u32::MAX;
+
     #[derive(Debug, Clone, Copy)]
     enum Op {
         Write(u32),
@@ -142,12 +154,15 @@ mod tests {
         type Op = Op;
         type Answer = u32;
 
-        fn step(&self, op: &Op, answer: &u32) -> Vec<Self> {
+        fn step(&self, op: &Op, answer: &u32) -> Option<Self> {
             match *op {
-                Op::Write(value) => vec![Self(value)],
-                Op::Read if *answer == self.0 => vec![self.clone()],
-                Op::Read => Vec::new(),
+                Op::Write(value) => Some(Self(value)),
+                Op::Read => (*answer == self.0).then(|| self.clone()),
             }
+        }
+
+        fn may_be_lost(answer: &u32) -> bool {
+            *answer == LOST
         }
     }
 
@@ -198,6 +213,27 @@ mod tests {
         // Only 2, 1 leaves a 1 for the last read, although 1 returned first.
         let calls = [write(0, 4, 1), write(1, 5, 2), read(6, 7, 1)];
         assert_eq!(check(&Register(0), &calls), Ok(vec![1, 0, 2]));
+    }
+
+    fn lost(invoked: u64, returned: u64, value: u32) -> Call<Op, u32> {
+        call(invoked, returned, Op::Write(value), LOST)
+    }
+
+    #[test]
+    fn a_lost_call_took_effect_before_it_ended_or_never() {
+        assert_eq!(check(&Register(0), &[lost(0, 3, 7), read(4, 5, 0), read(6, 7, 0)]), Ok(vec![1, 2]));
+        assert_eq!(check(&Register(0), &[lost(0, 3, 7), read(4, 5, 7), read(6, 7, 7)]), Ok(vec![0, 1, 2]));
+        assert!(check(&Register(0), &[lost(0, 3, 7), read(4, 5, 0), read(6, 7, 7)]).is_err(), "it came back later");
+        assert!(check(&Register(0), &[read(0, 1, 7), lost(2, 3, 7)]).is_err(), "it was seen before it began");
+        assert_eq!(check(&Register(0), &[lost(0, 9, 7), read(1, 2, 0), read(3, 4, 7)]), Ok(vec![1, 0, 2]));
+    }
+
+    #[test]
+    fn many_lost_calls_are_decided() {
+        // 60 writes that all lost their answers: which of them took effect, and when, does not matter one by one.
+        let mut calls: Vec<_> = (0..60).map(|n| lost(n, 100, u32::try_from(n % 4).unwrap())).collect();
+        calls.extend([read(101, 102, 3), read(103, 104, 3)]);
+        assert!(check(&Register(0), &calls).is_ok());
     }
 
     #[test]

@@ -344,42 +344,43 @@ impl Specification for Limiter {
     type Op = Op;
     type Answer = Answer;
 
-    fn step(&self, op: &Op, answer: &Answer) -> Vec<Self> {
+    fn may_be_lost(answer: &Answer) -> bool {
+        *answer == Answer::Lost
+    }
+
+    fn step(&self, op: &Op, answer: &Answer) -> Option<Self> {
         if *answer == Answer::Lost {
-            return std::iter::once(self.clone()).chain(self.effect(op)).collect();
+            return self.effect(op);
         }
         let anytime = matches!(op, Op::Advance(_) | Op::Close | Op::Open(_) | Op::Crash(_));
-        let next = if !self.open && !anytime {
-            (*answer == Answer::Closed).then(|| self.clone())
-        } else {
-            match op {
-                Op::Check(ask) => self.check(ask, answer),
-                Op::CheckAll(asks) => self.check_all(asks, answer),
-                Op::Peek(ask) => match (self.resolve(ask), answer) {
-                    (Ok(found), Answer::Outcome(outcome)) => found
-                        .entry
-                        .decides(self.now, ask.cost, outcome)
-                        .filter(|_| outcome.seq == 0 && outcome.cost == ask.cost)
-                        .map(|_| self.clone()),
-                    (Err(refusal), answer) => (*answer == Answer::Refused(refusal)).then(|| self.clone()),
-                    _ => None,
-                },
-                Op::Status(key) => match (self.keys.get(key), answer) {
-                    (Some(counters), Answer::Status(Some(status))) => {
-                        let shown = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
-                        (shown.shows(self.now, status) && status.counters().len() == counters.len())
-                            .then(|| self.clone())
-                    }
-                    (None, Answer::Status(None)) => Some(self.clone()),
-                    _ => None,
-                },
-                _ => match (self.effect(op), answer) {
-                    (Some(next), Answer::Done) => Some(next),
-                    (None, Answer::Refused(Blocked::NotFound)) => Some(self.clone()),
-                    _ => None,
-                },
-            }
-        };
-        next.into_iter().collect()
+        if !self.open && !anytime {
+            return (*answer == Answer::Closed).then(|| self.clone());
+        }
+        match op {
+            Op::Check(ask) => self.check(ask, answer),
+            Op::CheckAll(asks) => self.check_all(asks, answer),
+            Op::Peek(ask) => match (self.resolve(ask), answer) {
+                (Ok(found), Answer::Outcome(outcome)) => found
+                    .entry
+                    .decides(self.now, ask.cost, outcome)
+                    .filter(|_| outcome.seq == 0 && outcome.cost == ask.cost)
+                    .map(|_| self.clone()),
+                (Err(refusal), answer) => (*answer == Answer::Refused(refusal)).then(|| self.clone()),
+                _ => None,
+            },
+            Op::Status(key) => match (self.keys.get(key), answer) {
+                (Some(counters), Answer::Status(Some(status))) => {
+                    let shown = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
+                    (shown.shows(self.now, status) && status.counters().len() == counters.len()).then(|| self.clone())
+                }
+                (None, Answer::Status(None)) => Some(self.clone()),
+                _ => None,
+            },
+            _ => match (self.effect(op), answer) {
+                (Some(next), Answer::Done) => Some(next),
+                (None, Answer::Refused(Blocked::NotFound)) => Some(self.clone()),
+                _ => None,
+            },
+        }
     }
 }

@@ -126,6 +126,21 @@ fn a_step_while_running_changes_nothing_and_is_anchored_at_the_next_flush() {
 }
 
 #[test]
+fn a_snapshot_pairs_the_clocks_as_the_log_does() {
+    let disk = SimDisk::new();
+    let (engine, clock) = session(&disk, START);
+    engine.limit("k", &tokens("10/hour"), OnChange::Keep).unwrap();
+    assert_eq!(take_all(&engine), 10);
+    // A second's step needs no anchor, and neither does the step back: only the snapshot saw the clock in between.
+    clock.set_wall_ns(START + SECOND);
+    engine.compact().unwrap();
+    clock.set_wall_ns(START - 1);
+    engine.flush().unwrap();
+    let (engine, _) = session(&disk.kill(), START + HOUR / 10);
+    assert_eq!(take_all(&engine), 1, "a tenth of an hour passed, as the log's anchor tells");
+}
+
+#[test]
 fn time_survives_a_power_cut_and_never_goes_back() {
     let disk = SimDisk::new();
     let (engine, clock) = session(&disk, START);
