@@ -143,8 +143,9 @@ impl Run<'_> {
         &self.expected.marks[last].state
     }
 
-    /// Whether there was no room, or no memory, for the anchor that a set wall clock calls for: how long the store was away is then told by the
-    /// older anchor, as after a clock set while no process ran. The keys are the same; what follows is decided at other times.
+    /// Whether there was no room, or no memory, for the anchor that a set wall clock calls for. How long the store was closed
+    /// then follows from the older anchor, as after a clock set while no process ran. The keys are the same; what follows is
+    /// decided at other times.
     fn lost_time(&self, engine: &Engine, number: usize) -> bool {
         let no_room =
             !matches!(self.fault, Fault::Eio | Fault::FsyncFails | Fault::ReadFails) && self.disk.was_struck();

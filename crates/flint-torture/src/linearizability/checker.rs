@@ -108,8 +108,8 @@ pub fn check<S: Specification>(initial: &S, calls: &[Call<S::Op, S::Answer>]) ->
     Err(Violation::NotLinearizable { explained: longest })
 }
 
-/// The lost calls that ended before this moment: whoever begins then decides that they had no effect, unless they came before.
-/// They count as done, so that a set of calls is known by the effects alone.
+/// The lost calls that ended before this moment. Once a call that began at it is placed, those not placed before it had no
+/// effect. They count as done, so that equal states are found equal whichever calls had no effect.
 fn too_late<S: Specification>(calls: &[Call<S::Op, S::Answer>], invoked: u64) -> u128 {
     let late = |call: &Call<S::Op, S::Answer>| S::may_be_lost(&call.answer) && call.returned < invoked;
     (0..calls.len()).filter(|&call| late(&calls[call])).fold(0, |late, call| late | 1 << call)
@@ -141,7 +141,7 @@ mod tests {
     #[derive(Debug, Clone, PartialEq, Eq, Hash)]
     struct Register(u32);
 
-    /// The answer that nobody got.
+    /// The answer of a call whose caller got none.
     const LOST: u32 = u32::MAX;
 
     #[derive(Debug, Clone, Copy)]
