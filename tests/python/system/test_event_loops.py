@@ -113,7 +113,7 @@ RUN(main())
 """
     data = tmp_path / "data"
     wrapper = ["strace", "-f", "--seccomp-bpf", "-o", "/dev/null", "-P", str(data / "flint-spare.tmp")]
-    wrapper += ["-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=20000"]
+    wrapper += ["-e", "trace=pwrite64", "-e", "inject=pwrite64:delay_enter=2000"]
     scenario(code, data, kind, wrapper=wrapper)
 
 
