@@ -86,8 +86,6 @@ KINDS = (
                 uses={
                     "crates/flint-core/src/legacy/snapshot.rs": "a field of old snapshots has the same name",
                     "python/flint/cli/describe.py": "shows it",
-                    "crates/flint-server/src/wire/counter.rs": "a counter has this field too",
-                    "crates/flint-py/src/results/counter.rs": "a counter has this field too",
                 },
             ),
             Example(
@@ -96,8 +94,6 @@ KINDS = (
                 uses={
                     "crates/flint-core/src/legacy/snapshot.rs": "a field of old snapshots has the same name",
                     "python/flint/cli/describe.py": "shows it",
-                    "crates/flint-server/src/wire/counter.rs": "a counter has this field too",
-                    "crates/flint-py/src/results/counter.rs": "a counter has this field too",
                 },
             ),
         ),

@@ -49,6 +49,21 @@ impl Limit {
         &self.rates[..usize::from(self.len)]
     }
 
+    /// The limit with a burst that stands beside its text.
+    ///
+    /// # Errors
+    /// `InvalidLimit`, also where it has several rates, or names a burst of its own.
+    pub fn with_burst(self, burst: u64) -> Result<Self> {
+        match self.rates() {
+            [rate] if rate.burst() == rate.limit() => {
+                Rate::new(rate.limit(), rate.per_ms(), Some(burst), rate.algorithm()).map(Self::single)
+            }
+            _ => Err(Error::InvalidLimit(format!(
+                "burst={burst} is ambiguous for '{self}'; write it in the text, as in '100/m burst 200'"
+            ))),
+        }
+    }
+
     /// The highest cost that can ever succeed: the smallest capacity.
     #[inline]
     pub fn capacity(&self) -> u64 {

@@ -146,7 +146,13 @@ pub(crate) fn parse(
     let default = named.unwrap_or(Algorithm::TokenBucket);
     let Some(per) = per else {
         return match rate.cast::<PyString>() {
-            Ok(text) => with_burst(py, parse_text(text, default)?, burst),
+            Ok(text) => {
+                let limit = parse_text(text, default)?;
+                match burst {
+                    None => Ok(limit),
+                    Some(burst) => limit.with_burst(integer("burst", burst)?).or_raise(py),
+                }
+            }
             Err(_) => joined(rate, named, burst),
         };
     };
@@ -214,23 +220,6 @@ fn parse_text(text: &Bound<'_, PyString>, algorithm: Algorithm) -> PyResult<Core
         Err(_) => Err(invalid_limit(
             text.py(),
             "a lone surrogate is not part of any limit; write e.g. '100/minute'".to_owned(),
-        )),
-    }
-}
-
-/// `burst=` with a text: for one rate that does not name its own.
-fn with_burst(py: Python<'_>, limit: CoreLimit, burst: Option<&Bound<'_, PyAny>>) -> PyResult<CoreLimit> {
-    let Some(burst) = burst else { return Ok(limit) };
-    let burst = integer("burst", burst)?;
-    match limit.rates() {
-        [rate] if rate.burst() == rate.limit() => {
-            CoreRate::new(rate.limit(), rate.per_ms(), Some(burst), rate.algorithm())
-                .map(CoreLimit::single)
-                .or_raise(py)
-        }
-        _ => Err(invalid_limit(
-            py,
-            format!("burst={burst} is ambiguous for '{limit}'; write it in the text, as in '100/m burst 200'"),
         )),
     }
 }

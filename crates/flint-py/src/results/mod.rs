@@ -3,7 +3,7 @@
 //! - `record`: their base: frozen attributes that are a `Mapping` too
 //! - `declare`: the macro that declares one; `gc`: what is reported to the garbage collector about objects
 //! - `slices`: many of them, without holding the interpreter lock for long
-//! - `rate`, `rate_state`, `check`, `counter`, `status`, `event`, `recovery`: the classes
+//! - `rate`, `rate_state`, `check`, `status`, `event`, `recovery`: the classes
 //! - `reports`: results that are plain dicts
 
 mod declare;
@@ -11,7 +11,6 @@ mod gc;
 mod record;
 
 pub(crate) mod check;
-mod counter;
 pub(crate) mod event;
 pub(crate) mod rate;
 mod rate_state;
@@ -27,7 +26,6 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     rate::register(m)?;
     rate_state::register(m)?;
     check::register(m)?;
-    counter::register(m)?;
     status::register(m)?;
     event::register(m)?;
     recovery::register(m)

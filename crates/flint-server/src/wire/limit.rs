@@ -136,7 +136,10 @@ fn parts(
     let default = named.unwrap_or(Algorithm::TokenBucket);
     let burst = burst.map(|burst| integer("burst", burst)).transpose()?;
     match (rate, per) {
-        (Value::String(text), None) => with_burst(parse_limit(text, default)?, burst),
+        (Value::String(text), None) => {
+            let limit = parse_limit(text, default)?;
+            burst.map_or(Ok(limit), |burst| limit.with_burst(burst))
+        }
         (Value::String(text), Some(_)) => invalid(format!(
             "per was given with the text {text:?}, which has the period in it; write both in the text, as in '100/minute'"
         )),
@@ -147,14 +150,6 @@ fn parts(
             let number = integer("rate", number)?;
             invalid(format!("a rate of {number} needs per, such as \"1m\""))
         }
-    }
-}
-
-fn with_burst(limit: Limit, burst: Option<u64>) -> Result<Limit> {
-    let Some(burst) = burst else { return Ok(limit) };
-    match limit.rates() {
-        [rate] => Rate::new(rate.limit(), rate.per_ms(), Some(burst), rate.algorithm()).map(Limit::single),
-        _ => invalid("burst cannot be given for several rates; write it in each".to_owned()),
     }
 }
 
@@ -223,7 +218,8 @@ mod tests {
             (json!({"rate": -5, "per": 1}), "rate must be"),
             (json!({"rate": true, "per": 1}), "rate must be"),
             (json!({"rate": "5/s", "per": 1}), "per was given with the text"),
-            (json!({"rate": "5/s; 9/m", "burst": 1}), "several rates"),
+            (json!({"rate": "5/s; 9/m", "burst": 1}), "ambiguous"),
+            (json!({"rate": "5/s burst 9", "burst": 1}), "ambiguous"),
             (json!({"rate": ["5/s"], "burst": 1}), "into each limit"),
             (json!({"rate": "5/s", "algorithm": 1}), "algorithm must be text"),
             (json!({"rate": "5/s", "brust": 1}), "brust"),

@@ -6,13 +6,12 @@
 //! - `cost`, `item`: parts of requests
 //! - `request`: bodies of requests; `many`: the largest of them, limit by limit
 //! - `exact`: the form of answers that clients build results from; the public one is that of the results' `to_dict()`
-//! - `rate`, `check`, `counter`, `status`, `event`: answers in both forms
+//! - `rate`, `check`, `status`, `event`: answers in both forms
 //! - `report`, `counters`: answers that have one form
 
 mod bounded;
 pub mod check;
 pub mod cost;
-pub mod counter;
 pub mod counters;
 pub mod event;
 pub mod exact;

@@ -1,13 +1,12 @@
-//! Statuses of keys.
+//! Statuses of keys, and of their counters.
 
 use std::borrow::Cow;
 
-use flint_core::engine::Status;
+use flint_core::engine::{CounterStatus, Status};
 use flint_core::image::Origin;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::counter::{CounterAnswer, ExactCounter};
 use super::exact::Malformed;
 use super::number::{moment, seconds_up};
 use super::rate::{ExactRate, RateAnswer};
@@ -15,12 +14,10 @@ use super::rate::{ExactRate, RateAnswer};
 /// Most statuses, or events, in one answer.
 pub const MAX_PAGE: u64 = 10_000;
 
-/// One key: its limit, what is left of it, and its totals.
+/// What is left of a counter, and its totals.
 #[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "LimitStatus")]
-pub struct StatusAnswer<'a> {
-    /// The key.
-    key: &'a str,
+#[schemars(rename = "CounterStatus")]
+pub struct CounterAnswer {
     /// Tokens per period of the most restrictive rate.
     rate: u64,
     /// Period of the most restrictive rate, milliseconds.
@@ -51,6 +48,100 @@ pub struct StatusAnswer<'a> {
     last_denied_at: Option<String>,
     /// Time of the newest reset.
     last_reset_at: Option<String>,
+}
+
+impl From<&CounterStatus> for CounterAnswer {
+    fn from(counter: &CounterStatus) -> Self {
+        let bound = RateAnswer::from(&counter.rates[counter.binding]);
+        Self {
+            rate: bound.rate,
+            per_millis: bound.per_millis,
+            burst: bound.burst,
+            algorithm: bound.algorithm,
+            rates: counter.rates.iter().map(RateAnswer::from).collect(),
+            remaining: counter.remaining,
+            reset_at: moment(counter.reset_at_wall_ns),
+            retry_after: seconds_up(counter.retry_after_ns),
+            total_allowed: counter.total_allowed,
+            total_denied: counter.total_denied,
+            total_allowed_cost: counter.total_allowed_cost,
+            total_denied_cost: counter.total_denied_cost,
+            last_allowed_at: counter.last_allowed_at_ns.map(moment),
+            last_denied_at: counter.last_denied_at_ns.map(moment),
+            last_reset_at: counter.last_reset_at_ns.map(moment),
+        }
+    }
+}
+
+/// The same, exactly.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ExactCounter<'a> {
+    #[serde(borrow)]
+    rates: Vec<ExactRate<'a>>,
+    binding: usize,
+    remaining: u64,
+    retry_after_ns: u64,
+    reset_at_ns: u64,
+    total_allowed: u64,
+    total_denied: u64,
+    total_allowed_cost: u64,
+    total_denied_cost: u64,
+    last_allowed_at_ns: Option<u64>,
+    last_denied_at_ns: Option<u64>,
+    last_reset_at_ns: Option<u64>,
+}
+
+impl From<&CounterStatus> for ExactCounter<'_> {
+    fn from(counter: &CounterStatus) -> Self {
+        Self {
+            rates: counter.rates.iter().map(ExactRate::from).collect(),
+            binding: counter.binding,
+            remaining: counter.remaining,
+            retry_after_ns: counter.retry_after_ns,
+            reset_at_ns: counter.reset_at_wall_ns,
+            total_allowed: counter.total_allowed,
+            total_denied: counter.total_denied,
+            total_allowed_cost: counter.total_allowed_cost,
+            total_denied_cost: counter.total_denied_cost,
+            last_allowed_at_ns: counter.last_allowed_at_ns,
+            last_denied_at_ns: counter.last_denied_at_ns,
+            last_reset_at_ns: counter.last_reset_at_ns,
+        }
+    }
+}
+
+impl TryFrom<ExactCounter<'_>> for CounterStatus {
+    type Error = Malformed;
+
+    fn try_from(counter: ExactCounter<'_>) -> Result<Self, Malformed> {
+        if counter.binding >= counter.rates.len() {
+            return Err("a binding rate that is none of the rates");
+        }
+        Ok(Self {
+            rates: counter.rates.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            binding: counter.binding,
+            remaining: counter.remaining,
+            retry_after_ns: counter.retry_after_ns,
+            reset_at_wall_ns: counter.reset_at_ns,
+            total_allowed: counter.total_allowed,
+            total_denied: counter.total_denied,
+            total_allowed_cost: counter.total_allowed_cost,
+            total_denied_cost: counter.total_denied_cost,
+            last_allowed_at_ns: counter.last_allowed_at_ns,
+            last_denied_at_ns: counter.last_denied_at_ns,
+            last_reset_at_ns: counter.last_reset_at_ns,
+        })
+    }
+}
+
+/// One key: its limit, what is left of it, and its totals.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "LimitStatus")]
+pub struct StatusAnswer<'a> {
+    /// The key.
+    key: &'a str,
+    #[serde(flatten)]
+    whole: CounterAnswer,
     /// Where the limit came from: `explicit` or `call`.
     origin: &'static str,
     /// A limit of an old release outside today's bounds: checks fail until it is redefined.
@@ -70,24 +161,9 @@ pub const fn origin_name(origin: Origin) -> &'static str {
 
 impl<'a> From<&'a Status> for StatusAnswer<'a> {
     fn from(status: &'a Status) -> Self {
-        let bound = RateAnswer::from(&status.rates[status.binding]);
         Self {
             key: &status.key,
-            rate: bound.rate,
-            per_millis: bound.per_millis,
-            burst: bound.burst,
-            algorithm: bound.algorithm,
-            rates: status.rates.iter().map(RateAnswer::from).collect(),
-            remaining: status.remaining,
-            reset_at: moment(status.reset_at_wall_ns),
-            retry_after: seconds_up(status.retry_after_ns),
-            total_allowed: status.total_allowed,
-            total_denied: status.total_denied,
-            total_allowed_cost: status.total_allowed_cost,
-            total_denied_cost: status.total_denied_cost,
-            last_allowed_at: status.last_allowed_at_ns.map(moment),
-            last_denied_at: status.last_denied_at_ns.map(moment),
-            last_reset_at: status.last_reset_at_ns.map(moment),
+            whole: CounterAnswer::from(&status.whole),
             origin: origin_name(status.origin),
             out_of_bounds: status.out_of_bounds,
             counters: status.counters().iter().map(CounterAnswer::from).collect(),
@@ -101,21 +177,10 @@ pub struct ExactStatus<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
     #[serde(borrow)]
-    rates: Vec<ExactRate<'a>>,
-    binding: usize,
-    #[serde(borrow)]
     origin: Cow<'a, str>,
     out_of_bounds: bool,
-    remaining: u64,
-    retry_after_ns: u64,
-    reset_at_ns: u64,
-    total_allowed: u64,
-    total_denied: u64,
-    total_allowed_cost: u64,
-    total_denied_cost: u64,
-    last_allowed_at_ns: Option<u64>,
-    last_denied_at_ns: Option<u64>,
-    last_reset_at_ns: Option<u64>,
+    #[serde(borrow)]
+    whole: ExactCounter<'a>,
     /// Left out if there is one.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     counters: Vec<ExactCounter<'a>>,
@@ -125,20 +190,9 @@ impl<'a> From<&'a Status> for ExactStatus<'a> {
     fn from(status: &'a Status) -> Self {
         Self {
             key: Cow::Borrowed(&status.key),
-            rates: status.rates.iter().map(ExactRate::from).collect(),
-            binding: status.binding,
             origin: Cow::Borrowed(origin_name(status.origin)),
             out_of_bounds: status.out_of_bounds,
-            remaining: status.remaining,
-            retry_after_ns: status.retry_after_ns,
-            reset_at_ns: status.reset_at_wall_ns,
-            total_allowed: status.total_allowed,
-            total_denied: status.total_denied,
-            total_allowed_cost: status.total_allowed_cost,
-            total_denied_cost: status.total_denied_cost,
-            last_allowed_at_ns: status.last_allowed_at_ns,
-            last_denied_at_ns: status.last_denied_at_ns,
-            last_reset_at_ns: status.last_reset_at_ns,
+            whole: ExactCounter::from(&status.whole),
             counters: status.counters.iter().map(ExactCounter::from).collect(),
         }
     }
@@ -148,29 +202,15 @@ impl TryFrom<ExactStatus<'_>> for Status {
     type Error = Malformed;
 
     fn try_from(status: ExactStatus<'_>) -> Result<Self, Malformed> {
-        if status.binding >= status.rates.len() {
-            return Err("a binding rate that is none of the rates");
-        }
         Ok(Self {
             key: status.key.into_owned(),
-            rates: status.rates.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            binding: status.binding,
             origin: match &*status.origin {
                 "explicit" => Origin::Explicit,
                 "call" => Origin::Call,
                 _ => return Err("an unknown origin"),
             },
             out_of_bounds: status.out_of_bounds,
-            remaining: status.remaining,
-            retry_after_ns: status.retry_after_ns,
-            reset_at_wall_ns: status.reset_at_ns,
-            total_allowed: status.total_allowed,
-            total_denied: status.total_denied,
-            total_allowed_cost: status.total_allowed_cost,
-            total_denied_cost: status.total_denied_cost,
-            last_allowed_at_ns: status.last_allowed_at_ns,
-            last_denied_at_ns: status.last_denied_at_ns,
-            last_reset_at_ns: status.last_reset_at_ns,
+            whole: status.whole.try_into()?,
             counters: status.counters.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }

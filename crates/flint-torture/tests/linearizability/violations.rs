@@ -105,7 +105,7 @@ fn one_wrong_figure_is_refused() {
         for wrong in [|o: &mut u64| *o += 1, |o: &mut u64| *o -= 1] {
             let mut calls = calls.clone();
             let Answer::Status(Some(status)) = &mut calls[3].answer else { panic!("the key is there") };
-            wrong(&mut status.total_denied);
+            wrong(&mut status.whole.total_denied);
             assert!(is_refused(&calls));
         }
     }
@@ -153,8 +153,8 @@ fn half_of_a_multi_key_check_is_refused() {
     let half = |index: usize| {
         let mut calls = calls.clone();
         let Answer::Status(Some(status)) = &mut calls[index].answer else { panic!("the key is there") };
-        (status.remaining, status.total_allowed, status.total_allowed_cost) = (5, 0, 0);
-        (status.retry_after_ns, status.binding) = (0, 0);
+        (status.whole.remaining, status.whole.total_allowed, status.whole.total_allowed_cost) = (5, 0, 0);
+        (status.whole.retry_after_ns, status.whole.binding) = (0, 0);
         // Both looks overlap with the check: each may come before or after it, but the second not before the first.
         calls[2].returned = 100;
         calls

@@ -83,7 +83,7 @@ fn a_copy_is_the_store_at_that_moment() {
         // Waiting times depend on the clock, which went on.
         let (mut now, mut then) = (everything(&opened), seen);
         for status in now.0.iter_mut().chain(&mut then.0) {
-            (status.retry_after_ns, status.reset_at_wall_ns, status.remaining) = (0, 0, 0);
+            (status.whole.retry_after_ns, status.whole.reset_at_wall_ns, status.whole.remaining) = (0, 0, 0);
         }
         assert_eq!(now, then, "{}", copy.display());
         // It is a store like any other.

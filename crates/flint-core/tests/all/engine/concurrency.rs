@@ -104,7 +104,8 @@ fn checks_go_on_while_snapshots_are_taken_and_a_kill_then_loses_nothing() {
         let denials_aside = |engine: &Engine| {
             let mut all = engine.list(None, None, None).unwrap();
             for status in &mut all {
-                (status.total_denied, status.total_denied_cost, status.last_denied_at_ns) = (0, 0, None);
+                (status.whole.total_denied, status.whole.total_denied_cost, status.whole.last_denied_at_ns) =
+                    (0, 0, None);
             }
             all
         };

@@ -51,7 +51,7 @@ fn limits_of_one_key_do_not_touch_each_other() {
         let status = engine.status("k").unwrap().unwrap();
         assert_eq!(status.counters.len(), 2);
         assert_eq!(status.counters[0].rates, searches.rates(), "the most recently used comes first");
-        assert_eq!((status.remaining, status.rates), (status.counters[0].remaining, searches.rates().to_vec()));
+        assert_eq!((status.remaining, status.rates.clone()), (status.counters[0].remaining, searches.rates().to_vec()));
         assert_eq!(status.total_allowed, allowed + 24 * 60);
     }
 }

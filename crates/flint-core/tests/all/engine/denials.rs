@@ -157,8 +157,8 @@ fn a_death_without_close_loses_denials_only() {
     let engine = killed.open();
     let mut after = engine.status("k").unwrap().unwrap();
     assert_eq!((after.total_denied, after.last_denied_at_ns), (0, None));
-    (after.total_denied, after.total_denied_cost) = (before.total_denied, before.total_denied_cost);
-    after.last_denied_at_ns = before.last_denied_at_ns;
+    (after.whole.total_denied, after.whole.total_denied_cost) = (before.total_denied, before.total_denied_cost);
+    after.whole.last_denied_at_ns = before.last_denied_at_ns;
     assert_eq!(after, before);
     assert!(!engine.check("k", 1, None).unwrap().allowed, "still denied");
 }

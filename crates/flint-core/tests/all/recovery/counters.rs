@@ -76,7 +76,7 @@ fn a_limit_that_a_call_changed_in_version_1_is_as_it_was() {
     let before = files_of(&disk);
     let shown = |engine: &Engine| {
         let status = engine.status("k").unwrap().unwrap();
-        (status.rates, status.remaining, status.total_allowed, status.counters.len())
+        (status.rates.clone(), status.remaining, status.total_allowed, status.counters.len())
     };
     let expected = (limit("20/minute").rates().to_vec(), 13, 2, 0);
     assert_eq!(shown(&read_at(&disk, START).unwrap()), expected);

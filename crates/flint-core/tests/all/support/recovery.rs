@@ -54,7 +54,7 @@ pub(crate) fn everything(engine: &Engine) -> Vec<Status> {
 /// The same without denial totals, which may lag behind when a session ends without close().
 pub(crate) fn without_denials(mut statuses: Vec<Status>) -> Vec<Status> {
     for status in &mut statuses {
-        (status.total_denied, status.total_denied_cost, status.last_denied_at_ns) = (0, 0, None);
+        (status.whole.total_denied, status.whole.total_denied_cost, status.whole.last_denied_at_ns) = (0, 0, None);
     }
     statuses
 }

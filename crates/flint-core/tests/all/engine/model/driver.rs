@@ -573,8 +573,8 @@ impl Driver {
                 (seen.total_denied, seen.total_denied_cost) = (written.total_denied, written.total_denied_cost);
                 seen.last_denied_at_ns = written.last_denied_at_ns;
             }
-            (seen.total_denied, seen.total_denied_cost) = (written.total_denied, written.total_denied_cost);
-            seen.last_denied_at_ns = written.last_denied_at_ns;
+            (seen.whole.total_denied, seen.whole.total_denied_cost) = (written.total_denied, written.total_denied_cost);
+            seen.whole.last_denied_at_ns = written.last_denied_at_ns;
         }
         assert_eq!(seen, written, "beside the writer");
         self.done.looks += 1;
@@ -611,23 +611,11 @@ impl Driver {
     /// What is left of the most recently used counter, and the totals of all.
     fn status(&self, key: usize, counters: &[Counter]) -> Status {
         let totals = counters[1..].iter().fold(counters[0].clone(), |sum, other| sum.and_totals(other));
-        let shown = self.counter_status(&totals);
         Status {
             key: KEYS[key].to_owned(),
-            rates: shown.rates,
-            binding: shown.binding,
             origin: counters[0].model.origin,
             out_of_bounds: false,
-            remaining: shown.remaining,
-            retry_after_ns: shown.retry_after_ns,
-            reset_at_wall_ns: shown.reset_at_wall_ns,
-            total_allowed: shown.total_allowed,
-            total_denied: shown.total_denied,
-            total_allowed_cost: shown.total_allowed_cost,
-            total_denied_cost: shown.total_denied_cost,
-            last_allowed_at_ns: shown.last_allowed_at_ns,
-            last_denied_at_ns: shown.last_denied_at_ns,
-            last_reset_at_ns: shown.last_reset_at_ns,
+            whole: self.counter_status(&totals),
             counters: match counters {
                 [_] => Vec::new(),
                 several => several.iter().map(|counter| self.counter_status(counter)).collect(),
